@@ -230,6 +230,11 @@ func TestAppraise(t *testing.T) {
 		{"issued before max age", func(_ *Policy, f *Facts) { f.IssuedAt = now - 3601 }, CheckAge},
 		{"issued a little ahead", func(_ *Policy, f *Facts) { f.IssuedAt = now + 300 }, ""},
 		{"issued in the future", func(_ *Policy, f *Facts) { f.IssuedAt = now + 301 }, CheckAge},
+		{"issued before 1970", func(_ *Policy, f *Facts) { f.IssuedAt = -1 }, CheckFacts},
+		{"issued after the year 9999", func(_ *Policy, f *Facts) { f.IssuedAt = 1<<63 - 1 }, CheckFacts},
+		{"components out of order", func(_ *Policy, f *Facts) {
+			f.TCB.SVN[0], f.TCB.SVN[1] = f.TCB.SVN[1], f.TCB.SVN[0]
+		}, CheckFacts},
 		{"max age absurd", func(p *Policy, _ *Facts) { p.Rules[0].MaxAge = 1 << 62 }, CheckPolicy},
 		{"description of two lines", func(_ *Policy, f *Facts) { f.Platform = "a\nb" }, CheckFacts},
 		{"mistake in another rule", func(p *Policy, _ *Facts) { p.Rules = append(p.Rules, Rule{Format: "other/1"}) }, CheckPolicy},
@@ -414,6 +419,18 @@ func TestRefusalText(t *testing.T) {
 	want = "evidence refused by the measurements check: saw [config=03 program=09], wanted [{vault 1 [program=0102]}]; run one of these builds, or list the new one"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+func TestWords(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{Class(0).String(), "unknown (0)"}, {Class(4).String(), "unknown (4)"}, {KeyOnly.String(), "key only"},
+		{IsolatedProgram.String(), "isolated program"}, {TCBRevoked.String(), "revoked"}, {DeviceNone.String(), "none"},
+		{goodFacts().TCB.Level(), "up to date [firmware=4 microcode=9]"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
 	}
 }
 

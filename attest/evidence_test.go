@@ -67,6 +67,8 @@ func TestParseEvidenceRefuses(t *testing.T) {
 		"long form of length":  "a30166746573742f3102580101" + "0340",
 		"indefinite length":    "bf0166746573742f31024101" + "0340ff",
 		"missing key":          "a20166746573742f31024101",
+		"no quote":             "a30166746573742f31024003" + "40",
+		"upper case format":    "a30166544553542f31024101" + "0340",
 		"nested a thousand":    strings.Repeat("81", 1000) + "00",
 		"four gigabytes named": "a30166746573742f31025affffffff",
 	} {
