@@ -1,0 +1,3 @@
+package wallet
+
+//go:generate env GOWORK=off go run -C ../tools ./protogen ../wallet/wallet.proto ../wallet/walletpb
