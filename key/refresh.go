@@ -1,0 +1,79 @@
+package key
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrMismatch is returned when shares and points do not add up: the sender, or
+// what was stored, is wrong.
+var ErrMismatch = errors.New("shares do not add up to the public key")
+
+// Refresh is the escrow's half of an exit from an epoch: it draws r and returns
+// it, for the owner, with the escrow's new share b' = b − r, and what it
+// publishes of both, R = rG and B' = b'G. b itself is unchanged; the caller
+// erases it once b' is durable. r = b is refused: it would hand over the whole
+// key.
+func Refresh(b Share, rand io.Reader) (r, bNew Share, R, BNew Point, err error) {
+	fail := func(err error) (_, _ Share, _, _ Point, _ error) {
+		return Share{}, Share{}, Point{}, Point{}, fmt.Errorf("refresh: %w", err)
+	}
+	if !b.ok() {
+		return fail(errors.New("no share"))
+	}
+	if r, err = NewShare(b.Type(), rand); err != nil {
+		return fail(err)
+	}
+	if bNew, err = b.Minus(r); err != nil {
+		return fail(err)
+	}
+	return r, bNew, r.Public(), bNew.Public(), nil
+}
+
+// CheckShare returns ErrMismatch unless aG + B = P: the check of whoever
+// receives a share, before relying on it. Neither side can be the identity,
+// since no Share is zero and no Point the identity.
+func CheckShare(a Share, B, P Point) error {
+	if !a.ok() {
+		return errors.New("check share: no share")
+	}
+	if a.Type() != P.t {
+		return fmt.Errorf("check share: share of %v, key of %v", a.Type(), P.t)
+	}
+	x, err := elements(B, P)
+	if err != nil {
+		return fmt.Errorf("check share: %w", err)
+	}
+	if !a.x.base().plus(x[0]).equal(x[1]) {
+		return fmt.Errorf("check share: %w", ErrMismatch)
+	}
+	return nil
+}
+
+// CheckRefresh returns ErrMismatch unless B = B' + R: the check of everybody
+// who follows a chunk's log, without any secret.
+func CheckRefresh(B, R, BNew Point) error {
+	x, err := elements(B, R, BNew)
+	if err != nil {
+		return fmt.Errorf("check refresh: %w", err)
+	}
+	if !x[2].plus(x[1]).equal(x[0]) {
+		return fmt.Errorf("check refresh: %w", ErrMismatch)
+	}
+	return nil
+}
+
+// Combine returns the whole key d = a + b, or ErrMismatch unless dG = P, as for
+// shares of two epochs.
+func Combine(a, b Share, P Point) (Private, error) {
+	d, err := a.Plus(b)
+	if err != nil {
+		return Private{}, fmt.Errorf("combine: %w", err)
+	}
+	if d.Public() != P {
+		d.Erase()
+		return Private{}, fmt.Errorf("combine: %w", ErrMismatch)
+	}
+	return Private{d: d}, nil
+}
