@@ -1,0 +1,110 @@
+package contract
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// example compiles a contract of the examples folder.
+func example(t testing.TB, name string) *Program {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join("..", "examples", name+".latchkey"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Compile(source)
+	if err != nil {
+		t.Fatalf("compile %s:\n%v", name, err)
+	}
+	return p
+}
+
+func bind(t testing.TB, p *Program, terms ...int64) *Deal {
+	t.Helper()
+	d, err := p.Bind(terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// repeat is n chunks of weight w.
+func repeat(n int, w int64) []int64 {
+	list := make([]int64, n)
+	for i := range list {
+		list[i] = w
+	}
+	return list
+}
+
+const (
+	noon = 1_800_000_000 // some day
+	day  = 24 * 60 * 60
+)
+
+// played are the deals that the tests play, by name of the example.
+func played(t testing.TB, name string) (*Deal, [][]int64) {
+	switch p := example(t, name); name {
+	case "pay":
+		return bind(t, p, 7), [][]int64{{1, 5, 1}}
+	case "swap":
+		return bind(t, p, 10, 4), [][]int64{{5, 5}, {2, 2}}
+	case "escrow":
+		return bind(t, p, 20, 2, noon+day, noon+2*day), [][]int64{{10, 5, 2, 2, 1}, {1, 1}}
+	case "cfd":
+		return bind(t, p, 10, 5, 1000, noon+day, day), [][]int64{repeat(10, 1), repeat(5, 2)}
+	case "inheritance":
+		return bind(t, p, 20, 30, 100*day, 10*day), [][]int64{repeat(4, 5)}
+	default:
+		t.Fatalf("no deal for %s", name)
+		return nil, nil
+	}
+}
+
+func TestAdmitPayouts(t *testing.T) {
+	tests := map[string]string{
+		"pay": `
+money: payer 0..0
+money: payee 7..7`,
+		"swap": `
+left_side: alice 0..0
+left_side: bob 10..10
+right_side: alice 4..4
+right_side: bob 0..0`,
+		"escrow": `
+payment: buyer 0..20
+payment: seller 0..20
+costs: buyer 0..2
+costs: arbiter 0..2`,
+		"cfd": `
+bull: long 0..10
+bull: short 0..10
+bear: long 0..10
+bear: short 0..10`,
+		"inheritance": `
+wealth: owner 0..20
+wealth: ann 0..5
+wealth: ben 0..15`,
+	}
+	for name, want := range tests {
+		t.Run(name, func(t *testing.T) {
+			d, weights := played(t, name)
+			rep, err := d.Admit(weights, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			for _, pay := range rep.Payouts {
+				fmt.Fprintf(&got, "\n%s: %s %d..%d", d.p.pots[pay.Pot].Name, d.p.parties[pay.Party], pay.Least, pay.Most)
+			}
+			if diff := cmp.Diff(want, got.String()); diff != "" {
+				t.Errorf("payouts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
