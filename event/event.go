@@ -68,8 +68,9 @@ type Log interface {
 	// keys. It may already see blocks in flight, but never a part of one.
 	Scan(ctx context.Context, prefix []byte) iter.Seq2[Row, error]
 
-	// Close waits for the blocks in flight and gives the data free. Later calls
-	// return ErrClosed.
+	// Close waits for the blocks in flight, ends iterations with ErrClosed at their
+	// next step, and gives the data free. Later calls return ErrClosed. It must not
+	// be called from within an iteration.
 	Close() error
 }
 
