@@ -55,6 +55,20 @@ type Half struct {
 	Proofs []Proof `cbor:"2,keyasint"`
 }
 
+// maxHalf bounds the encoding of a Half: MaxBatch points of 36 bytes and proofs
+// of 68, and ten bytes around them.
+const maxHalf = MaxBatch*(36+68) + 10
+
+// UnmarshalCBOR bounds the work that a hostile half causes, and then reads it as
+// any other structure: every point is checked in full, no proof is verified.
+func (h *Half) UnmarshalCBOR(b []byte) error {
+	if len(b) > maxHalf {
+		return fmt.Errorf("read half: %d bytes, at most %d", len(b), maxHalf)
+	}
+	type plain Half
+	return wire.Unmarshal(b, (*plain)(h))
+}
+
 // A CheckedHalf is a Half of a known batch and role whose every proof verified,
 // or which this side made itself. Only this package makes one; the zero
 // CheckedHalf is refused.
@@ -68,37 +82,53 @@ type CheckedHalf struct {
 func (c CheckedHalf) Half() Half { return c.half }
 
 // Generate draws one side's N shares and proves them: 96 bytes of rand for each
-// key, all shares first. The shares must be durable before the certificate is
-// signed.
+// key, those of all shares first. The shares must be durable before the
+// certificate is signed.
 func (b Batch) Generate(role Role, rand io.Reader) ([]Share, CheckedHalf, error) {
-	fail := func(err error) ([]Share, CheckedHalf, error) {
-		return nil, CheckedHalf{}, fmt.Errorf("generate: %w", err)
-	}
 	if err := b.Check(); err != nil {
-		return fail(err)
+		return nil, CheckedHalf{}, fmt.Errorf("generate: %w", err)
 	}
 	shares := make([]Share, b.N)
 	for i := range shares {
 		var err error
 		if shares[i], err = NewShare(b.Type, rand); err != nil {
-			return fail(err)
+			return nil, CheckedHalf{}, fmt.Errorf("generate: %w", err)
 		}
+	}
+	half, err := b.Prove(role, shares, rand)
+	if err != nil {
+		return nil, CheckedHalf{}, err
+	}
+	return shares, half, nil
+}
+
+// Prove makes a side's half again from the shares that it kept: the points that
+// Generate returned, with fresh proofs. It takes 32 bytes of rand for each.
+func (b Batch) Prove(role Role, shares []Share, rand io.Reader) (CheckedHalf, error) {
+	if err := b.Check(); err != nil {
+		return CheckedHalf{}, fmt.Errorf("prove: %w", err)
+	}
+	if len(shares) != int(b.N) {
+		return CheckedHalf{}, fmt.Errorf("prove batch %s: %d shares for %d keys", b.ID, len(shares), b.N)
 	}
 	noise := make([]byte, 32*len(shares))
 	defer clear(noise)
 	if err := readRandom(rand, noise); err != nil {
-		return fail(err)
+		return CheckedHalf{}, fmt.Errorf("prove batch %s: %w", b.ID, err)
 	}
 	half := Half{Points: make([]Point, b.N), Proofs: make([]Proof, b.N)}
 	err := each(len(shares), func(i int) (err error) {
+		if shares[i].Type() != b.Type {
+			return fmt.Errorf("share %d is none, or not of %v", i, b.Type)
+		}
 		half.Points[i] = shares[i].Public()
 		half.Proofs[i], err = prove(shares[i], half.Points[i], b.context(role, i), bytes.NewReader(noise[32*i:]))
 		return err
 	})
 	if err != nil {
-		return fail(err)
+		return CheckedHalf{}, fmt.Errorf("prove batch %s: %w", b.ID, err)
 	}
-	return shares, CheckedHalf{b, role, half}, nil
+	return CheckedHalf{b, role, half}, nil
 }
 
 // CheckHalf verifies the half of a batch that the holder of role sent: N points

@@ -208,12 +208,15 @@ func (x *element) minus(y *element) *element {
 	return z
 }
 
-// equal reports whether x and y, neither of them the identity, are one point.
+// equal reports whether x and y are one point.
 func (x *element) equal(y *element) bool {
-	if x.t == coin.Ed25519 {
+	switch {
+	case x.t == coin.Ed25519:
 		return x.e.Equal(&y.e) == 1
+	case x.isIdentity() || y.isIdentity():
+		return x.isIdentity() && y.isIdentity()
 	}
-	return !x.isIdentity() && !y.isIdentity() && x.k.EquivalentNonConst(&y.k)
+	return x.k.EquivalentNonConst(&y.k)
 }
 
 // baseMinus returns sG − eX, for public values only: its time varies.
