@@ -50,14 +50,17 @@ func (l link) follow(event []byte) link {
 	return link(h.Sum(nil))
 }
 
-// Log is an open log. One goroutine of its own gathers the submitted blocks and
-// commits them, as many as there are at a time, with one sync.
+// Log is an open log. Of its own goroutines one, the committer, gathers the
+// submitted blocks and writes as many as there are at a time; another, the
+// settler, waits for the syncs, in order, and gives the results. So the next
+// write does not wait for the last sync, and Pebble syncs whatever was written
+// meanwhile at once.
 type Log struct {
 	folder string
 	db     *pebble.DB
 	lock   *pebble.Lock
 	wake   chan struct{} // one token: there are blocks in queue, or the log ends
-	idle   chan struct{} // closed when the committer has ended
+	idle   chan struct{} // closed when committer and settler have ended
 	failed chan struct{} // closed by the first failure
 
 	durable atomic.Uint64 // number of durable events
@@ -65,7 +68,7 @@ type Log struct {
 	mu    sync.Mutex
 	next  uint64   // number of events, those in flight included
 	queue []flight // submitted, not yet taken by the committer
-	taken []flight // being committed
+	taken []flight // taken by the committer, without a result yet
 	ended error    // why nothing more is taken
 
 	readers sync.WaitGroup // calls that read the store; none begins after ended
@@ -120,110 +123,130 @@ func (l *Log) signal() {
 	}
 }
 
-// commitAll is the committer: it alone writes to the store. It owns last, the
-// link of the last durable event.
+// written is a number of blocks that the committer has written.
+type written struct {
+	batch  *pebble.Batch
+	blocks int
+	events uint64 // of the log, these blocks' included
+}
+
+// commitAll is the committer: it alone writes to the store. last is the link of
+// the last event.
 func (l *Log) commitAll(last link) {
-	defer close(l.idle)
+	syncs := make(chan written, 64)
+	go l.settleAll(syncs)
+	defer close(syncs)
+	n := l.durable.Load()
 	for range l.wake {
 		for {
 			l.mu.Lock()
-			l.taken, l.queue = l.gather()
-			taken, ended := l.taken, l.ended
+			blocks := l.gather()
+			ended := l.ended
 			l.mu.Unlock()
-			if len(taken) == 0 {
+			if len(blocks) == 0 {
 				if ended != nil {
 					return
 				}
 				break
 			}
-			next, err := l.commit(taken, last)
+			batch, err := l.write(blocks, &n, &last)
 			if err != nil {
 				l.fail(err)
 				return
 			}
-			last = next
-			l.mu.Lock()
-			l.taken = nil
-			failed := l.ended != nil && !errors.Is(l.ended, event.ErrClosed)
-			l.mu.Unlock()
-			if failed {
-				return // fail has given the results
-			}
-			for _, f := range taken {
-				f.result <- nil
-			}
+			syncs <- written{batch, len(blocks), n}
 		}
 	}
 }
 
-// gather splits the queue into what the next commit takes and the rest.
-func (l *Log) gather() (take, rest []flight) {
-	size := 0
-	for i, f := range l.queue {
-		for _, e := range f.block.Events {
+// settleAll is the settler.
+func (l *Log) settleAll(syncs <-chan written) {
+	defer close(l.idle)
+	for w := range syncs {
+		if !w.batch.Empty() {
+			if err := w.batch.SyncWait(); err != nil {
+				l.fail(err)
+				continue
+			}
+		}
+		l.mu.Lock()
+		if len(l.taken) < w.blocks {
+			l.mu.Unlock()
+			continue // the log has failed, and given the results
+		}
+		settled := l.taken[:w.blocks]
+		l.taken = l.taken[w.blocks:]
+		l.durable.Store(w.events)
+		l.mu.Unlock()
+		for _, f := range settled {
+			f.result <- nil
+		}
+		// Closing gives the batch's memory back, no more.
+		_ = w.batch.Close()
+	}
+}
+
+// gather takes from the queue what the next write carries. l.mu is held.
+func (l *Log) gather() []flight {
+	n, size := 0, 0
+	for n < len(l.queue) && size < maxCommit {
+		for _, e := range l.queue[n].block.Events {
 			size += len(e)
 		}
-		for _, r := range f.block.Puts {
+		for _, r := range l.queue[n].block.Puts {
 			size += len(r.Value)
 		}
-		if size >= maxCommit {
-			return l.queue[: i+1 : i+1], l.queue[i+1:]
-		}
+		n++
 	}
-	return l.queue, nil
+	blocks := l.queue[:n:n]
+	l.queue = l.queue[n:]
+	l.taken = append(l.taken, blocks...)
+	return blocks
 }
 
-// commit writes blocks as one batch, synced, and returns the link of the last
-// event. Pebble panics on some write errors; those are errors here.
-func (l *Log) commit(blocks []flight, last link) (_ link, err error) {
+// write writes blocks as one batch that Pebble syncs later, and moves on the
+// number of events and the last link. Pebble panics on some errors of writing;
+// those are errors here.
+func (l *Log) write(blocks []flight, n *uint64, last *link) (batch *pebble.Batch, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("pebble: %v", p)
 		}
 	}()
-	batch := l.db.NewBatch()
-	n := l.durable.Load()
-	before := n
-	var key []byte
+	batch = l.db.NewBatch()
+	before := *n
 	for _, f := range blocks {
 		for _, e := range f.block.Events {
-			last = last.follow(e)
-			key = eventKey(key[:0], n)
-			op := batch.SetDeferred(len(key), len(last)+len(e))
-			copy(op.Key, key)
+			*last = last.follow(e)
+			op := batch.SetDeferred(9, len(last)+len(e))
+			copy(op.Key, eventKey(*n))
 			copy(op.Value[copy(op.Value, last[:]):], e)
 			if err := op.Finish(); err != nil {
-				return link{}, err
+				return nil, err
 			}
-			n++
+			*n++
 		}
 		for _, k := range f.block.Deletes {
 			if err := batch.Delete(rowKey(k), nil); err != nil {
-				return link{}, err
+				return nil, err
 			}
 		}
 		for _, r := range f.block.Puts {
 			if err := batch.Set(rowKey(r.Key), r.Value, nil); err != nil {
-				return link{}, err
+				return nil, err
 			}
 		}
 	}
-	if n > before {
-		value := append(binary.BigEndian.AppendUint64(nil, n), last[:]...)
+	if *n > before {
+		value := append(binary.BigEndian.AppendUint64(nil, *n), last[:]...)
 		if err := batch.Set([]byte{spaceHead}, value, nil); err != nil {
-			return link{}, err
+			return nil, err
 		}
 	}
-	if !batch.Empty() {
-		if err := batch.Commit(pebble.Sync); err != nil {
-			return link{}, err
-		}
+	if batch.Empty() {
+		return batch, nil
 	}
-	if err := batch.Close(); err != nil {
-		return link{}, err
-	}
-	l.durable.Store(n)
-	return last, nil
+	return batch, l.db.ApplyNoSyncWait(batch, pebble.Sync)
 }
 
 // fail ends the log for good: whatever is in flight may or may not be durable.
@@ -271,8 +294,8 @@ func (l *Log) Close() error {
 	return nil
 }
 
-func eventKey(dst []byte, n uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(dst, spaceEvent), n)
+func eventKey(n uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{spaceEvent}, n)
 }
 
 func rowKey(key []byte) []byte { return append([]byte{spaceRow}, key...) }

@@ -43,12 +43,12 @@ func (l *Log) Read(ctx context.Context, from uint64) iter.Seq2[[]byte, error] {
 			return
 		}
 		n := from
-		for kv, err := range l.iterate(ctx, eventKey(nil, from), eventKey(nil, end)) {
+		for kv, err := range l.iterate(ctx, eventKey(from), eventKey(end)) {
 			switch {
 			case err != nil:
 				yield(nil, err)
 				return
-			case !bytes.Equal(kv.Key, eventKey(nil, n)) || len(kv.Value) < len(link{}):
+			case !bytes.Equal(kv.Key, eventKey(n)) || len(kv.Value) < len(link{}):
 				yield(nil, &ChainError{Folder: l.folder, Event: n, Reason: "it is missing or has no link"})
 				return
 			}
