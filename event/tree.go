@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -13,9 +14,8 @@ import (
 
 // Tree makes a log a transparency log: event i is leaf i of the Merkle tree of
 // RFC 6962. It writes the tree's hashes as rows into the very blocks that carry
-// the events; Root, ProveInclusion and ProveConsistency read them back at any
-// size. A Tree has one owner, the log's writer. Nobody needs to trust it: package
-// head verifies what it proves.
+// the events; a Prover reads them back. A Tree has one owner, the log's writer.
+// Nobody needs to trust it: package head verifies what is proven.
 type Tree struct {
 	size int64
 	// edge[l] is the root of the full subtree of 2^l leaves at its place where bit
@@ -37,11 +37,11 @@ func OpenTree(ctx context.Context, l Log) (*Tree, error) {
 		if t.size>>level&1 == 0 {
 			continue
 		}
-		h, err := readHash(ctx, l, level, t.size>>level-1)
+		row, err := readRow(ctx, l, leafOf(level, t.size>>level-1))
 		if err != nil {
 			return nil, fmt.Errorf("open tree of %d events: %w", size, err)
 		}
-		t.edge[level] = h
+		t.edge[level] = row.hash(level)
 	}
 	return t, nil
 }
@@ -68,51 +68,50 @@ func (t *Tree) Append(events ...[]byte) []Row {
 	return rows
 }
 
-// Root returns the root over all leaves, those in flight included.
-func (t *Tree) Root() head.Hash {
-	if t.size == 0 {
-		return head.EmptyRoot()
-	}
-	low := bits.TrailingZeros64(uint64(t.size))
-	h := t.edge[low]
-	for level := low + 1; level < len(t.edge); level++ {
-		if t.size>>level&1 == 1 {
-			h = tlog.NodeHash(t.edge[level], h)
-		}
-	}
-	return h
+// Prover proves things about a log at any size from the rows that a Tree wrote.
+// Any goroutine may use it. It keeps rows in memory that many proofs share.
+type Prover struct {
+	log  Log
+	mu   sync.Mutex
+	rows map[int64]treeRow // by leaf
 }
 
-// Root returns the root over the first size events of a log.
-func Root(ctx context.Context, l Log, size int64) (head.Hash, error) {
-	if err := checkSize(l, size); err != nil {
+// maxProverRows bounds the rows that a Prover keeps; they take about 1 MB.
+const maxProverRows = 4096
+
+// NewProver returns a prover over a log.
+func NewProver(l Log) *Prover { return &Prover{log: l, rows: map[int64]treeRow{}} }
+
+// Root returns the root over the first size events.
+func (p *Prover) Root(ctx context.Context, size int64) (head.Hash, error) {
+	if err := p.checkSize(size); err != nil {
 		return head.Hash{}, fmt.Errorf("root: %w", err)
 	}
-	h, err := tlog.TreeHash(size, hashReader(ctx, l))
+	h, err := tlog.TreeHash(size, p.reader(ctx))
 	if err != nil {
 		return head.Hash{}, fmt.Errorf("root of %d events: %w", size, err)
 	}
 	return h, nil
 }
 
-// ProveInclusion proves that event index is in the tree of the first size
-// events, for head.VerifyInclusion.
-func ProveInclusion(ctx context.Context, l Log, index, size int64) ([]head.Hash, error) {
-	if err := checkSize(l, size); err != nil {
+// Inclusion proves that event index is in the tree of the first size events, for
+// head.VerifyInclusion.
+func (p *Prover) Inclusion(ctx context.Context, index, size int64) ([]head.Hash, error) {
+	if err := p.checkSize(size); err != nil {
 		return nil, fmt.Errorf("prove inclusion: %w", err)
 	}
-	proof, err := tlog.ProveRecord(size, index, hashReader(ctx, l))
+	proof, err := tlog.ProveRecord(size, index, p.reader(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("prove event %d of %d: %w", index, size, err)
 	}
 	return proof, nil
 }
 
-// ProveConsistency proves that the tree of the first size events begins with
-// that of the first old events, for head.VerifyConsistency. From 0, and from size
-// itself, the proof is empty.
-func ProveConsistency(ctx context.Context, l Log, old, size int64) ([]head.Hash, error) {
-	if err := checkSize(l, size); err != nil {
+// Consistency proves that the tree of the first size events begins with that of
+// the first old events, for head.VerifyConsistency. From 0, and from size itself,
+// the proof is empty.
+func (p *Prover) Consistency(ctx context.Context, old, size int64) ([]head.Hash, error) {
+	if err := p.checkSize(size); err != nil {
 		return nil, fmt.Errorf("prove consistency: %w", err)
 	}
 	if old < 0 || old > size {
@@ -121,47 +120,77 @@ func ProveConsistency(ctx context.Context, l Log, old, size int64) ([]head.Hash,
 	if old == 0 || old == size {
 		return nil, nil
 	}
-	proof, err := tlog.ProveTree(size, old, hashReader(ctx, l))
+	proof, err := tlog.ProveTree(size, old, p.reader(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("prove consistency from %d to %d events: %w", old, size, err)
 	}
 	return proof, nil
 }
 
-func checkSize(l Log, size int64) error {
-	if next := l.Next(); size < 0 || size > head.MaxSize || uint64(size) > next {
+func (p *Prover) checkSize(size int64) error {
+	if next := p.log.Next(); size < 0 || size > head.MaxSize || uint64(size) > next {
 		return fmt.Errorf("tree of %d events of a log of %d", size, next)
 	}
 	return nil
 }
 
-func hashReader(ctx context.Context, l Log) tlog.HashReader {
+func (p *Prover) reader(ctx context.Context) tlog.HashReader {
 	return tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
 		hashes := make([]tlog.Hash, len(indexes))
 		for i, index := range indexes {
 			level, n := tlog.SplitStoredHashIndex(index)
-			h, err := readHash(ctx, l, level, n)
+			row, err := p.row(ctx, level, leafOf(level, n))
 			if err != nil {
 				return nil, err
 			}
-			hashes[i] = h
+			hashes[i] = row.hash(level)
 		}
 		return hashes, nil
 	})
 }
 
-// readHash reads the n'th hash of a level. The row of a leaf has the hashes of
-// all subtrees that the leaf completes, from level 0 up.
-func readHash(ctx context.Context, l Log, level int, n int64) (tlog.Hash, error) {
-	leaf := (n+1)<<level - 1
+// row reads a leaf's row. It keeps those of which more than four leaves' proofs
+// have need.
+func (p *Prover) row(ctx context.Context, level int, leaf int64) (treeRow, error) {
+	p.mu.Lock()
+	row, found := p.rows[leaf]
+	p.mu.Unlock()
+	if found {
+		return row, nil
+	}
+	row, err := readRow(ctx, p.log, leaf)
+	if err != nil || level < 2 {
+		return row, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.rows) >= maxProverRows {
+		clear(p.rows)
+	}
+	p.rows[leaf] = row
+	return row, nil
+}
+
+// treeRow is the row of a leaf: the hashes of all subtrees that the leaf
+// completes, from its own at level 0 up.
+type treeRow []byte
+
+func (r treeRow) hash(level int) tlog.Hash {
+	return tlog.Hash(r[level*tlog.HashSize:][:tlog.HashSize])
+}
+
+// leafOf returns the leaf that completes the n'th subtree of a level.
+func leafOf(level int, n int64) int64 { return (n+1)<<level - 1 }
+
+func readRow(ctx context.Context, l Log, leaf int64) (treeRow, error) {
 	value, found, err := l.Get(ctx, treeKey(leaf))
 	if err != nil {
-		return tlog.Hash{}, fmt.Errorf("read tree hashes of event %d: %w", leaf, err)
+		return nil, fmt.Errorf("read tree hashes of event %d: %w", leaf, err)
 	}
 	if !found || len(value) != (1+bits.TrailingZeros64(uint64(leaf+1)))*tlog.HashSize {
-		return tlog.Hash{}, fmt.Errorf("tree hashes of event %d are missing or not whole (%d bytes)", leaf, len(value))
+		return nil, fmt.Errorf("tree hashes of event %d are missing or not whole (%d bytes)", leaf, len(value))
 	}
-	return tlog.Hash(value[level*tlog.HashSize:][:tlog.HashSize]), nil
+	return value, nil
 }
 
 func treeKey(leaf int64) []byte {

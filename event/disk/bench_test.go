@@ -177,9 +177,10 @@ func BenchmarkProve(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	prover := event.NewProver(l)
 	i := int64(0)
 	for b.Loop() {
-		if _, err := event.ProveInclusion(b.Context(), l, i*7919%events, events); err != nil {
+		if _, err := prover.Inclusion(b.Context(), i*7919%events, events); err != nil {
 			b.Fatal(err)
 		}
 		i++
