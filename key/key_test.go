@@ -40,6 +40,7 @@ func (s *stream) Read(b []byte) (int, error) {
 
 // A party is a vault with its identity keys, made from a name.
 type party struct {
+	name string
 	id   wire.Identity
 	vid  wire.VaultID
 	sign ed25519.PrivateKey
@@ -53,7 +54,7 @@ func newParty(t testing.TB, name string) party {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := party{id: wire.Identity{Sign: k.Public().(ed25519.PublicKey), KEM: kem.PublicKey().Bytes()}, sign: k}
+	p := party{name: name, id: wire.Identity{Sign: k.Public().(ed25519.PublicKey), KEM: kem.PublicKey().Bytes()}, sign: k}
 	if p.vid, err = p.id.ID(); err != nil {
 		t.Fatal(err)
 	}
