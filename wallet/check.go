@@ -25,6 +25,19 @@ func CheckID(id string) error {
 	return nil
 }
 
+// CheckTxID returns ErrInvalid unless id has 1 to 128 printable ASCII bytes.
+func CheckTxID(id TxID) error {
+	if id == "" || len(id) > 128 {
+		return fmt.Errorf("%w: transaction id of %d bytes, want 1 to 128", ErrInvalid, len(id))
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] > '~' {
+			return fmt.Errorf("%w: transaction id %q", ErrInvalid, string(id))
+		}
+	}
+	return nil
+}
+
 func checkCount(what string, n int) error {
 	if n < 1 || n > MaxItems {
 		return fmt.Errorf("%w: %d %s, want 1 to %d", ErrInvalid, n, what, MaxItems)

@@ -49,17 +49,12 @@ func (r *amounts) read(what, s string) coin.Amount {
 	return v
 }
 
-// toTxID bounds what a transaction id may be: printable, up to 128 bytes.
+// toTxID reads an id that may be absent.
 func toTxID(s string) (TxID, error) {
-	if len(s) > 128 {
-		return "", fmt.Errorf("%w: transaction id of %d bytes", ErrInvalid, len(s))
+	if s == "" {
+		return "", nil
 	}
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return "", fmt.Errorf("%w: transaction id %q", ErrInvalid, s)
-		}
-	}
-	return TxID(s), nil
+	return TxID(s), CheckTxID(TxID(s))
 }
 
 func fromDescription(d Description) *walletpb.DescribeResponse {

@@ -207,11 +207,8 @@ func (s server) Transaction(ctx context.Context, m *walletpb.TransactionRequest)
 	if err != nil {
 		return nil, toWire(err)
 	}
-	id, err := toTxID(m.Id)
-	if err == nil && id == "" {
-		err = fmt.Errorf("%w: no transaction id", ErrInvalid)
-	}
-	if err != nil {
+	id := TxID(m.Id)
+	if err := CheckTxID(id); err != nil {
 		return nil, toWire(err)
 	}
 	t, err := s.w.Transaction(ctx, asset, id)
