@@ -16,7 +16,7 @@ import (
 func BenchmarkBare(b *testing.B) {
 	s := mustShare(b, coin.Secp256k1, rand.Reader)
 	e := mustShare(b, coin.Ed25519, rand.Reader)
-	k, x := s.x.secp(), e.x.ed()
+	k, x := s.scalar().secp(), e.scalar().ed()
 	var j, j2 secp256k1.JacobianPoint
 	secp256k1.ScalarBaseMultNonConst(k, &j)
 	j.ToAffine()

@@ -74,7 +74,7 @@ func prove(share Share, p Point, ctx ProofContext, rand io.Reader) (Proof, error
 	}
 	var seed [64]byte // the share, then randomness
 	defer clear(seed[:])
-	copy(seed[:32], share.x.b[:])
+	copy(seed[:32], share.scalar().b[:])
 	if err := readRandom(rand, seed[32:]); err != nil {
 		return Proof{}, fmt.Errorf("prove: %w", err)
 	}
@@ -86,7 +86,7 @@ func prove(share Share, p Point, ctx ProofContext, rand io.Reader) (Proof, error
 		return Proof{}, fmt.Errorf("prove: nonce: %w", err)
 	}
 	e := challenge(transcript, R)
-	s := e.timesPlus(share.x, &k)
+	s := e.timesPlus(share.scalar(), &k)
 	return Proof{t: p.t, r: R.enc, s: s.b}, nil
 }
 

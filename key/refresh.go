@@ -47,7 +47,7 @@ func CheckShare(a Share, B, P Point) error {
 	if err != nil {
 		return fmt.Errorf("check share: %w", err)
 	}
-	if !a.x.base().plus(x[0]).equal(x[1]) {
+	if !a.scalar().base().plus(x[0]).equal(x[1]) {
 		return fmt.Errorf("check share: %w", ErrMismatch)
 	}
 	return nil
@@ -92,17 +92,17 @@ func CheckSum(shares []Share, points []Point) error {
 		x := scalar{t: t}
 		sum := x.base()
 		for i, s := range shares {
-			if !s.ok() || s.x.t != points[i].t {
+			if !s.ok() || s.scalar().t != points[i].t {
 				return fmt.Errorf("check sum: share of %v for a point of %v", s.Type(), points[i].t)
 			}
-			if s.x.t != t {
+			if s.scalar().t != t {
 				continue
 			}
 			p, err := points[i].element()
 			if err != nil {
 				return fmt.Errorf("check sum: %w", err)
 			}
-			x, sum = x.plus(s.x), sum.plus(p)
+			x, sum = x.plus(s.scalar()), sum.plus(p)
 		}
 		if got := x.base(); !got.equal(sum) {
 			return fmt.Errorf("check sum: %w", ErrMismatch)

@@ -14,9 +14,7 @@ import (
 var errRedacted = errors.New("a secret is encoded by Expose only")
 
 // redacted, embedded in a secret type, keeps it out of every kind of print and
-// encoder. The secret itself lies behind a pointer, so that prints of a
-// structure that has it in an unexported field, where no method is called, show
-// an address.
+// encoder.
 type redacted struct{}
 
 // Format prints [redacted] for every verb.
@@ -39,8 +37,10 @@ func (redacted) MarshalBinary() ([]byte, error) { return nil, errRedacted }
 // cannot be compared with ==, use Equal.
 type Share struct {
 	redacted
-	_ [0]func()
-	x *scalar
+	_ [0]func() // makes == a compile error
+	// Two pointers deep: package fmt calls no methods on unexported fields, and
+	// there it may follow one pointer but never two.
+	x **scalar
 }
 
 // NewShare draws a share: 64 bytes of rand, reduced modulo the group's order.
@@ -59,7 +59,7 @@ func NewShare(t coin.KeyType, rand io.Reader) (Share, error) {
 	if x.isZero() {
 		return Share{}, errors.New("draw share: the random source gave zero")
 	}
-	return Share{x: &x}, nil
+	return newShare(x), nil
 }
 
 // ParseShare reads the 32 bytes that Expose returned. It refuses other lengths,
@@ -72,11 +72,24 @@ func ParseShare(t coin.KeyType, b []byte) (Share, error) {
 	if x.isZero() {
 		return Share{}, errors.New("parse share: zero")
 	}
-	return Share{x: &x}, nil
+	return newShare(x), nil
+}
+
+func newShare(x scalar) Share {
+	p := &x
+	return Share{x: &p}
+}
+
+// scalar returns the secret in place, or nil for the zero Share.
+func (s Share) scalar() *scalar {
+	if s.x == nil {
+		return nil
+	}
+	return *s.x
 }
 
 // ok reports whether s holds a secret: it is not the zero Share, nor erased.
-func (s Share) ok() bool { return s.x != nil && s.x.t != 0 }
+func (s Share) ok() bool { return s.x != nil && s.scalar().t != 0 }
 
 // IsZero reports whether s holds nothing: it is the zero Share, or was erased.
 func (s Share) IsZero() bool { return !s.ok() }
@@ -86,7 +99,7 @@ func (s Share) Type() coin.KeyType {
 	if !s.ok() {
 		return 0
 	}
-	return s.x.t
+	return s.scalar().t
 }
 
 // Public returns sG, or the zero Point when s holds nothing.
@@ -94,7 +107,7 @@ func (s Share) Public() Point {
 	if !s.ok() {
 		return Point{}
 	}
-	p, err := s.x.base().point()
+	p, err := s.scalar().base().point()
 	if err != nil {
 		panic(err) // a share is not zero, so sG is not the identity
 	}
@@ -106,11 +119,11 @@ func (s Share) Plus(o Share) (Share, error) {
 	if err := sameType(s, o); err != nil {
 		return Share{}, fmt.Errorf("add shares: %w", err)
 	}
-	sum := s.x.plus(o.x)
+	sum := s.scalar().plus(o.scalar())
 	if sum.isZero() {
 		return Share{}, fmt.Errorf("add shares: %w", errIdentity)
 	}
-	return Share{x: &sum}, nil
+	return newShare(sum), nil
 }
 
 // Minus returns s − o. It refuses shares of different types and equal ones.
@@ -118,21 +131,21 @@ func (s Share) Minus(o Share) (Share, error) {
 	if err := sameType(s, o); err != nil {
 		return Share{}, fmt.Errorf("subtract shares: %w", err)
 	}
-	neg := o.x.negate()
-	diff := s.x.plus(&neg)
+	neg := o.scalar().negate()
+	diff := s.scalar().plus(&neg)
 	clear(neg.b[:])
 	if diff.isZero() {
 		return Share{}, fmt.Errorf("subtract shares: %w", errIdentity)
 	}
-	return Share{x: &diff}, nil
+	return newShare(diff), nil
 }
 
 func sameType(s, o Share) error {
 	if !s.ok() || !o.ok() {
 		return errors.New("no share")
 	}
-	if s.x.t != o.x.t {
-		return fmt.Errorf("shares of %v and %v", s.x.t, o.x.t)
+	if s.scalar().t != o.scalar().t {
+		return fmt.Errorf("shares of %v and %v", s.scalar().t, o.scalar().t)
 	}
 	return nil
 }
@@ -140,7 +153,7 @@ func sameType(s, o Share) error {
 // Equal reports, in constant time, whether both hold the same secret of the same
 // type. Shares that hold nothing equal none.
 func (s Share) Equal(o Share) bool {
-	return sameType(s, o) == nil && subtle.ConstantTimeCompare(s.x.b[:], o.x.b[:]) == 1
+	return sameType(s, o) == nil && subtle.ConstantTimeCompare(s.scalar().b[:], o.scalar().b[:]) == 1
 }
 
 // Expose returns the secret scalar in 32 bytes: big-endian for secp256k1 (SEC 1
@@ -150,15 +163,15 @@ func (s Share) Expose() []byte {
 	if !s.ok() {
 		return nil
 	}
-	return append(make([]byte, 0, 32), s.x.b[:]...)
+	return append(make([]byte, 0, 32), s.scalar().b[:]...)
 }
 
 // Erase overwrites the secret in this Share and all its copies, which hold
 // nothing from then on. It reaches this package's memory only: not what Expose
 // returned, registers, the stack, or pages that were swapped out.
 func (s Share) Erase() {
-	if s.x != nil {
-		*s.x = scalar{}
+	if x := s.scalar(); x != nil {
+		*x = scalar{}
 	}
 }
 

@@ -46,8 +46,8 @@ func TestCheckSum(t *testing.T) {
 	}
 	// A share and its negative leave nothing on both sides.
 	a := shares[1]
-	neg := a.x.negate()
-	b := Share{x: &neg}
+	neg := a.scalar().negate()
+	b := newShare(neg)
 	if err := CheckSum([]Share{a, b}, []Point{a.Public(), b.Public()}); err != nil {
 		t.Errorf("a sum of nothing: %v", err)
 	}

@@ -136,8 +136,8 @@ func TestGenerationVectors(t *testing.T) {
 		})
 		// The escrow, which sees nothing but the commitment, cannot answer −A; if
 		// it could, the proof would not help it either. Here it knows a.
-		neg := as[0].x.negate()
-		minus := Share{x: &neg}
+		neg := as[0].scalar().negate()
+		minus := newShare(neg)
 		proofOfMinus, err := Prove(minus, b.context(Escrow, 0), newStream("minus"))
 		if err != nil {
 			t.Fatal(err)

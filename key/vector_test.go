@@ -379,7 +379,7 @@ func TestRefreshVectors(t *testing.T) {
 		add("refresh", "refresh", "ok", func(*refreshVector) {})
 		add("refresh", "refresh with r = b", "error: the result is the identity", func(v *refreshVector) { v.R = v.B })
 		add("refresh", "refresh with r = -a", "error: the result is the identity", func(v *refreshVector) {
-			neg := a.x.negate()
+			neg := a.scalar().negate()
 			v.R = neg.b[:]
 		})
 		add("share", "share of the new epoch", "ok", func(*refreshVector) {})
@@ -396,7 +396,7 @@ func TestRefreshVectors(t *testing.T) {
 		add("combine", "old a, new b", "error: do not add up", func(v *refreshVector) { v.ANew = v.A })
 		add("combine", "new a, old b", "error: do not add up", func(v *refreshVector) { v.BNew = v.B })
 		add("combine", "b = -a", "error: the result is the identity", func(v *refreshVector) {
-			neg := aNew.x.negate()
+			neg := aNew.scalar().negate()
 			v.BNew = neg.b[:]
 		})
 	}
