@@ -1,0 +1,115 @@
+// Package escrow is the host of an escrow's vault: log, network, witnesses.
+//
+// Nothing here is trusted with a secret. Rows are sealed before they arrive,
+// frames pass unread, and what the host tells clients of the log they verify
+// against heads that witnesses signed.
+package escrow
+
+import (
+	"latchkey/vault"
+	"latchkey/wire"
+)
+
+// A Feed knows which entries of the log each vault needs, in which order, to
+// replay what concerns it. It is an index over entries, rebuilt at each start.
+// A vault that is told too little notices: entries name the one before.
+type Feed struct {
+	feeds   map[wire.VaultID][]int64
+	chains  map[wire.ChunkID][]int64
+	owners  map[wire.ChunkID]wire.VaultID
+	parties map[wire.InstanceID][]wire.VaultID
+	peers   map[wire.VaultID]vault.Enrol
+}
+
+// NewFeed returns the feed of an empty log.
+func NewFeed() *Feed {
+	return &Feed{
+		feeds: map[wire.VaultID][]int64{}, chains: map[wire.ChunkID][]int64{}, owners: map[wire.ChunkID]wire.VaultID{},
+		parties: map[wire.InstanceID][]wire.VaultID{}, peers: map[wire.VaultID]vault.Enrol{},
+	}
+}
+
+// Add takes the entry at a position; positions come in order.
+func (f *Feed) Add(position int64, e vault.Entry) {
+	chunks, instance := e.Touches()
+	switch {
+	case e.Enrol != nil:
+		if v, err := e.Enrol.Identity.ID(); err == nil {
+			f.peers[v] = *e.Enrol
+		}
+	case e.Certify != nil && len(e.Certify.Certificate.Owner) == 1:
+		owner := e.Certify.Certificate.Owner[0]
+		for _, c := range chunks {
+			f.owners[c] = owner
+		}
+		f.push(owner, position)
+	case e.Lock != nil:
+		f.lock(position, e.Lock, instance)
+	case e.Run != nil:
+		for _, v := range f.parties[instance] {
+			if e.Run.Clock > 0 {
+				f.push(v, int64(e.Run.Clock)-1)
+			}
+			f.push(v, position)
+		}
+		for _, x := range e.Run.Exits {
+			f.owners[x.Chunk] = x.To[0]
+		}
+		if e.Run.Closed {
+			delete(f.parties, instance)
+		}
+	case e.Claim != nil:
+		f.push(e.Claim.Owner[0], position)
+	case e.Swept != nil:
+		f.push(e.Swept.Owner[0], position)
+	case e.Hand != nil, e.Ack != nil:
+		for _, v := range f.parties[instance] {
+			f.push(v, position)
+		}
+	}
+	for _, c := range chunks {
+		f.chains[c] = append(f.chains[c], position)
+	}
+}
+
+// lock tells every party of a new instance the past of the chunks that are not
+// its own, from their birth on, and then the lock.
+func (f *Feed) lock(position int64, l *vault.Lock, instance wire.InstanceID) {
+	for _, r := range l.Agreement.Parties {
+		v := r[0]
+		f.parties[instance] = append(f.parties[instance], v)
+		for _, pot := range l.Agreement.Pots {
+			for _, s := range pot {
+				if f.owners[s.Chunk] != v {
+					f.push(v, f.chains[s.Chunk]...)
+				}
+			}
+		}
+		f.push(v, position)
+	}
+}
+
+func (f *Feed) push(v wire.VaultID, positions ...int64) {
+	for _, p := range positions {
+		if n := len(f.feeds[v]); n == 0 || f.feeds[v][n-1] != p {
+			f.feeds[v] = append(f.feeds[v], p)
+		}
+	}
+}
+
+// From returns at most n positions of a vault's feed, from a cursor on, and the
+// cursor after them.
+func (f *Feed) From(v wire.VaultID, cursor, n int) (positions []int64, next int) {
+	all := f.feeds[v]
+	if cursor < 0 || cursor >= len(all) {
+		return nil, len(all)
+	}
+	end := min(len(all), cursor+n)
+	return all[cursor:end], end
+}
+
+// Peer returns the newest evidence that a vault has enrolled with.
+func (f *Feed) Peer(v wire.VaultID) (vault.Enrol, bool) {
+	e, ok := f.peers[v]
+	return e, ok
+}

@@ -1,0 +1,335 @@
+package vault
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+
+	"latchkey/contract"
+	"latchkey/wire"
+)
+
+// Recipients is "an owner" in every format: the vaults to which an owner's share
+// of a chunk is sealed. This version requires exactly one; the list is there so
+// that a second vault per owner changes no format.
+type Recipients []wire.VaultID
+
+// One returns the only recipient, or an error for any other number.
+func (r Recipients) One() (wire.VaultID, error) {
+	if len(r) != 1 {
+		return wire.VaultID{}, fmt.Errorf("%d recipients for one owner; this version takes exactly 1", len(r))
+	}
+	return r[0], nil
+}
+
+// A Settle says how the gives of a contract are carried out.
+type Settle uint8
+
+// Atomic carries out all gives of a step in one log entry. It is the only way
+// this version knows; the zero Settle is refused.
+const Atomic Settle = 1
+
+// A Stake is one chunk that a party puts into a pot.
+type Stake struct {
+	Chunk  wire.ChunkID `cbor:"1,keyasint"`
+	Epoch  uint32       `cbor:"2,keyasint"` // the epoch at which it is put in; any other is refused
+	Weight uint32       `cbor:"3,keyasint"` // units, as its certificate says
+}
+
+// An Agreement is everything the parties of an instance sign: the contract, its
+// terms, who they are, and the chunks of each pot in the order in which gives
+// take them.
+type Agreement struct {
+	Source  []byte       `cbor:"1,keyasint"` // the contract's text
+	Terms   []int64      `cbor:"2,keyasint"` // in the order declared
+	Parties []Recipients `cbor:"3,keyasint"` // in the order declared
+	Pots    [][]Stake    `cbor:"4,keyasint"` // in the order declared
+	Escrow  wire.VaultID `cbor:"5,keyasint"`
+	LockBy  int64        `cbor:"6,keyasint"` // Unix seconds; not open by then is aborted
+	Settle  Settle       `cbor:"7,keyasint"`
+}
+
+// Limits of one agreement. They bound what one message can make a vault do.
+const (
+	maxParties = 16
+	maxStakes  = 1024
+	// maxLockWait is the longest time between an acceptance and its LockBy.
+	maxLockWait = 24 * 3600
+)
+
+// ErrAgreement is wrapped by every refusal of an agreement's contents.
+var ErrAgreement = errors.New("agreement refused")
+
+// A deal is an agreement whose every part was checked: the contract compiles,
+// the terms are in range, each pot holds what the contract wants, and the
+// exploration of all outcomes found nothing wrong.
+type deal struct {
+	*contract.Deal
+	agreement Agreement
+	hash      wire.Hash
+	parties   []wire.VaultID
+	weights   [][]int64
+}
+
+// check verifies all of an agreement that does not depend on anyone's state.
+func (a Agreement) check() (*deal, error) {
+	d, err := a.bind()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.Admit(d.weights, contract.Limits{}); err != nil {
+		return nil, fmt.Errorf("%w: outcomes: %w", ErrAgreement, err)
+	}
+	return d, nil
+}
+
+// bind is check without the exploration of all outcomes: enough for an agreement
+// that a log already holds.
+func (a Agreement) bind() (*deal, error) {
+	refuse := func(format string, args ...any) (*deal, error) {
+		return nil, fmt.Errorf("%w: %w", ErrAgreement, fmt.Errorf(format, args...))
+	}
+	if a.Settle != Atomic {
+		return refuse("settle %d is unknown, want %d (atomic)", a.Settle, Atomic)
+	}
+	p, err := contract.Compile(a.Source)
+	if err != nil {
+		return refuse("contract: %w", err)
+	}
+	if len(a.Parties) != len(p.Parties()) || len(a.Parties) > maxParties {
+		return refuse("%d parties, contract %s has %d, at most %d", len(a.Parties), p.Name(), len(p.Parties()), maxParties)
+	}
+	d := &deal{agreement: a}
+	seen := map[wire.VaultID]bool{}
+	for i, r := range a.Parties {
+		v, err := r.One()
+		if err != nil {
+			return refuse("party %s: %w", p.Parties()[i], err)
+		}
+		if seen[v] {
+			return refuse("vault %s is two parties", v.Short())
+		}
+		seen[v] = true
+		d.parties = append(d.parties, v)
+	}
+	if d.Deal, err = p.Bind(a.Terms); err != nil {
+		return refuse("terms: %w", err)
+	}
+	if len(a.Pots) != len(p.Pots()) {
+		return refuse("%d pots, contract %s has %d", len(a.Pots), p.Name(), len(p.Pots()))
+	}
+	stakes, chunks := 0, map[wire.ChunkID]bool{}
+	for i, pot := range a.Pots {
+		var sum int64
+		w := make([]int64, len(pot))
+		for j, s := range pot {
+			if chunks[s.Chunk] {
+				return refuse("chunk %s is put in twice", s.Chunk.Short())
+			}
+			chunks[s.Chunk] = true
+			w[j] = int64(s.Weight)
+			sum += w[j]
+		}
+		if stakes += len(pot); stakes > maxStakes {
+			return refuse("more than %d chunks", maxStakes)
+		}
+		if want := d.PotUnits(i); sum != want {
+			return refuse("pot %s holds %d units, the contract wants %d", p.Pots()[i].Name, sum, want)
+		}
+		d.weights = append(d.weights, w)
+	}
+	if stakes == 0 {
+		return refuse("no chunk is at stake")
+	}
+	d.hash, err = wire.HashOf("latchkey/agreement/v1", a)
+	return d, err
+}
+
+// depositor returns the party that fills a pot.
+func (d *deal) depositor(pot int) int { return d.Program().Pots()[pot].From }
+
+// receives reports whether party may be given chunks of pot that it did not put
+// in, so that the depositor's vault must hand it its share before the instance
+// opens.
+func (d *deal) receives(pot, party int) bool {
+	if party == d.depositor(pot) || len(d.agreement.Pots[pot]) == 0 {
+		return false
+	}
+	for _, c := range d.Candidates(pot) {
+		if c == party {
+			return true
+		}
+	}
+	return false
+}
+
+// role returns the index of the party that v is, or −1.
+func (d *deal) role(v wire.VaultID) int {
+	for i, p := range d.parties {
+		if p == v {
+			return i
+		}
+	}
+	return -1
+}
+
+// An Acceptance is one party's signature under an agreement.
+type Acceptance struct {
+	Agreement wire.Hash `cbor:"1,keyasint"`
+	Role      uint32    `cbor:"2,keyasint"` // index of the party that accepts
+	Nonce     [16]byte  `cbor:"3,keyasint"` // its own choice: makes each acceptance, and so each instance, unique
+}
+
+// SignedAcceptance is an acceptance with its party's signature.
+type SignedAcceptance struct {
+	Body Acceptance `cbor:"1,keyasint"`
+	Sig  []byte     `cbor:"2,keyasint"`
+}
+
+const purposeAccept = "latchkey/accept/v1"
+
+func (a Acceptance) sign(k ed25519.PrivateKey) (SignedAcceptance, error) {
+	b, err := wire.Marshal(a)
+	if err != nil {
+		return SignedAcceptance{}, err
+	}
+	return SignedAcceptance{a, wire.Sign(k, purposeAccept, b)}, nil
+}
+
+// instanceID names the run that these acceptances, one per party in order,
+// agree to.
+func instanceID(all []SignedAcceptance) (wire.InstanceID, error) {
+	bodies := make([]Acceptance, len(all))
+	for i, a := range all {
+		bodies[i] = a.Body
+	}
+	h, err := wire.HashOf("latchkey/instance/v1", bodies)
+	return wire.InstanceID(h), err
+}
+
+// checkAcceptances verifies that every party of d signed, each in its own role,
+// and returns the instance's id. identities holds the parties' keys.
+func (d *deal) checkAcceptances(all []SignedAcceptance, identity func(wire.VaultID) (wire.Identity, bool)) (wire.InstanceID, error) {
+	var none wire.InstanceID
+	if len(all) != len(d.parties) {
+		return none, fmt.Errorf("%w: %d acceptances of %d parties", ErrAgreement, len(all), len(d.parties))
+	}
+	for i, a := range all {
+		if int64(a.Body.Role) != int64(i) || a.Body.Agreement != d.hash {
+			return none, fmt.Errorf("%w: acceptance %d is of role %d and another agreement or order", ErrAgreement, i, a.Body.Role)
+		}
+		id, ok := identity(d.parties[i])
+		if !ok {
+			return none, fmt.Errorf("%w: vault %s is not enrolled", ErrAgreement, d.parties[i].Short())
+		}
+		b, err := wire.Marshal(a.Body)
+		if err != nil {
+			return none, err
+		}
+		if err := id.Verify(purposeAccept, b, a.Sig); err != nil {
+			return none, fmt.Errorf("%w: party %d: %w", ErrAgreement, i, err)
+		}
+	}
+	return instanceID(all)
+}
+
+// A Word is what a party says to an instance.
+type Word struct {
+	Instance wire.InstanceID `cbor:"1,keyasint"`
+	Role     uint32          `cbor:"2,keyasint"`
+	Seq      uint64          `cbor:"3,keyasint"` // 1, 2, … per party and instance; a repeated one changes nothing
+	Word     string          `cbor:"4,keyasint"`
+	Value    int64           `cbor:"5,keyasint"`
+	HasValue bool            `cbor:"6,keyasint"`
+}
+
+// SignedWord is a word with its party's signature: the log keeps it, so that
+// anyone who replays the instance sees who said what.
+type SignedWord struct {
+	Body Word   `cbor:"1,keyasint"`
+	Sig  []byte `cbor:"2,keyasint"`
+}
+
+const purposeWord = "latchkey/word/v1"
+
+func (w Word) sign(k ed25519.PrivateKey) (SignedWord, error) {
+	b, err := wire.Marshal(w)
+	if err != nil {
+		return SignedWord{}, err
+	}
+	return SignedWord{w, wire.Sign(k, purposeWord, b)}, nil
+}
+
+func (w SignedWord) verify(id wire.Identity) error {
+	b, err := wire.Marshal(w.Body)
+	if err != nil {
+		return err
+	}
+	return id.Verify(purposeWord, b, w.Sig)
+}
+
+// event is what the contract's machine sees of the word, said at a time.
+func (w Word) event(at int64) contract.Event {
+	return contract.Event{
+		Kind: contract.Word, Party: int(w.Role), Word: w.Word, Value: w.Value, HasValue: w.HasValue, At: at,
+	}
+}
+
+// A ClaimOrder asks the escrow for its shares of chunks that the signer owns.
+type ClaimOrder struct {
+	Escrow wire.VaultID `cbor:"1,keyasint"`
+	Chunks []ChunkEpoch `cbor:"2,keyasint"`
+}
+
+// A SweptOrder tells the escrow that the coins of chunks have left their
+// addresses for good, so that it erases its shares.
+type SweptOrder struct {
+	Escrow wire.VaultID `cbor:"1,keyasint"`
+	Chunks []ChunkEpoch `cbor:"2,keyasint"`
+}
+
+// ChunkEpoch names a chunk at one count of its refreshes. Every order names its
+// chunks so: an order of another epoch changes nothing.
+type ChunkEpoch struct {
+	Chunk wire.ChunkID `cbor:"1,keyasint"`
+	Epoch uint32       `cbor:"2,keyasint"`
+}
+
+const (
+	purposeClaim = "latchkey/claim/v1"
+	purposeSwept = "latchkey/swept/v1"
+)
+
+// A Receipt is the escrow's immediate answer to a word: it promises that the
+// word is in its log by a stated time. With the log it proves a word left out.
+type Receipt struct {
+	Word wire.Hash `cbor:"1,keyasint"` // of the signed word
+	By   int64     `cbor:"2,keyasint"` // Unix seconds
+	Sig  []byte    `cbor:"3,keyasint"` // over the same with an empty Sig
+}
+
+const (
+	purposeReceipt = "latchkey/receipt/v1"
+	// receiptTime is how many seconds after a word its entry may be witnessed.
+	receiptTime = 60
+)
+
+func (r Receipt) sign(k ed25519.PrivateKey) (Receipt, error) {
+	r.Sig = nil
+	b, err := wire.Marshal(r)
+	if err == nil {
+		r.Sig = wire.Sign(k, purposeReceipt, b)
+	}
+	return r, err
+}
+
+// Verify returns an error unless the escrow with these keys signed r.
+func (r Receipt) Verify(escrow wire.Identity) error {
+	sig := r.Sig
+	r.Sig = nil
+	b, err := wire.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return escrow.Verify(purposeReceipt, b, sig)
+}

@@ -1,0 +1,337 @@
+package vault
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+
+	"latchkey/contract"
+	"latchkey/head"
+	"latchkey/key"
+	"latchkey/wire"
+)
+
+// EscrowConfig is what an escrow's machine is built from. Nothing has a default.
+type EscrowConfig struct {
+	Origin   string // name of the log, as witnesses know it
+	Identity wire.Identity
+	Sign     ed25519.PrivateKey // belongs to Identity; signs heads, certificates and receipts
+	Group    head.Group         // whose cosignatures let anything leave
+	Evidence []byte             // encoded attest.Evidence over Identity
+	Digest   wire.Hash          // of the facts that this evidence shows: goes into certificates
+	Sealer   Sealer
+}
+
+// An Escrow is the machine of the escrow role: the other share of each chunk,
+// and the one order of all events. It does no I/O. Each method decides on the
+// present state, changes it, and returns the Block that the shell makes durable
+// before it lets any Answer go; on error nothing has changed.
+//
+// One goroutine owns an Escrow.
+type Escrow struct {
+	cfg       EscrowConfig
+	self      wire.VaultID
+	front     head.Frontier
+	clock     int64               // Unix seconds
+	roots     map[int64]head.Hash // of heads signed and not yet witnessed, by size
+	witnessed int64               // entries under the highest witnessed head
+	note      []byte              // that head, signed and cosigned
+	noteTime  int64               // its median stamp
+	vaults    map[wire.VaultID]*Enrol
+	pending   map[wire.Hash]*pendingBatch
+	certified map[wire.Hash]wire.CertID // by batch
+	certs     map[wire.CertID]*key.Certificate
+	born      map[wire.CertID]Index // the Certify entry
+	chunks    map[wire.ChunkID]*escrowed
+	instances map[wire.InstanceID]*instance
+	ended     map[wire.InstanceID]Index // closed or aborted: the entry that ended it
+	mail      map[string]Mail           // by row key
+	due       dueHeap
+}
+
+// escrowed is a chunk as the escrow knows it. There are millions: it is small.
+type escrowed struct {
+	p, b     key.Point
+	share    key.Share // b; zero after a restart until loaded, and once swept
+	owner    wire.VaultID
+	cert     wire.CertID
+	last     Index
+	instance *instance // nil when free
+	index    uint32
+	epoch    uint32
+	state    chunkState
+}
+
+type chunkState uint8
+
+const (
+	chunkLive    chunkState = iota // in two shares
+	chunkClaimed                   // its owner may have the whole key
+	chunkSwept                     // its coins have left; no share is kept
+)
+
+type pendingBatch struct {
+	Generate
+	at     int64
+	shares []key.Share
+	half   key.CheckedHalf
+}
+
+type instance struct {
+	id     wire.InstanceID
+	deal   *deal
+	state  contract.State
+	open   bool
+	last   Index
+	handed []bool                // by party: left its shares
+	acked  []bool                // by party: stored what was handed to it
+	seq    []uint64              // by party: its last word
+	given  map[wire.ChunkID]bool // write-once ledger, kept apart from the contract's own books
+}
+
+// Block is what one decision makes durable: entries at the end of the log and
+// rows of the share table, all or nothing.
+type Block struct {
+	First   int64    // position of the first entry
+	Entries [][]byte // encoded Entry
+	Rows    []Row
+}
+
+// An Answer is what a decision says, and when it may be said.
+type Answer struct {
+	Block Block
+	Reply Reply
+	Hold  int64 // how many entries must be witnessed before Reply leaves; 0: none
+}
+
+// plan collects one decision. Nothing in it has happened yet.
+type plan struct {
+	entries []Entry
+	rows    []Row
+	shares  map[wire.ChunkID]key.Share // new b of chunks
+	batch   *pendingBatch
+}
+
+// Errors of requests to an escrow. Every refusal leaves the state as it was.
+var (
+	ErrNotYours  = errors.New("not the owner of this chunk")
+	ErrEpoch     = errors.New("another epoch")
+	ErrLocked    = errors.New("chunk is locked")
+	ErrUnknown   = errors.New("unknown")
+	ErrNotReady  = errors.New("not yet")
+	ErrExpired   = errors.New("expired")
+	ErrWitnessed = errors.New("head refused")
+)
+
+const (
+	maxPendingBatches = 8
+	pendingLife       = 3600 // seconds until a batch that was not opened is dropped
+	minCertLife       = 3600 // seconds a new certificate must live
+	maxCertLife       = 5 * 366 * 24 * 3600
+	grace             = 2    // seconds between a deadline and its firing, for words on their way
+	maxDue            = 128  // instances moved by one call of Due
+	maxOrder          = 1024 // chunks in one order
+)
+
+// NewEscrow returns an escrow with an empty log. Start writes its first entry;
+// Replay and Load bring back an earlier one.
+func NewEscrow(cfg EscrowConfig) (*Escrow, error) {
+	self, err := cfg.Identity.ID()
+	if err != nil {
+		return nil, fmt.Errorf("new escrow: %w", err)
+	}
+	if err := cfg.Group.Check(); err != nil {
+		return nil, fmt.Errorf("new escrow: %w", err)
+	}
+	if !cfg.Sign.Public().(ed25519.PublicKey).Equal(ed25519.PublicKey(cfg.Identity.Sign)) {
+		return nil, errors.New("new escrow: signing key is not the identity's")
+	}
+	if cfg.Origin != cfg.Group.Log.Name() || !cfg.Group.Log.Public().Equal(ed25519.PublicKey(cfg.Identity.Sign)) {
+		return nil, fmt.Errorf("new escrow: the witness group is of log %q, not of %q with this identity's key", cfg.Group.Log.Name(), cfg.Origin)
+	}
+	if cfg.Sealer == nil {
+		return nil, errors.New("new escrow: no sealer")
+	}
+	return &Escrow{
+		cfg: cfg, self: self,
+		roots: map[int64]head.Hash{}, vaults: map[wire.VaultID]*Enrol{},
+		pending: map[wire.Hash]*pendingBatch{}, certified: map[wire.Hash]wire.CertID{},
+		certs: map[wire.CertID]*key.Certificate{}, born: map[wire.CertID]Index{}, chunks: map[wire.ChunkID]*escrowed{},
+		instances: map[wire.InstanceID]*instance{}, ended: map[wire.InstanceID]Index{},
+		mail: map[string]Mail{},
+	}, nil
+}
+
+// Start writes the genesis entry of a new log at a time in Unix seconds. It is
+// an error on a log that has begun.
+func (e *Escrow) Start(now int64) (Block, error) {
+	if e.front.Size() != 0 {
+		return Block{}, errors.New("start escrow: its log has begun")
+	}
+	e.clock = now
+	p := plan{entries: []Entry{{Genesis: &Genesis{1, e.cfg.Origin, e.cfg.Identity, e.cfg.Evidence}}}}
+	return e.commit(p)
+}
+
+// ID returns the escrow's vault id.
+func (e *Escrow) ID() wire.VaultID { return e.self }
+
+// Size returns the number of entries decided so far.
+func (e *Escrow) Size() int64 { return e.front.Size() }
+
+// Root returns the root hash of the log decided so far.
+func (e *Escrow) Root() head.Hash { return e.front.Root() }
+
+// Witnessed returns the number of entries under the highest witnessed head.
+func (e *Escrow) Witnessed() int64 { return e.witnessed }
+
+// Now returns the escrow's clock, Unix seconds: the median stamp of the newest
+// witnessed head.
+func (e *Escrow) Now() int64 { return e.clock }
+
+// Head signs the log as it is now. The shell asks witnesses to cosign it only
+// when all its entries are durable.
+func (e *Escrow) Head() ([]byte, error) {
+	c := head.Checkpoint{Origin: e.cfg.Origin, Size: e.front.Size(), Root: e.front.Root()}
+	signed, err := head.SignCheckpoint(c, e.cfg.Sign)
+	if err != nil {
+		return nil, fmt.Errorf("sign head: %w", err)
+	}
+	e.roots[c.Size] = c.Root
+	return signed, nil
+}
+
+// Cosigned takes a head that a quorum of witnesses has countersigned. It moves
+// the clock and what may leave; neither runs backwards.
+func (e *Escrow) Cosigned(note []byte) error {
+	c, err := e.cfg.Group.Verify(note)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrWitnessed, err)
+	}
+	if root, ok := e.roots[c.Size]; !ok || root != c.Root {
+		return fmt.Errorf("%w: size %d is not a head that this escrow signed since it started", ErrWitnessed, c.Size)
+	}
+	if c.Size < e.witnessed || c.Time < e.noteTime {
+		return nil // an older head came late
+	}
+	e.witnessed, e.note, e.noteTime = c.Size, note, c.Time
+	e.clock = max(e.clock, c.Time)
+	for size := range e.roots {
+		if size < c.Size {
+			delete(e.roots, size)
+		}
+	}
+	return nil
+}
+
+// Enrol records a vault whose evidence the shell has appraised. Enrolled again
+// with the same facts, it changes nothing.
+func (e *Escrow) Enrol(id wire.Identity, evidence []byte, digest wire.Hash) (Block, error) {
+	v, err := id.ID()
+	if err != nil {
+		return Block{}, fmt.Errorf("enrol: %w", err)
+	}
+	if v == e.self {
+		return Block{}, errors.New("enrol: that is this escrow")
+	}
+	if known := e.vaults[v]; known != nil && known.Digest == digest {
+		return Block{First: e.front.Size()}, nil
+	}
+	return e.commit(plan{entries: []Entry{{Enrol: &Enrol{id, evidence, digest}}}})
+}
+
+// Handle decides one request of an enrolled vault. rnd must be a
+// cryptographic source of randomness.
+func (e *Escrow) Handle(from wire.VaultID, q Request, rnd io.Reader) (Answer, error) {
+	if e.vaults[from] == nil {
+		return Answer{}, fmt.Errorf("vault %s is not enrolled: %w", from.Short(), ErrUnknown)
+	}
+	switch {
+	case q.Begin != nil:
+		return e.begin(from, *q.Begin, rnd)
+	case q.Open != nil:
+		return e.openBatch(from, *q.Open)
+	case q.Lock != nil:
+		return e.lock(*q.Lock, rnd)
+	case q.Hand != nil:
+		return e.hand(from, *q.Hand)
+	case q.Ack != nil:
+		return e.ack(from, *q.Ack, rnd)
+	case q.Word != nil:
+		return e.word(*q.Word, rnd)
+	case q.Fetch != nil:
+		return e.fetch(from, *q.Fetch)
+	case q.Stored != nil:
+		return e.stored(from, *q.Stored)
+	case q.Claim != nil:
+		return e.claim(from, *q.Claim)
+	case q.Swept != nil:
+		return e.swept(from, *q.Swept)
+	}
+	return Answer{}, errors.New("an empty request")
+}
+
+// say answers from what is known already, held until all of it is witnessed.
+func (e *Escrow) say(r Reply, hold int64) (Answer, error) {
+	return Answer{Block: Block{First: e.front.Size()}, Reply: r, Hold: hold}, nil
+}
+
+// settle commits a plan and answers r once it is witnessed.
+func (e *Escrow) settle(p plan, r Reply) (Answer, error) {
+	b, err := e.commit(p)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Block: b, Reply: r, Hold: e.front.Size()}, nil
+}
+
+// commit makes a plan the state. It encodes everything before it changes
+// anything, so an error leaves the state as it was.
+func (e *Escrow) commit(p plan) (Block, error) {
+	b := Block{First: e.front.Size(), Rows: p.rows}
+	for i := range p.entries {
+		p.entries[i].At = e.clock
+		enc, err := wire.Marshal(p.entries[i])
+		if err != nil {
+			return Block{}, err
+		}
+		b.Entries = append(b.Entries, enc)
+	}
+	for i, enc := range b.Entries {
+		if err := e.front.Append(enc); err != nil {
+			panic(fmt.Sprintf("escrow log: %v", err)) // 2⁶² entries
+		}
+		if p.batch != nil && p.entries[i].Generate != nil {
+			e.pending[p.batch.Batch] = p.batch
+		}
+		if err := e.apply(p.entries[i], Index(e.front.Size())); err != nil {
+			panic(fmt.Sprintf("escrow applies its own entry: %v", err)) // decided on this very state
+		}
+	}
+	for id, s := range p.shares {
+		e.chunks[id].share = s
+	}
+	for _, r := range p.rows {
+		if err := e.setMail(r); err != nil {
+			panic(fmt.Sprintf("escrow reads its own mail row: %v", err))
+		}
+	}
+	return b, nil
+}
+
+func (e *Escrow) setMail(r Row) error {
+	if r.Key[0] != rowMail && r.Key[0] != rowHand {
+		return nil
+	}
+	if r.Value == nil {
+		delete(e.mail, r.Key)
+		return nil
+	}
+	var m Mail
+	if err := wire.Unmarshal(r.Value, &m); err != nil {
+		return err
+	}
+	e.mail[r.Key] = m
+	return nil
+}

@@ -1,0 +1,309 @@
+package vault
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"latchkey/key"
+	"latchkey/wire"
+)
+
+// Rows of an escrow's share table, by the first byte of their key.
+const (
+	rowBatch = 'g' // + batch: the escrow's shares of a batch not yet certified
+	rowShare = 'b' // + chunk: epoch (4 bytes) and b
+	rowHand  = 'h' // + instance, recipient, sender: Mail with handed shares
+	rowMail  = 'r' // + recipient, step (8 bytes): Mail with the r of each exit
+)
+
+func batchRow(b wire.Hash) string    { return string(rowBatch) + string(b[:]) }
+func shareRow(c wire.ChunkID) string { return string(rowShare) + string(c[:]) }
+func handRow(i wire.InstanceID, to, from wire.VaultID) string {
+	return string(rowHand) + string(i[:]) + string(to[:]) + string(from[:])
+}
+
+func mailRow(to wire.VaultID, step Index) string {
+	return string(rowMail) + string(to[:]) + string(binary.BigEndian.AppendUint64(nil, step))
+}
+
+func shareValue(epoch uint32, s key.Share) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, epoch), s.Expose()...)
+}
+
+// apply folds one entry, at position at−1, into the state. It is the only code
+// that changes what the log says, live and in replay alike.
+func (e *Escrow) apply(n Entry, at Index) error {
+	if n.At < e.clock {
+		return fmt.Errorf("entry %d: its time %d is before %d", at-1, n.At, e.clock)
+	}
+	e.clock = n.At
+	switch {
+	case n.Genesis != nil:
+		if at != 1 || n.Genesis.Origin != e.cfg.Origin {
+			return fmt.Errorf("entry %d: genesis of %q", at-1, n.Genesis.Origin)
+		}
+	case n.Enrol != nil:
+		v, err := n.Enrol.Identity.ID()
+		if err != nil {
+			return err
+		}
+		e.vaults[v] = n.Enrol
+	case n.Generate != nil:
+		if e.pending[n.Generate.Batch] == nil {
+			e.pending[n.Generate.Batch] = &pendingBatch{Generate: *n.Generate, at: n.At}
+		}
+	case n.Drop != nil:
+		delete(e.pending, n.Drop.Batch)
+	case n.Certify != nil:
+		return e.applyCertify(n.Certify, at)
+	case n.Lock != nil:
+		return e.applyLock(n.Lock, at)
+	case n.Hand != nil:
+		return e.applyRole(n.Hand.Instance, n.Hand.Role, at, func(in *instance) { in.handed[n.Hand.Role] = true })
+	case n.Ack != nil:
+		return e.applyRole(n.Ack.Instance, n.Ack.Role, at, func(in *instance) { in.acked[n.Ack.Role] = true })
+	case n.Run != nil:
+		return e.applyRun(n.Run, at)
+	case n.Claim != nil:
+		return e.applyOrder(n.Claim.Order.Chunks, at, chunkClaimed)
+	case n.Swept != nil:
+		return e.applyOrder(n.Swept.Order.Chunks, at, chunkSwept)
+	}
+	return nil
+}
+
+func (e *Escrow) applyCertify(c *Certify, at Index) error {
+	id, err := c.Certificate.ID()
+	if err != nil {
+		return err
+	}
+	owner, err := Recipients(c.Certificate.Owner).One()
+	if err != nil {
+		return err
+	}
+	if len(c.B) != len(c.Points) {
+		return errors.New("certify: as many B as P are needed")
+	}
+	e.certs[id], e.certified[c.Certificate.Batch], e.born[id] = &c.Certificate, id, at
+	delete(e.pending, c.Certificate.Batch)
+	for i, p := range c.Points {
+		e.chunks[key.ChunkIDOf(id, uint32(i))] = &escrowed{p: p, b: c.B[i], owner: owner, cert: id, index: uint32(i), last: at}
+	}
+	return nil
+}
+
+func (e *Escrow) applyLock(l *Lock, at Index) error {
+	d, err := l.Agreement.bind()
+	if err != nil {
+		return err
+	}
+	id, err := instanceID(l.Acceptances)
+	if err != nil {
+		return err
+	}
+	n := len(d.parties)
+	in := &instance{
+		id: id, deal: d, last: at, handed: make([]bool, n), acked: make([]bool, n), seq: make([]uint64, n),
+		given: map[wire.ChunkID]bool{},
+	}
+	for _, pot := range l.Agreement.Pots {
+		for _, s := range pot {
+			c := e.chunks[s.Chunk]
+			if c == nil {
+				return fmt.Errorf("lock: chunk %s: %w", s.Chunk.Short(), ErrUnknown)
+			}
+			c.instance, c.last = in, at
+		}
+	}
+	e.instances[id] = in
+	e.plan(in)
+	return nil
+}
+
+func (e *Escrow) applyRole(id wire.InstanceID, role uint32, at Index, set func(*instance)) error {
+	in := e.instances[id]
+	if in == nil || int64(role) >= int64(len(in.handed)) {
+		return fmt.Errorf("instance %s: %w", id.Short(), ErrUnknown)
+	}
+	set(in)
+	in.last = at
+	return nil
+}
+
+func (e *Escrow) applyRun(r *Run, at Index) error {
+	in := e.instances[r.Instance]
+	if in == nil {
+		return fmt.Errorf("instance %s: %w", r.Instance.Short(), ErrUnknown)
+	}
+	in.last = at
+	if r.Kind != RunAbort {
+		s, _, err := in.deal.step(in.state, r.Kind, r.Word, r.EventAt)
+		if err != nil {
+			return fmt.Errorf("instance %s: %w", r.Instance.Short(), err)
+		}
+		in.state, in.open = s, true
+	}
+	if r.Word != nil {
+		in.seq[r.Word.Body.Role] = r.Word.Body.Seq
+	}
+	for _, x := range r.Exits {
+		c := e.chunks[x.Chunk]
+		if c == nil || in.given[x.Chunk] {
+			return fmt.Errorf("chunk %s leaves instance %s twice", x.Chunk.Short(), r.Instance.Short())
+		}
+		to, err := x.To.One()
+		if err != nil {
+			return err
+		}
+		in.given[x.Chunk] = true
+		c.owner, c.epoch, c.b, c.instance, c.last = to, x.Epoch, x.B, nil, at
+	}
+	if r.Closed {
+		delete(e.instances, r.Instance)
+		e.ended[r.Instance] = at
+		return nil
+	}
+	e.plan(in)
+	return nil
+}
+
+func (e *Escrow) applyOrder(list []ChunkEpoch, at Index, to chunkState) error {
+	for _, o := range list {
+		c := e.chunks[o.Chunk]
+		if c == nil {
+			return fmt.Errorf("chunk %s: %w", o.Chunk.Short(), ErrUnknown)
+		}
+		c.state, c.last = to, at
+		if to == chunkSwept {
+			c.share = key.Share{}
+		}
+	}
+	return nil
+}
+
+// Replay folds an entry that an earlier run of this escrow made durable. The
+// shell compares Size and Root with what it sealed before it goes on to Load.
+func (e *Escrow) Replay(entry []byte) error {
+	n, err := ParseEntry(entry)
+	if err == nil {
+		err = e.front.Append(entry)
+	}
+	if err == nil {
+		err = e.apply(n, Index(e.front.Size()))
+	}
+	if err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	return nil
+}
+
+// Load takes back the rows of the share table after the whole log was replayed,
+// and refuses to go on unless every chunk and every batch has exactly the share
+// that the log says.
+func (e *Escrow) Load(rows []Row) error {
+	for _, r := range rows {
+		if len(r.Key) != 33 && len(r.Key) != 41 && len(r.Key) != 97 {
+			return errors.New("load: a row with an unknown key")
+		}
+		switch r.Key[0] {
+		case rowShare:
+			c := e.chunks[wire.ChunkID([]byte(r.Key[1:]))]
+			if c == nil || len(r.Value) != 36 || binary.BigEndian.Uint32(r.Value) != c.epoch {
+				return fmt.Errorf("load: share row %x is of no chunk, or of another epoch", r.Key[1:5])
+			}
+			s, err := key.ParseShare(c.p.Type(), r.Value[4:])
+			if err != nil {
+				return fmt.Errorf("load: share row %x: %w", r.Key[1:5], err)
+			}
+			c.share = s
+		case rowBatch:
+			b := e.pending[wire.Hash([]byte(r.Key[1:]))]
+			if b == nil {
+				return fmt.Errorf("load: batch row %x is of no batch", r.Key[1:5])
+			}
+			s, err := b.Spec.splitShares(r.Value)
+			if err != nil {
+				return fmt.Errorf("load: batch row %x: %w", r.Key[1:5], err)
+			}
+			b.shares = s
+		case rowHand, rowMail:
+			if err := e.setMail(r); err != nil {
+				return fmt.Errorf("load: %w", err)
+			}
+		default:
+			return fmt.Errorf("load: row kind %q is unknown", r.Key[0])
+		}
+	}
+	return e.checkShares()
+}
+
+// checkShares compares the sum of all shares with the sum of all points, by key
+// type: one wrong or missing share is found, at a fraction of the cost of
+// checking each. Each is checked by itself when it is used.
+func (e *Escrow) checkShares() error {
+	var shares []key.Share
+	var points []key.Point
+	for id, c := range e.chunks {
+		if c.state == chunkSwept {
+			continue
+		}
+		if c.share.IsZero() {
+			return fmt.Errorf("load: the share of chunk %s is missing", id.Short())
+		}
+		shares, points = append(shares, c.share), append(points, c.b)
+	}
+	for id, b := range e.pending {
+		if len(b.shares) != int(b.Spec.N) {
+			return fmt.Errorf("load: the shares of batch %s are missing", id.Short())
+		}
+	}
+	if err := key.CheckSum(shares, points); err != nil {
+		return fmt.Errorf("load: share table: %w", err)
+	}
+	return nil
+}
+
+// dueHeap orders instances by the next moment at which the escrow itself acts.
+// A stale item is skipped when it comes up.
+type dueHeap []dueItem
+
+type dueItem struct {
+	at int64
+	id wire.InstanceID
+}
+
+func (h dueHeap) Len() int { return len(h) }
+func (h dueHeap) Less(i, j int) bool {
+	if h[i].at != h[j].at {
+		return h[i].at < h[j].at
+	}
+	return string(h[i].id[:]) < string(h[j].id[:])
+}
+func (h dueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+
+// Push is for container/heap.
+func (h *dueHeap) Push(x any) { *h = append(*h, x.(dueItem)) }
+
+// Pop is for container/heap.
+func (h *dueHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// next returns the moment at which the escrow acts on in by itself: LockBy
+// before it is open, its phase's deadline afterwards.
+func (in *instance) next() int64 {
+	if !in.open {
+		return in.deal.agreement.LockBy
+	}
+	at, ok := in.deal.Deadline(in.state)
+	if !ok {
+		return 1 << 62
+	}
+	return at
+}
+
+func (e *Escrow) plan(in *instance) { heap.Push(&e.due, dueItem{in.next(), in.id}) }

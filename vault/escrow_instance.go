@@ -1,0 +1,418 @@
+package vault
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"io"
+
+	"latchkey/key"
+	"latchkey/wire"
+)
+
+// lock binds the chunks of an agreement that all its parties accepted, before
+// any share leaves its owner, and refuses a second lock.
+func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
+	id, err := instanceID(q.Acceptances)
+	if err != nil {
+		return Answer{}, err
+	}
+	if in := e.instances[id]; in != nil {
+		return e.say(Reply{Locked: &LockedReply{id}}, 0)
+	}
+	if _, ok := e.ended[id]; ok {
+		return e.say(Reply{Locked: &LockedReply{id}}, 0)
+	}
+	d, err := q.Agreement.check()
+	if err != nil {
+		return Answer{}, err
+	}
+	if q.Agreement.Escrow != e.self {
+		return Answer{}, fmt.Errorf("%w: its escrow is %s", ErrAgreement, q.Agreement.Escrow.Short())
+	}
+	if q.Agreement.LockBy <= e.clock || q.Agreement.LockBy > e.clock+maxLockWait {
+		return Answer{}, fmt.Errorf("%w: lock by %d, and it is %d: %w", ErrAgreement, q.Agreement.LockBy, e.clock, ErrExpired)
+	}
+	if _, err := d.checkAcceptances(q.Acceptances, e.identity); err != nil {
+		return Answer{}, err
+	}
+	l := &Lock{Agreement: q.Agreement, Acceptances: q.Acceptances}
+	for i, pot := range q.Agreement.Pots {
+		prev := make([]Index, len(pot))
+		for j, s := range pot {
+			if prev[j], err = e.checkStake(d, i, s); err != nil {
+				return Answer{}, err
+			}
+			if e.unitOf(s) != e.unitOf(pot[0]) {
+				return Answer{}, fmt.Errorf("%w: pot %d mixes denominations", ErrAgreement, i)
+			}
+		}
+		l.Prev = append(l.Prev, prev)
+	}
+	p := plan{entries: []Entry{{Lock: l}}}
+	in := &instance{id: id, deal: d, handed: make([]bool, len(d.parties)), acked: make([]bool, len(d.parties)), given: map[wire.ChunkID]bool{}}
+	if in.ready() { // nobody may receive another's chunk: it opens at once
+		in.last = Index(e.front.Size() + 1)
+		if err := e.run(&p, in, RunOpen, nil, e.clock, rnd); err != nil {
+			return Answer{}, err
+		}
+	}
+	return e.settle(p, Reply{Locked: &LockedReply{id}})
+}
+
+// checkStake verifies that a chunk may be locked now, and returns the previous
+// entry of the chunk.
+func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
+	c := e.chunks[s.Chunk]
+	refuse := func(err error) (Index, error) { return 0, fmt.Errorf("chunk %s: %w", s.Chunk.Short(), err) }
+	switch {
+	case c == nil:
+		return refuse(ErrUnknown)
+	case c.owner != d.parties[d.depositor(pot)]:
+		return refuse(ErrNotYours)
+	case c.epoch != s.Epoch:
+		return refuse(fmt.Errorf("%w: it is at %d, the agreement says %d", ErrEpoch, c.epoch, s.Epoch))
+	case c.instance != nil:
+		return refuse(fmt.Errorf("%w in instance %s", ErrLocked, c.instance.id.Short()))
+	case c.state != chunkLive:
+		return refuse(errors.New("it is claimed"))
+	case e.certs[c.cert].Weight != s.Weight:
+		return refuse(fmt.Errorf("it weighs %d, the agreement says %d", e.certs[c.cert].Weight, s.Weight))
+	case d.LastDeadline(d.agreement.LockBy) >= e.certs[c.cert].Expiry:
+		return refuse(fmt.Errorf("%w: its certificate ends at %d, the contract may run until %d", ErrExpired, e.certs[c.cert].Expiry, d.LastDeadline(d.agreement.LockBy)))
+	}
+	return c.last, nil
+}
+
+func (e *Escrow) unitOf(s Stake) any { return e.certs[e.chunks[s.Chunk].cert].Denomination }
+
+func (e *Escrow) identity(v wire.VaultID) (wire.Identity, bool) {
+	if n := e.vaults[v]; n != nil {
+		return n.Identity, true
+	}
+	return wire.Identity{}, false
+}
+
+// handsOver reports whether a party must leave shares for others; awaits
+// whether others leave shares for it.
+func (d *deal) handsOver(role int) bool {
+	for pot := range d.agreement.Pots {
+		for to := range d.parties {
+			if d.depositor(pot) == role && d.receives(pot, to) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d *deal) awaits(role int) bool {
+	for pot := range d.agreement.Pots {
+		if d.receives(pot, role) {
+			return true
+		}
+	}
+	return false
+}
+
+// handed lists the chunks that from leaves for to, in the order of the pots.
+func (d *deal) handedTo(from, to int) []ChunkEpoch {
+	var out []ChunkEpoch
+	for pot, stakes := range d.agreement.Pots {
+		if d.depositor(pot) == from && d.receives(pot, to) {
+			for _, s := range stakes {
+				out = append(out, ChunkEpoch{s.Chunk, s.Epoch})
+			}
+		}
+	}
+	return out
+}
+
+// ready reports whether every vault has what it needs for any outcome.
+func (in *instance) ready() bool {
+	for role := range in.deal.parties {
+		if in.deal.awaits(role) && !in.acked[role] {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *Escrow) instanceOf(id wire.InstanceID) (*instance, error) {
+	if in := e.instances[id]; in != nil {
+		return in, nil
+	}
+	if _, ok := e.ended[id]; ok {
+		return nil, fmt.Errorf("instance %s is over", id.Short())
+	}
+	return nil, fmt.Errorf("instance %s: %w", id.Short(), ErrUnknown)
+}
+
+// hand stores a depositor's sealed shares for those who may receive them.
+func (e *Escrow) hand(from wire.VaultID, q HandAsk) (Answer, error) {
+	in, err := e.instanceOf(q.Instance)
+	if err != nil {
+		return Answer{}, err
+	}
+	role := in.deal.role(from)
+	if role < 0 || !in.deal.handsOver(role) {
+		return Answer{}, fmt.Errorf("vault %s hands nothing over in instance %s", from.Short(), q.Instance.Short())
+	}
+	if in.handed[role] || in.open {
+		return e.say(Reply{}, 0)
+	}
+	p := plan{entries: []Entry{{Hand: &Hand{q.Instance, uint32(role), in.last}}}}
+	rest := q.Mail
+	for to, v := range in.deal.parties {
+		want := in.deal.handedTo(role, to)
+		if len(want) == 0 {
+			continue
+		}
+		if len(rest) == 0 || rest[0].To != v || rest[0].From != from || len(rest[0].Items) != len(want) {
+			return Answer{}, fmt.Errorf("shares for party %d: want %d, sealed by the sender to vault %s", to, len(want), v.Short())
+		}
+		for i, it := range rest[0].Items {
+			if (ChunkEpoch{it.Chunk, it.Epoch}) != want[i] {
+				return Answer{}, fmt.Errorf("share %d for party %d is of chunk %s at epoch %d, want %s at %d", i, to, it.Chunk.Short(), it.Epoch, want[i].Chunk.Short(), want[i].Epoch)
+			}
+		}
+		if p.rows, err = addMail(p.rows, handRow(q.Instance, v, from), rest[0]); err != nil {
+			return Answer{}, err
+		}
+		rest = rest[1:]
+	}
+	if len(rest) != 0 {
+		return Answer{}, errors.New("shares for somebody who may not receive them")
+	}
+	a, err := e.settle(p, Reply{})
+	a.Hold = 0 // nothing of the escrow's own leaves
+	return a, err
+}
+
+func addMail(rows []Row, k string, m Mail) ([]Row, error) {
+	v, err := wire.Marshal(m)
+	return append(rows, Row{Key: k, Value: v}), err
+}
+
+// ack records that a party stored what was handed to it; with the last one the
+// instance opens.
+func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error) {
+	in, err := e.instanceOf(q.Instance)
+	if err != nil {
+		return Answer{}, err
+	}
+	role := in.deal.role(from)
+	if role < 0 || !in.deal.awaits(role) {
+		return Answer{}, fmt.Errorf("vault %s is handed nothing in instance %s", from.Short(), q.Instance.Short())
+	}
+	if in.acked[role] || in.open {
+		return e.say(Reply{}, 0)
+	}
+	for other := range in.deal.parties {
+		if len(in.deal.handedTo(other, role)) > 0 && !in.handed[other] {
+			return Answer{}, fmt.Errorf("party %d has not handed its shares over: %w", other, ErrNotReady)
+		}
+	}
+	p := plan{entries: []Entry{{Ack: &Ack{q.Instance, uint32(role), in.last}}}}
+	in.acked[role] = true
+	ready := in.ready()
+	in.acked[role] = false // commit applies it
+	if ready && e.clock > in.deal.agreement.LockBy {
+		return Answer{}, fmt.Errorf("instance %s was to open by %d, and it is %d: %w", in.id.Short(), in.deal.agreement.LockBy, e.clock, ErrExpired)
+	}
+	if ready {
+		last := in.last
+		in.last = Index(e.front.Size() + 1)
+		err := e.run(&p, in, RunOpen, nil, e.clock, rnd)
+		in.last = last
+		if err != nil {
+			return Answer{}, err
+		}
+	}
+	a, err := e.settle(p, Reply{})
+	a.Hold = 0
+	return a, err
+}
+
+// word lets a party speak. The signature is the authority: any session may bring
+// it. The receipt leaves at once and promises the entry.
+func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
+	in, err := e.instanceOf(w.Body.Instance)
+	if err != nil {
+		return Answer{}, err
+	}
+	if int64(w.Body.Role) >= int64(len(in.deal.parties)) {
+		return Answer{}, fmt.Errorf("instance %s has no party %d", in.id.Short(), w.Body.Role)
+	}
+	id, _ := e.identity(in.deal.parties[w.Body.Role])
+	if err := w.verify(id); err != nil {
+		return Answer{}, err
+	}
+	h, err := wire.HashOf("latchkey/signed-word/v1", w)
+	if err != nil {
+		return Answer{}, err
+	}
+	receipt, err := Receipt{Word: h, By: e.clock + receiptTime}.sign(e.cfg.Sign)
+	if err != nil {
+		return Answer{}, err
+	}
+	if w.Body.Seq <= in.seq[w.Body.Role] {
+		return e.say(Reply{Receipt: &receipt}, 0) // said before
+	}
+	if !in.open {
+		return Answer{}, fmt.Errorf("instance %s is not open: %w", in.id.Short(), ErrNotReady)
+	}
+	var p plan
+	at := e.clock
+	if deadline, ok := in.deal.Deadline(in.state); ok {
+		at = min(at, deadline-1) // on its way when the deadline passed
+	}
+	if err := e.run(&p, in, RunWord, &w, at, rnd); err != nil {
+		return Answer{}, err
+	}
+	a, err := e.settle(p, Reply{Receipt: &receipt})
+	a.Hold = 0
+	return a, err
+}
+
+// run plans one step of an instance and the refresh of every chunk it moves.
+func (e *Escrow) run(p *plan, in *instance, kind RunKind, w *SignedWord, at int64, rnd io.Reader) error {
+	r := &Run{Instance: in.id, Prev: in.last, Kind: kind, Word: w, EventAt: at}
+	if kind == RunDeadline || kind == RunAbort {
+		r.Clock = Index(e.front.Size() + 1) // Due puts the Clock entry first in its block
+	}
+	moves, closed, err := in.moves(kind, w, at)
+	if err != nil {
+		return fmt.Errorf("instance %s: %w", in.id.Short(), err)
+	}
+	r.Closed = closed
+	step := Index(e.front.Size() + int64(len(p.entries)) + 1)
+	mail := map[wire.VaultID]*Mail{}
+	given := map[wire.ChunkID]bool{}
+	for _, m := range moves {
+		c := e.chunks[m.chunk]
+		if in.given[m.chunk] || given[m.chunk] {
+			return fmt.Errorf("instance %s gives chunk %s twice", in.id.Short(), m.chunk.Short())
+		}
+		given[m.chunk] = true
+		if c.share.Public() != c.b {
+			return fmt.Errorf("chunk %s: the share table holds another share", m.chunk.Short())
+		}
+		rr, bNew, R, BNew, err := key.Refresh(c.share, rnd)
+		if err != nil {
+			return err
+		}
+		x := Exit{Chunk: m.chunk, To: Recipients{m.to}, Epoch: c.epoch + 1, R: R, B: BNew, Prev: c.last}
+		if in.last == Index(e.front.Size()+1) && c.instance == nil {
+			x.Prev = in.last // locked by the entry before this one
+		}
+		r.Exits = append(r.Exits, x)
+		if p.shares == nil {
+			p.shares = map[wire.ChunkID]key.Share{}
+		}
+		p.shares[m.chunk] = bNew
+		p.rows = append(p.rows, Row{Key: shareRow(m.chunk), Value: shareValue(x.Epoch, bNew)})
+		enc, text, err := e.cfg.Sealer.Seal(e.vaults[m.to].Identity, label(labelR, wire.InstanceID{}, ChunkEpoch{m.chunk, x.Epoch}), rr)
+		if err != nil {
+			return err
+		}
+		if mail[m.to] == nil {
+			mail[m.to] = &Mail{To: m.to, From: e.self, Enc: enc}
+		}
+		mail[m.to].Items = append(mail[m.to].Items, Sealed{m.chunk, x.Epoch, text})
+	}
+	if closed && len(in.given)+len(given) != in.deal.stakes() {
+		return fmt.Errorf("instance %s ends with %d of %d chunks given", in.id.Short(), len(in.given)+len(given), in.deal.stakes())
+	}
+	for _, v := range in.deal.parties {
+		if mail[v] != nil {
+			if p.rows, err = addMail(p.rows, mailRow(v, step), *mail[v]); err != nil {
+				return err
+			}
+		}
+	}
+	if kind == RunOpen || kind == RunAbort { // handed shares have arrived, or will never be used
+		for from := range in.deal.parties {
+			for to := range in.deal.parties {
+				k := handRow(in.id, in.deal.parties[to], in.deal.parties[from])
+				if _, ok := e.mail[k]; ok {
+					p.rows = append(p.rows, Row{Key: k})
+				}
+			}
+		}
+	}
+	p.entries = append(p.entries, Entry{Run: r})
+	return nil
+}
+
+// move is one chunk's way out of an instance.
+type move struct {
+	chunk wire.ChunkID
+	to    wire.VaultID
+}
+
+// moves runs the contract for one step and names the chunks that leave. Abort
+// returns every chunk to its depositor; the contract has no say.
+func (in *instance) moves(kind RunKind, w *SignedWord, at int64) (out []move, closed bool, err error) {
+	d := in.deal
+	if kind == RunAbort {
+		for pot, stakes := range d.agreement.Pots {
+			for _, s := range stakes {
+				out = append(out, move{s.Chunk, d.parties[d.depositor(pot)]})
+			}
+		}
+		return out, true, nil
+	}
+	_, o, err := d.step(in.state, kind, w, at)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, g := range o.Gives {
+		out = append(out, move{d.agreement.Pots[g.Pot][g.Chunk].Chunk, d.parties[g.To]})
+	}
+	return out, o.Closed, nil
+}
+
+func (d *deal) stakes() (n int) {
+	for _, pot := range d.agreement.Pots {
+		n += len(pot)
+	}
+	return n
+}
+
+// Due carries out what time has brought: aborts of instances not opened by
+// their LockBy, deadlines of phases, batches never opened. It returns an empty
+// block when there is nothing to do, and at most a bounded piece of work, so it
+// is called again until it does.
+func (e *Escrow) Due(rnd io.Reader) (Block, error) {
+	for id, b := range e.pending {
+		if e.clock > b.at+pendingLife {
+			return e.commit(plan{entries: []Entry{{Drop: &Drop{id}}}, rows: []Row{{Key: batchRow(id)}}})
+		}
+	}
+	var p plan
+	seen := map[wire.InstanceID]bool{}
+	for len(e.due) > 0 && e.due[0].at+grace <= e.noteTime && len(seen) < maxDue {
+		item := heap.Pop(&e.due).(dueItem)
+		in := e.instances[item.id]
+		if in == nil || in.next() != item.at || seen[item.id] {
+			continue
+		}
+		seen[item.id] = true
+		if len(p.entries) == 0 {
+			p.entries = append(p.entries, Entry{Clock: &Clock{e.note}})
+		}
+		kind := RunDeadline
+		if !in.open {
+			kind = RunAbort
+		}
+		if err := e.run(&p, in, kind, nil, item.at, rnd); err != nil {
+			heap.Push(&e.due, item)
+			return Block{}, err
+		}
+	}
+	if len(p.entries) == 0 {
+		return Block{First: e.front.Size()}, nil
+	}
+	return e.commit(p)
+}
