@@ -93,7 +93,7 @@ func TestTreeRefuses(t *testing.T) {
 	if _, err := (Tree{}).Path(0); err == nil {
 		t.Error("a path in no tree")
 	}
-	if err := VerifyPath(wire.Hash{}, 1, 0, Point{}, nil); err == nil {
+	if err := VerifyPath(leafHash(Point{}, 0), 1, 0, Point{}, nil); err == nil {
 		t.Error("no point is a key")
 	}
 }

@@ -210,11 +210,8 @@ func (x *element) minus(y *element) *element {
 
 // equal reports whether x and y are one point.
 func (x *element) equal(y *element) bool {
-	switch {
-	case x.t == coin.Ed25519:
+	if x.t == coin.Ed25519 {
 		return x.e.Equal(&y.e) == 1
-	case x.isIdentity() || y.isIdentity():
-		return x.isIdentity() && y.isIdentity()
 	}
 	return x.k.EquivalentNonConst(&y.k)
 }

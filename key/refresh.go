@@ -37,9 +37,6 @@ func Refresh(b Share, rand io.Reader) (r, bNew Share, R, BNew Point, err error) 
 // receives a share, before relying on it. Neither side can be the identity,
 // since no Share is zero and no Point the identity.
 func CheckShare(a Share, B, P Point) error {
-	if !a.ok() {
-		return errors.New("check share: no share")
-	}
 	if a.Type() != P.t {
 		return fmt.Errorf("check share: share of %v, key of %v", a.Type(), P.t)
 	}

@@ -55,6 +55,9 @@ func TestEpochs(t *testing.T) {
 }
 
 func TestRefreshRefuses(t *testing.T) {
+	if _, _, _, _, err := Refresh(Share{}, newStream("r")); err == nil || err.Error() != "refresh: no share" {
+		t.Errorf("no share: got %v", err)
+	}
 	for _, kt := range bothTypes {
 		b := mustShare(t, kt, newStream("b"))
 		before := b.Expose()
@@ -75,6 +78,13 @@ func TestRefreshRefuses(t *testing.T) {
 			t.Errorf("%v: got %v, want ErrMismatch", kt, err)
 		}
 		other := mustShare(t, kt, newStream("other")).Public()
+		minusB := newShare(b.scalar().negate()).Public()
+		if err := CheckShare(b, minusB, other); !errors.Is(err, ErrMismatch) {
+			t.Errorf("%v: the identity passes as a key: %v", kt, err)
+		}
+		if err := CheckRefresh(other, b.Public(), minusB); !errors.Is(err, ErrMismatch) {
+			t.Errorf("%v: the identity passes as B: %v", kt, err)
+		}
 		if _, err := ParsePrivate(b.Expose(), other); !errors.Is(err, ErrMismatch) {
 			t.Errorf("%v: got %v, want ErrMismatch", kt, err)
 		}

@@ -30,6 +30,9 @@ func TestCheckSum(t *testing.T) {
 	if err := CheckSum(shares[1:], points); err == nil {
 		t.Error("a missing share: want an error")
 	}
+	if err := CheckSum(shares, points[:len(points)-1]); err == nil {
+		t.Error("a missing point: want an error")
+	}
 	for i := range shares {
 		other, err := NewShare(shares[i].Type(), rand.Reader)
 		if err != nil {

@@ -110,6 +110,17 @@ func TestGenerationVectors(t *testing.T) {
 		add("a proof too few", "3 points and 2 proofs", func(v *generationVector) {
 			v.Escrow = half(esc.half, func(h *Half) { h.Proofs = h.Proofs[:2] })
 		})
+		add("a point and a proof too few", "2 points and 2 proofs", func(v *generationVector) {
+			v.Escrow = half(esc.half, func(h *Half) { h.Points, h.Proofs = h.Points[:2], h.Proofs[:2] })
+		})
+		add("a point of the other key type, proved", "the batch of "+kt.String(), func(v *generationVector) {
+			s := mustShare(t, bothTypes[2-kt], newStream("other type"))
+			proof, err := Prove(s, b.context(Escrow, 2), newStream("other type"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.Escrow = half(esc.half, func(h *Half) { h.Points[2], h.Proofs[2] = s.Public(), proof })
+		})
 		add("truncated half", "EOF", func(v *generationVector) { v.Escrow = v.Escrow[:len(v.Escrow)-1] })
 		add("batch of none", "0 keys", func(v *generationVector) { v.Batch.N = 0 })
 		add("batch of too many", "4097 keys", func(v *generationVector) { v.Batch.N = 4097 })
@@ -253,8 +264,8 @@ func TestTreeVectors(t *testing.T) {
 			add("a hash too few", "too few", func(v *treeVector) { v.Path = v.Path[:len(v.Path)-1] })
 			add("a hash too many", "too many", func(v *treeVector) { v.Path = append(v.Path, v.Root) })
 			add("no path", "too few", func(v *treeVector) { v.Path = nil })
-			add("a tree of none", "of 0", func(v *treeVector) { v.N = 0 })
-			add("a tree of too many", "of 4097", func(v *treeVector) { v.N = 4097 })
+			add("a tree of none", "verify path: key", func(v *treeVector) { v.N = 0 })
+			add("a tree of too many", "verify path: key", func(v *treeVector) { v.N = 4097 })
 		}
 	}
 	checkVectors(t, "tree.json", "Paths of keys under a root. See spec/key.md, Tree.",
