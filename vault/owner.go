@@ -60,12 +60,13 @@ type Clocked struct {
 }
 
 type ownBatch struct {
-	Spec   BatchSpec `cbor:"1,keyasint"`
-	Salt   [32]byte  `cbor:"2,keyasint"`
-	Commit wire.Hash `cbor:"3,keyasint"`
-	Shares []byte    `cbor:"4,keyasint"`
-	Escrow *key.Half `cbor:"5,keyasint,omitempty"` // once offered
-	half   key.CheckedHalf
+	Spec   BatchSpec       `cbor:"1,keyasint"`
+	Salt   [32]byte        `cbor:"2,keyasint"`
+	Commit wire.Hash       `cbor:"3,keyasint"`
+	Shares []byte          `cbor:"4,keyasint"`
+	Escrow *key.Half       `cbor:"5,keyasint,omitempty"` // once offered
+	half   key.CheckedHalf // the escrow's
+	mine   key.CheckedHalf // made once a run
 	shares []key.Share
 }
 
@@ -384,7 +385,7 @@ func (o *Owner) NewBatch(spec BatchSpec, rnd io.Reader) (wire.Hash, []Row, error
 	if err != nil {
 		return fail(err)
 	}
-	b.shares, b.Shares, b.Commit = shares, joinShares(shares), kb.Commit(half.Half().Points, b.Salt)
+	b.mine, b.shares, b.Shares, b.Commit = half, shares, joinShares(shares), kb.Commit(half.Half().Points, b.Salt)
 	r, err := row(rowOwnBatch, id[:], b)
 	if err != nil {
 		return fail(err)

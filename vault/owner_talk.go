@@ -22,11 +22,14 @@ func (o *Owner) Pending(rnd io.Reader) ([]Request, error) {
 			out = append(out, Request{Begin: &Begin{id, b.Spec, b.Commit}})
 			continue
 		}
-		half, err := o.keyBatch(id, b.Spec).Prove(key.Owner, b.shares, rnd)
-		if err != nil {
-			return nil, err
+		if b.mine.Half().Points == nil {
+			half, err := o.keyBatch(id, b.Spec).Prove(key.Owner, b.shares, rnd)
+			if err != nil {
+				return nil, err
+			}
+			b.mine = half
 		}
-		out = append(out, Request{Open: &OpenBatch{id, b.Salt, half.Half()}})
+		out = append(out, Request{Open: &OpenBatch{id, b.Salt, b.mine.Half()}})
 	}
 	for _, id := range sorted(o.running) {
 		q, err := o.pendingOf(id, o.running[id])
@@ -227,9 +230,12 @@ func (t *tx) certified(id wire.Hash, s *key.SignedCertificate) error {
 		return errors.New("a certificate for no batch of this vault")
 	}
 	kb := o.keyBatch(id, b.Spec)
-	mine, err := kb.Prove(key.Owner, b.shares, zeroes{})
-	if err != nil {
-		return err
+	mine := b.mine
+	if mine.Half().Points == nil { // this vault restarted in between
+		var err error
+		if mine, err = kb.Prove(key.Owner, b.shares, zeroes{}); err != nil {
+			return err
+		}
 	}
 	points, err := key.Join(mine, b.half)
 	if err != nil {

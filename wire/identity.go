@@ -24,6 +24,7 @@ func (id ChunkID) String() string    { return hex.EncodeToString(id[:]) }
 func (id InstanceID) String() string { return hex.EncodeToString(id[:]) }
 
 // Short returns the first eight digits, for people to tell ids apart.
+func (h Hash) Short() string        { return hex.EncodeToString(h[:4]) }
 func (id VaultID) Short() string    { return hex.EncodeToString(id[:4]) }
 func (id CertID) Short() string     { return hex.EncodeToString(id[:4]) }
 func (id ChunkID) Short() string    { return hex.EncodeToString(id[:4]) }

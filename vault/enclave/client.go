@@ -1,0 +1,141 @@
+package enclave
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// ErrNoSession is wrapped by a failed call when the vault has no session with
+// its escrow: say Hello and Finish, then call again.
+var ErrNoSession = errors.New("the vault has no session")
+
+// ErrGone is wrapped by every call after the vault has gone away.
+var ErrGone = errors.New("the vault has gone away")
+
+// A Client is the host's end of a vault's socket. Any goroutine may call it.
+type Client struct {
+	conn    net.Conn
+	mu      sync.Mutex // guards what follows
+	w       *bufio.Writer
+	next    uint64
+	waiting map[uint64]chan Result
+	err     error
+	done    chan struct{}
+}
+
+// Dial connects to a vault's socket, waiting for it to appear until ctx ends.
+// commit is called with each Commit, in order, from one goroutine; when what it
+// had is durable, the host calls Durable.
+func Dial(ctx context.Context, path string, commit func(Commit)) (*Client, error) {
+	var conn net.Conn
+	for {
+		var err error
+		if conn, err = net.Dial("unix", path); err == nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to the vault at %s: %w", path, err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	c := &Client{conn: conn, w: bufio.NewWriterSize(conn, 1<<16), waiting: map[uint64]chan Result{}, done: make(chan struct{})}
+	go c.read(commit)
+	return c, nil
+}
+
+func (c *Client) read(commit func(Commit)) {
+	r := bufio.NewReaderSize(c.conn, 1<<16)
+	for {
+		var m Message
+		if err := ReadFrame(r, &m); err != nil {
+			c.fail(err)
+			return
+		}
+		if m.Commit != nil {
+			commit(*m.Commit)
+		}
+		if m.Result != nil {
+			c.mu.Lock()
+			ch := c.waiting[m.Result.N]
+			delete(c.waiting, m.Result.N)
+			c.mu.Unlock()
+			if ch != nil {
+				ch <- *m.Result
+			}
+		}
+	}
+}
+
+func (c *Client) fail(err error) {
+	c.conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = fmt.Errorf("%w: %w", ErrGone, err)
+		close(c.done)
+	}
+	for n, ch := range c.waiting {
+		delete(c.waiting, n)
+		close(ch)
+	}
+}
+
+// Done is closed when the vault has gone away.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Close leaves the vault, which then stops.
+func (c *Client) Close() { c.fail(net.ErrClosed) }
+
+func (c *Client) send(call Call, ch chan Result) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return c.err
+	}
+	if ch != nil {
+		c.next++
+		call.N = c.next
+		c.waiting[call.N] = ch
+	}
+	err := WriteFrame(c.w, call)
+	if err == nil {
+		err = c.w.Flush()
+	}
+	if err != nil {
+		delete(c.waiting, call.N)
+	}
+	return err
+}
+
+// Durable tells the vault that its Commit of this number is durable.
+func (c *Client) Durable(number uint64) error { return c.send(Call{Durable: &Durable{number}}, nil) }
+
+// Call asks the vault and waits for its Result, which comes when all that it
+// rests on is durable, and witnessed where need be. An error of the vault comes
+// back as an error; ErrNoSession is wrapped where that is the reason.
+func (c *Client) Call(ctx context.Context, call Call) (Result, error) {
+	ch := make(chan Result, 1)
+	if err := c.send(call, ch); err != nil {
+		return Result{}, err
+	}
+	select {
+	case r, ok := <-ch:
+		switch {
+		case !ok:
+			return Result{}, ErrGone
+		case r.NoSession:
+			return r, fmt.Errorf("%s: %w", r.Error, ErrNoSession)
+		case r.Error != "":
+			return r, errors.New(r.Error)
+		}
+		return r, nil
+	case <-ctx.Done():
+		return Result{}, context.Cause(ctx)
+	}
+}

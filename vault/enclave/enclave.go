@@ -1,0 +1,483 @@
+package enclave
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/hpke"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+
+	"latchkey/attest"
+	"latchkey/attest/platform"
+	"latchkey/head"
+	"latchkey/vault"
+	"latchkey/vault/session"
+	"latchkey/wire"
+)
+
+// Trust is what a vault is bound to at its first start and never changes:
+// whom it believes. The host supplies it once; a vault that finds another later
+// refuses to run.
+type Trust struct {
+	Role      string            // "owner" or "escrow"
+	Origin    string            // of the escrow's log
+	LogKey    head.LogKey       // pins the escrow's identity; unset in the escrow's own role
+	Witnesses []head.WitnessKey // countersign the log
+	K, F      int               // quorum, and how many may fail
+	Policy    attest.Policy     // decides about every other vault's evidence
+}
+
+// Config is what a vault's program is started with.
+type Config struct {
+	Trust     Trust
+	Platform  platform.Platform
+	Verifiers []attest.Verifier
+}
+
+// An Enclave runs one vault. It is a machine without I/O: Handle takes a message
+// of the host and returns what to send back. One goroutine owns it.
+type Enclave struct {
+	cfg      Config
+	table    *table
+	loaded   []StoredRow
+	replay   [][]byte
+	ready    bool
+	identity wire.Identity
+	id       wire.VaultID
+	sign     ed25519.PrivateKey
+	kem      hpke.PrivateKey
+	evidence []byte
+	trusted  trusted
+	group    head.Group
+	mailbox  *session.Mailbox
+
+	owner    *vault.Owner
+	rows     []vault.Row // of an owner, until it knows its escrow
+	caller   *session.Caller
+	session  *session.Session
+	asked    map[uint64]vault.Request
+	askedRaw map[string]uint64
+
+	escrow   *vault.Escrow
+	block    vault.Block // of the commit in the making
+	sessions map[[16]byte]*session.Session
+	byPeer   map[wire.VaultID][][16]byte
+
+	durable uint64
+	held    []held
+	out     []Message
+	hurry   bool // rotate with the next commit
+	stale   int  // secrets superseded since the last rotation
+}
+
+// held is a result that waits for durability, and maybe for witnesses.
+type held struct {
+	result Result
+	commit uint64
+	size   int64
+}
+
+// stored is what the identity row holds.
+type stored struct {
+	Seed     []byte    `cbor:"1,keyasint"` // Ed25519 (RFC 8032 §5.1.5)
+	KEM      []byte    `cbor:"2,keyasint"`
+	Evidence []byte    `cbor:"3,keyasint"`
+	Trust    wire.Hash `cbor:"4,keyasint"`
+}
+
+// trusted is what the trust row holds: the escrow as an owner appraised it, and
+// what was shown of itself.
+type trusted struct {
+	Escrow  wire.Identity `cbor:"1,keyasint"`
+	Digest  wire.Hash     `cbor:"2,keyasint"`
+	Vendor  string        `cbor:"3,keyasint"`
+	Digests []wire.Hash   `cbor:"4,keyasint"`
+}
+
+// rotateAfter is how many superseded secrets a table key outlives.
+const rotateAfter = 4096
+
+// digest names a trust, for the identity row.
+func (t Trust) digest() (wire.Hash, error) {
+	names := []string{t.Role, t.Origin, t.LogKey.String(), fmt.Sprint(t.K, " of ", len(t.Witnesses), ", ", t.F, " may fail")}
+	for _, w := range t.Witnesses {
+		names = append(names, w.String())
+	}
+	names = append(names, fmt.Sprintf("%#v", t.Policy))
+	return wire.HashOf("latchkey/trust/v1", names)
+}
+
+// New returns a vault that waits for what its host stored.
+func New(cfg Config) (*Enclave, error) {
+	fail := func(err error) (*Enclave, error) { return nil, fmt.Errorf("vault: %w", err) }
+	if cfg.Trust.Role != "owner" && cfg.Trust.Role != "escrow" {
+		return fail(fmt.Errorf("role %q, want owner or escrow", cfg.Trust.Role))
+	}
+	if cfg.Trust.Role == "owner" && cfg.Trust.LogKey.Name() != cfg.Trust.Origin {
+		return fail(fmt.Errorf("the log key is of %q, the origin is %q", cfg.Trust.LogKey.Name(), cfg.Trust.Origin))
+	}
+	if err := cfg.Trust.Policy.Validate(); err != nil {
+		return fail(err)
+	}
+	k, err := cfg.Platform.SealKey()
+	if err != nil {
+		return fail(err)
+	}
+	e := &Enclave{
+		cfg: cfg, asked: map[uint64]vault.Request{}, askedRaw: map[string]uint64{},
+		sessions: map[[16]byte]*session.Session{}, byPeer: map[wire.VaultID][][16]byte{},
+	}
+	if e.table, err = newTable(k); err != nil {
+		return fail(err)
+	}
+	return e, nil
+}
+
+// Handle takes one message of the host and returns those for it, in order.
+func (e *Enclave) Handle(c Call) []Message {
+	if c.Durable != nil {
+		e.durable = max(e.durable, c.Durable.Commit)
+		e.release()
+		return e.flush()
+	}
+	r, size, err := e.do(c)
+	if err != nil {
+		r = Result{Error: err.Error(), NoSession: errors.Is(err, errNoSession)}
+	}
+	r.N = c.N
+	if cerr := e.commit(); cerr != nil {
+		r = Result{N: c.N, Error: cerr.Error()}
+	}
+	e.held = append(e.held, held{r, e.table.number, size})
+	e.release()
+	return e.flush()
+}
+
+func (e *Enclave) flush() []Message {
+	out := e.out
+	e.out = nil
+	return out
+}
+
+// release lets results go whose changes are durable and, where they hold
+// something of the escrow's, witnessed.
+func (e *Enclave) release() {
+	rest := e.held[:0]
+	for _, h := range e.held {
+		if h.commit > e.durable || h.size > 0 && (e.escrow == nil || h.size > e.escrow.Witnessed()) {
+			rest = append(rest, h)
+			continue
+		}
+		e.out = append(e.out, Message{Result: &h.result})
+	}
+	clear(e.held[len(rest):])
+	e.held = rest
+}
+
+var (
+	errNoSession = errors.New("no session")
+	errNotReady  = errors.New("what was stored has not been brought back yet")
+)
+
+func (e *Enclave) do(c Call) (Result, int64, error) {
+	if !e.ready {
+		switch {
+		case c.Load != nil:
+			e.loaded = append(e.loaded, c.Load.Rows...)
+			e.replay = append(e.replay, c.Load.Entries...)
+			return Result{}, 0, nil
+		case c.Ready != nil:
+			err := e.start()
+			e.loaded, e.replay = nil, nil
+			return Result{Status: e.status()}, 0, err
+		}
+		return Result{}, 0, errNotReady
+	}
+	if c.Status != nil {
+		return Result{Status: e.status()}, 0, nil
+	}
+	if e.escrow != nil {
+		return e.doEscrow(c)
+	}
+	r, err := e.doOwner(c)
+	return r, 0, err
+}
+
+// start opens what was stored, or begins anew where nothing was.
+func (e *Enclave) start() error {
+	var machine []vault.Row
+	var size int64
+	var root wire.Hash
+	if len(e.loaded) == 0 && len(e.replay) == 0 {
+		if err := e.table.start(); err != nil {
+			return err
+		}
+		if err := e.create(); err != nil {
+			return err
+		}
+	} else {
+		m, rows, err := e.table.open(e.loaded)
+		if err != nil {
+			return err
+		}
+		if err := e.recall(rows); err != nil {
+			return err
+		}
+		e.durable = m.Number
+		size, root = m.Size, m.Root
+		for name, v := range rows {
+			if k, ok := strings.CutPrefix(name, rowMachine); ok {
+				machine = append(machine, vault.Row{Key: k, Value: v})
+			}
+		}
+		e.hurry = true // what a previous run superseded is forgotten now
+	}
+	e.mailbox = session.NewMailbox(e.id, e.kem)
+	if err := e.bindGroup(); err != nil {
+		return err
+	}
+	var err error
+	if e.cfg.Trust.Role == "escrow" {
+		err = e.startEscrow(machine, size, root)
+	} else if e.rows = machine; e.trusted.Vendor != "" {
+		err = e.startOwner()
+	}
+	e.ready = err == nil
+	return err
+}
+
+// create makes the identity of a new vault.
+func (e *Enclave) create() error {
+	var seed [32]byte
+	rand.Read(seed[:])
+	kem, err := hpke.MLKEM768X25519().GenerateKey()
+	if err != nil {
+		return err
+	}
+	secret, err := kem.Bytes()
+	if err != nil {
+		return err
+	}
+	s := stored{Seed: seed[:], KEM: secret}
+	if s.Trust, err = e.cfg.Trust.digest(); err != nil {
+		return err
+	}
+	if err := e.take(s); err != nil {
+		return err
+	}
+	q, err := e.cfg.Platform.Quote(attest.ReportData(attest.PurposeIdentity, e.id, [32]byte{}))
+	if err != nil {
+		return err
+	}
+	if s.Evidence, err = q.Marshal(); err != nil {
+		return err
+	}
+	e.evidence = s.Evidence
+	return e.putRow(rowIdentity, s)
+}
+
+// recall reads the vault's own rows.
+func (e *Enclave) recall(rows map[string][]byte) error {
+	var s stored
+	if err := wire.Unmarshal(rows[rowIdentity], &s); err != nil {
+		return fmt.Errorf("%w: identity", errTable)
+	}
+	want, err := e.cfg.Trust.digest()
+	if err != nil {
+		return err
+	}
+	if s.Trust != want {
+		return errors.New("this vault is bound to another escrow, other witnesses or another policy since its first start; give it the configuration it had, or begin a new vault in an empty folder and move the coins there")
+	}
+	if raw, ok := rows[rowTrust]; ok {
+		if err := wire.Unmarshal(raw, &e.trusted); err != nil {
+			return fmt.Errorf("%w: trust", errTable)
+		}
+	}
+	e.evidence = s.Evidence
+	return e.take(s)
+}
+
+func (e *Enclave) take(s stored) error {
+	if len(s.Seed) != ed25519.SeedSize {
+		return fmt.Errorf("%w: identity", errTable)
+	}
+	kem, err := hpke.MLKEM768X25519().NewPrivateKey(s.KEM)
+	if err != nil {
+		return fmt.Errorf("%w: identity", errTable)
+	}
+	e.sign, e.kem = ed25519.NewKeyFromSeed(s.Seed), kem
+	e.identity = wire.Identity{Sign: e.sign.Public().(ed25519.PublicKey), KEM: kem.PublicKey().Bytes()}
+	e.id, err = e.identity.ID()
+	return err
+}
+
+func (e *Enclave) putRow(name string, v any) error {
+	b, err := wire.Marshal(v)
+	if err == nil {
+		e.table.put(name, b)
+	}
+	return err
+}
+
+func (e *Enclave) bindGroup() error {
+	k := e.cfg.Trust.LogKey
+	if e.cfg.Trust.Role == "escrow" {
+		var err error
+		if k, err = head.NewLogKey(e.cfg.Trust.Origin, e.identity.Sign); err != nil {
+			return err
+		}
+	}
+	e.group = head.Group{Log: k, Witnesses: e.cfg.Trust.Witnesses, K: e.cfg.Trust.K, F: e.cfg.Trust.F}
+	return e.group.Check()
+}
+
+// appraise decides about a vault's evidence by this vault's policy, at a time in
+// Unix seconds.
+func (e *Enclave) appraise(id wire.Identity, raw []byte, now int64) (attest.Result, error) {
+	v, err := id.ID()
+	if err != nil {
+		return attest.Result{}, err
+	}
+	ev, err := attest.ParseEvidence(raw)
+	if err != nil {
+		return attest.Result{}, fmt.Errorf("vault %s: %w", v.Short(), err)
+	}
+	r, err := attest.Appraise(e.cfg.Trust.Policy, e.cfg.Verifiers, ev, attest.ReportData(attest.PurposeIdentity, v, [32]byte{}), now)
+	if err != nil {
+		return attest.Result{}, fmt.Errorf("evidence of vault %s: %w", v.Short(), err)
+	}
+	return r, nil
+}
+
+// ownDigest is the digest of the facts that this vault's own evidence shows.
+func (e *Enclave) ownDigest(now int64) (wire.Hash, error) {
+	ev, err := attest.ParseEvidence(e.evidence)
+	if err != nil {
+		return wire.Hash{}, err
+	}
+	for _, v := range e.cfg.Verifiers {
+		if v.Format() != ev.Format {
+			continue
+		}
+		f, err := v.Verify(ev, now)
+		if err != nil {
+			return wire.Hash{}, fmt.Errorf("own evidence: %w", err)
+		}
+		return f.Digest()
+	}
+	return wire.Hash{}, fmt.Errorf("own evidence: no verifier for %s", ev.Format)
+}
+
+// keep puts what a machine changed into the commit in the making.
+func (e *Enclave) keep(rows []vault.Row) {
+	e.stale += len(rows)
+	e.table.apply(rows)
+}
+
+// commit sends the commit in the making to the host. From time to time it
+// rotates the table key with it.
+func (e *Enclave) commit() error {
+	if !e.ready {
+		return nil
+	}
+	if e.hurry || e.stale > rotateAfter {
+		if err := e.rotate(); err != nil {
+			return err
+		}
+	}
+	pending := e.pendingEntries()
+	if !e.table.dirty() && len(pending.Entries) == 0 {
+		return nil
+	}
+	c := &Commit{First: pending.First, Entries: pending.Entries}
+	var size int64
+	var root wire.Hash
+	if e.escrow != nil {
+		var err error
+		size, root = e.escrow.Size(), wire.Hash(e.escrow.Root())
+		if c.Head, err = e.escrow.Head(); err != nil {
+			return err
+		}
+	}
+	var err error
+	if c.Number, c.Rows, err = e.table.commit(size, root); err != nil {
+		return err
+	}
+	e.out = append(e.out, Message{Commit: c})
+	return nil
+}
+
+// rotate seals all rows under a new table key.
+func (e *Enclave) rotate() error {
+	all := map[string][]byte{}
+	add := func(r vault.Row, err error) bool {
+		all[rowMachine+r.Key] = r.Value
+		return err == nil
+	}
+	switch {
+	case e.escrow != nil:
+		e.escrow.Rows()(add)
+	case e.owner != nil:
+		e.owner.Rows()(add)
+	default:
+		for _, r := range e.rows {
+			all[rowMachine+r.Key] = r.Value
+		}
+	}
+	secret, err := e.kem.Bytes()
+	if err != nil {
+		return err
+	}
+	s := stored{Seed: e.sign.Seed(), KEM: secret, Evidence: e.evidence}
+	if s.Trust, err = e.cfg.Trust.digest(); err != nil {
+		return err
+	}
+	if all[rowIdentity], err = wire.Marshal(s); err != nil {
+		return err
+	}
+	if e.trusted.Vendor != "" {
+		if all[rowTrust], err = wire.Marshal(e.trusted); err != nil {
+			return err
+		}
+	}
+	for name := range e.table.rows {
+		if _, ok := all[name]; !ok {
+			return fmt.Errorf("rotate: row %.8q would be lost", name)
+		}
+	}
+	e.hurry, e.stale = false, 0
+	return e.table.rotate(all)
+}
+
+func (e *Enclave) status() *Status {
+	s := &Status{Role: e.cfg.Trust.Role, Identity: e.identity, Evidence: e.evidence, Session: e.session != nil}
+	if e.group.Check() == nil {
+		s.LogKey = e.group.Log.String()
+	}
+	if e.escrow != nil {
+		s.Now, s.Size, s.Witnessed = e.escrow.Now(), e.escrow.Size(), e.escrow.Witnessed()
+	}
+	if e.owner == nil {
+		return s
+	}
+	o := e.owner
+	s.Now, s.Size, s.Witnessed = o.Now(), o.Size(), o.Size()
+	s.Instances, s.Pledges, s.Batches = o.Instances(), o.Pledges(), o.Batches()
+	for _, id := range o.Chunks() {
+		c, _ := o.Chunk(id)
+		x := ChunkStatus{ID: id, Holds: o.Holds(id), Whole: len(c.Whole) > 0, Pledge: o.Pledged(id)}
+		x.Cert, _ = o.Certificate(id)
+		c.Share, c.Whole = nil, nil
+		x.Chunk = c
+		s.Chunks = append(s.Chunks, x)
+	}
+	return s
+}
+
+// sameIdentity reports whether two identities are one.
+func sameIdentity(a, b wire.Identity) bool {
+	return bytes.Equal(a.Sign, b.Sign) && bytes.Equal(a.KEM, b.KEM)
+}

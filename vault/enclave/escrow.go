@@ -1,0 +1,175 @@
+package enclave
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	"latchkey/vault"
+	"latchkey/vault/session"
+	"latchkey/wire"
+)
+
+// maxDueRounds bounds the work of one Tick; what is left waits for the next.
+const maxDueRounds = 16
+
+// startEscrow begins a new log, or replays the one that the host brought back
+// and compares it with what was sealed.
+func (e *Enclave) startEscrow(rows []vault.Row, size int64, root wire.Hash) error {
+	m, err := vault.NewEscrow(vault.EscrowConfig{
+		Origin: e.cfg.Trust.Origin, Identity: e.identity, Sign: e.sign, Group: e.group, Evidence: e.evidence, Sealer: e.mailbox,
+	})
+	if err != nil {
+		return err
+	}
+	e.escrow = m
+	if e.durable == 0 { // the very first start; time begins with the first witnessed head
+		return e.add(m.Start(0))
+	}
+	for _, entry := range e.replay {
+		if err := m.Replay(entry); err != nil {
+			return err
+		}
+	}
+	if m.Size() != size || wire.Hash(m.Root()) != root {
+		return fmt.Errorf("%w: the log has %d entries with root %s, sealed were %d with root %s; bring back the whole data folder, of one moment",
+			errTable, m.Size(), wire.Hash(m.Root()).Short(), size, root.Short())
+	}
+	return m.Load(rows)
+}
+
+// add takes a block into the commit in the making.
+func (e *Enclave) add(b vault.Block, err error) error {
+	if err != nil {
+		return err
+	}
+	if len(b.Entries) > 0 {
+		if len(e.block.Entries) == 0 {
+			e.block.First = b.First
+		}
+		e.block.Entries = append(e.block.Entries, b.Entries...)
+	}
+	e.keep(b.Rows)
+	return nil
+}
+
+func (e *Enclave) pendingEntries() vault.Block {
+	b := e.block
+	e.block = vault.Block{}
+	return b
+}
+
+func (e *Enclave) doEscrow(c Call) (Result, int64, error) {
+	switch {
+	case c.Greet != nil:
+		b, err := e.greet(c.Greet.Bytes)
+		return Result{Bytes: b}, 0, err
+	case c.Frame != nil:
+		return e.frame(c.Frame.Bytes)
+	case c.Cosigned != nil:
+		return Result{}, 0, e.cosigned(c.Cosigned.Bytes)
+	case c.Tick != nil:
+		for range maxDueRounds {
+			b, err := e.escrow.Due(rand.Reader)
+			if err := e.add(b, err); err != nil {
+				return Result{}, 0, err
+			}
+			if len(b.Entries) == 0 {
+				break
+			}
+		}
+		h, err := e.escrow.Head()
+		return Result{Bytes: h}, 0, err
+	}
+	return Result{}, 0, errors.New("not a call to a vault in the escrow's role")
+}
+
+func (e *Enclave) cosigned(note []byte) error {
+	if err := e.escrow.Cosigned(note); err != nil {
+		return err
+	}
+	d, err := e.ownDigest(e.escrow.Now())
+	if err == nil {
+		e.escrow.SetDigest(d)
+	}
+	return err
+}
+
+// greet appraises a client vault and opens a session with it. It replaces an
+// older session only when the caller has shown that it holds the new keys.
+func (e *Enclave) greet(raw []byte) ([]byte, error) {
+	h, err := session.ParseHello(raw)
+	if err != nil {
+		return nil, err
+	}
+	if e.escrow.Now() == 0 {
+		return nil, errors.New("no head of this escrow was witnessed yet, so it does not know the time; try again in a second")
+	}
+	r, err := e.appraise(h.From, h.Evidence, e.escrow.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := e.add(e.escrow.Enrol(h.From, h.Evidence, r.EvidenceDigest())); err != nil {
+		return nil, err
+	}
+	s, w, err := session.Answer(h, e.identity, e.evidence, e.sign)
+	if err != nil {
+		return nil, err
+	}
+	var keep [][16]byte
+	for _, id := range e.byPeer[s.Peer] {
+		if old := e.sessions[id]; old != nil && old.Live() {
+			keep = append(keep, id)
+		} else {
+			delete(e.sessions, id)
+		}
+	}
+	e.sessions[s.ID] = s
+	e.byPeer[s.Peer] = append(keep, s.ID)
+	return w, nil
+}
+
+func (e *Enclave) frame(raw []byte) (Result, int64, error) {
+	f, err := session.ParseFrame(raw)
+	if err != nil {
+		return Result{}, 0, err
+	}
+	s := e.sessions[f.Session]
+	if s == nil {
+		return Result{}, 0, errNoSession
+	}
+	was := s.Live()
+	plain, err := s.Open(f)
+	if err != nil {
+		return Result{}, 0, err
+	}
+	if !was {
+		for _, id := range e.byPeer[s.Peer] {
+			if id != s.ID {
+				delete(e.sessions, id)
+			}
+		}
+		e.byPeer[s.Peer] = [][16]byte{s.ID}
+	}
+	var a vault.Answer
+	q, err := vault.ParseRequest(plain)
+	if err == nil {
+		if a, err = e.escrow.Handle(s.Peer, q, rand.Reader); err == nil {
+			err = e.add(a.Block, nil)
+		}
+	}
+	if err != nil {
+		a = vault.Answer{Reply: vault.Reply{Refused: &vault.Refused{Reason: err.Error()}}}
+	}
+	reply, err := wire.Marshal(a.Reply)
+	if err != nil {
+		return Result{}, 0, err
+	}
+	out, err := s.Answer(f.N, reply)
+	clear(reply)
+	return Result{Bytes: out}, a.Hold, err
+}
+
+// sameLog reports whether an escrow's identity is the one that a log key pins.
+func (t Trust) sameLog(id wire.Identity) bool { return bytes.Equal(id.Sign, t.LogKey.Public()) }

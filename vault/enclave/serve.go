@@ -1,0 +1,141 @@
+package enclave
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"latchkey/wire"
+)
+
+// maxFrame bounds one message between vault and host.
+const maxFrame = wire.MaxSize
+
+// batchCalls is how many waiting calls are decided before their commits go out
+// in one write.
+const batchCalls = 256
+
+// WriteFrame writes one message of the socket's protocol: its length as 4 bytes,
+// big-endian, and its deterministic CBOR.
+func WriteFrame(w io.Writer, v any) error {
+	b, err := wire.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(b) > maxFrame {
+		return fmt.Errorf("message of %d bytes, at most %d", len(b), maxFrame)
+	}
+	if _, err = w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(b)))); err == nil {
+		_, err = w.Write(b)
+	}
+	return err
+}
+
+// ReadFrame reads what WriteFrame wrote into v.
+func ReadFrame(r io.Reader, v any) error {
+	var n [4]byte
+	if _, err := io.ReadFull(r, n[:]); err != nil {
+		return err
+	}
+	size := binary.BigEndian.Uint32(n[:])
+	if size > maxFrame {
+		return fmt.Errorf("message of %d bytes, at most %d", size, maxFrame)
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return err
+	}
+	return wire.Unmarshal(b, v)
+}
+
+// Listen opens the vault's socket for its host alone: a Unix socket with mode
+// 0600. A socket that a killed vault left behind is replaced; one that answers
+// is not.
+func Listen(path string) (net.Listener, error) {
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("listen on %s: another vault answers there", path)
+	}
+	if st, err := os.Lstat(path); err == nil {
+		if st.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("listen on %s: there is something that is no socket", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", path, err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// Serve runs the vault for one host, the first that connects, until that host
+// goes away or ctx ends. A vault never serves a second host: it forgets all and
+// is started again, because only what is durable may be gone on from.
+func (e *Enclave) Serve(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	conn, err := l.Accept()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("serve: %w", err)
+	}
+	l.Close()
+	defer conn.Close()
+	stopConn := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stopConn()
+	calls := make(chan Call, batchCalls)
+	failed := make(chan error, 1)
+	go func() {
+		defer close(calls)
+		r := bufio.NewReaderSize(conn, 1<<16)
+		for {
+			var c Call
+			if err := ReadFrame(r, &c); err != nil {
+				failed <- err
+				return
+			}
+			calls <- c
+		}
+	}()
+	w := bufio.NewWriterSize(conn, 1<<16)
+	for c := range calls {
+		for more := true; more; {
+			for _, m := range e.Handle(c) {
+				if err := WriteFrame(w, m); err != nil {
+					return e.gone(ctx, err)
+				}
+			}
+			select {
+			case next, ok := <-calls:
+				c, more = next, ok
+			default:
+				more = false
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return e.gone(ctx, err)
+		}
+	}
+	return e.gone(ctx, <-failed)
+}
+
+func (e *Enclave) gone(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return fmt.Errorf("host: %w", err)
+}

@@ -1,0 +1,259 @@
+package enclave
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"latchkey/vault"
+	"latchkey/wire"
+)
+
+// Names of the table's own rows. Rows of the machines begin with rowMachine.
+const (
+	rowMeta     = "meta"
+	rowIdentity = "identity"
+	rowTrust    = "trust"
+	rowKey      = "key/" // + generation, 4 bytes
+	rowMachine  = "v/"
+)
+
+// A table seals rows for a host that may return old ones, or a mixture. Every
+// row is AES-256-GCM under the table key of its generation, bound to its name
+// and to the number of the commit that wrote it. The meta row, written with
+// every commit, holds a keyed sum over (name, number) of all rows: a set of rows
+// that never stood together does not open. A whole old set does; what that can
+// and cannot do is in SECURITY.md.
+//
+// Table keys are wrapped under the platform's sealing key. Rotate makes a new
+// one, seals everything again and forgets the old: what the host keeps of the
+// old rows is then worth nothing, if it did not keep the wrapped key as well.
+type table struct {
+	seal   cipher.AEAD
+	gens   map[uint32]cipher.AEAD
+	gen    uint32
+	mac    [32]byte
+	number uint64            // of the last commit
+	rows   map[string]uint64 // name → commit that wrote it
+	sum    [32]byte
+	out    []StoredRow // of the commit in the making
+}
+
+type meta struct {
+	Number uint64    `cbor:"1,keyasint"`
+	Gen    uint32    `cbor:"2,keyasint"`
+	Mac    [32]byte  `cbor:"3,keyasint"`
+	Sum    [32]byte  `cbor:"4,keyasint"`
+	Size   int64     `cbor:"5,keyasint"` // of the escrow's log
+	Root   wire.Hash `cbor:"6,keyasint"`
+}
+
+// errTable is wrapped by whatever is wrong with what the host brought back.
+var errTable = errors.New("stored rows do not open")
+
+func newGCM(k []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(k)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func newTable(sealKey [32]byte) (*table, error) {
+	t := &table{gens: map[uint32]cipher.AEAD{}, rows: map[string]uint64{}}
+	var err error
+	t.seal, err = newGCM(sealKey[:])
+	return t, err
+}
+
+func sealTo(a cipher.AEAD, plain []byte, bind string) []byte {
+	nonce := make([]byte, a.NonceSize())
+	rand.Read(nonce)
+	return a.Seal(nonce, nonce, plain, []byte(bind))
+}
+
+func openFrom(a cipher.AEAD, text []byte, bind string) ([]byte, error) {
+	if len(text) < a.NonceSize() {
+		return nil, errTable
+	}
+	plain, err := a.Open(nil, text[:a.NonceSize()], text[a.NonceSize():], []byte(bind))
+	if err != nil {
+		return nil, errTable
+	}
+	return plain, nil
+}
+
+func bind(name string, gen uint32, number uint64) string {
+	b := binary.BigEndian.AppendUint32([]byte("latchkey/row/v1\x00"), gen)
+	b = binary.BigEndian.AppendUint64(b, number)
+	return string(b) + name
+}
+
+func keyName(gen uint32) string { return rowKey + string(binary.BigEndian.AppendUint32(nil, gen)) }
+
+// newKey starts a new generation; its wrapped key goes out with the commit.
+func (t *table) newKey() error {
+	var k [32]byte
+	rand.Read(k[:])
+	a, err := newGCM(k[:])
+	if err != nil {
+		return err
+	}
+	t.gen++
+	t.gens[t.gen] = a
+	name := keyName(t.gen)
+	t.out = append(t.out, StoredRow{[]byte(name), sealTo(t.seal, k[:], name)})
+	clear(k[:])
+	return nil
+}
+
+// toggle adds a row to the keyed sum, or takes it out.
+func (t *table) toggle(name string, number uint64) {
+	h := hmac.New(sha256.New, t.mac[:])
+	h.Write(binary.BigEndian.AppendUint64(nil, number))
+	h.Write([]byte(name))
+	subtle.XORBytes(t.sum[:], t.sum[:], h.Sum(nil))
+}
+
+// put seals a row into the commit in the making.
+func (t *table) put(name string, value []byte) {
+	number := t.number + 1
+	if old, ok := t.rows[name]; ok {
+		t.toggle(name, old)
+	}
+	t.rows[name] = number
+	t.toggle(name, number)
+	v := binary.BigEndian.AppendUint32(nil, t.gen)
+	v = binary.BigEndian.AppendUint64(v, number)
+	t.out = append(t.out, StoredRow{[]byte(name), append(v, sealTo(t.gens[t.gen], value, bind(name, t.gen, number))...)})
+}
+
+// del removes a row.
+func (t *table) del(name string) {
+	if old, ok := t.rows[name]; ok {
+		t.toggle(name, old)
+		delete(t.rows, name)
+		t.out = append(t.out, StoredRow{Key: []byte(name)})
+	}
+}
+
+// apply puts and deletes rows of a machine.
+func (t *table) apply(rows []vault.Row) {
+	for _, r := range rows {
+		if r.Value == nil {
+			t.del(rowMachine + r.Key)
+		} else {
+			t.put(rowMachine+r.Key, r.Value)
+		}
+	}
+}
+
+// dirty reports whether a commit is in the making.
+func (t *table) dirty() bool { return len(t.out) > 0 }
+
+// commit closes the commit in the making.
+func (t *table) commit(size int64, root wire.Hash) (number uint64, rows []StoredRow, err error) {
+	m, err := wire.Marshal(meta{t.number + 1, t.gen, t.mac, t.sum, size, root})
+	if err != nil {
+		return 0, nil, err
+	}
+	t.number++
+	v := binary.BigEndian.AppendUint32(nil, t.gen)
+	rows = append(t.out, StoredRow{[]byte(rowMeta), append(v, sealTo(t.gens[t.gen], m, bind(rowMeta, t.gen, 0))...)})
+	t.out = nil
+	return t.number, rows, nil
+}
+
+// start begins an empty table.
+func (t *table) start() error {
+	rand.Read(t.mac[:])
+	return t.newKey()
+}
+
+// open reads back what the host stored and returns the meta row and the plain
+// rows by name.
+func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
+	var m meta
+	fail := func(what string) (meta, map[string][]byte, error) {
+		return meta{}, nil, fmt.Errorf("%w: %s; bring back the whole data folder as it was, of one moment", errTable, what)
+	}
+	byName := map[string][]byte{}
+	for _, r := range stored {
+		byName[string(r.Key)] = r.Value
+	}
+	for name, v := range byName {
+		gen, ok := strings.CutPrefix(name, rowKey)
+		if !ok {
+			continue
+		}
+		k, err := openFrom(t.seal, v, name)
+		if err != nil || len(gen) != 4 || len(k) != 32 {
+			return fail("a table key was wrapped on another platform, or for another program")
+		}
+		g := binary.BigEndian.Uint32([]byte(gen))
+		if t.gens[g], err = newGCM(k); err != nil {
+			return meta{}, nil, err
+		}
+		clear(k)
+		delete(byName, name)
+	}
+	raw := byName[rowMeta]
+	delete(byName, rowMeta)
+	if len(raw) < 4 || t.gens[binary.BigEndian.Uint32(raw)] == nil {
+		return fail("the meta row or its key is missing")
+	}
+	gen := binary.BigEndian.Uint32(raw)
+	plain, err := openFrom(t.gens[gen], raw[4:], bind(rowMeta, gen, 0))
+	if err != nil {
+		return fail("the meta row is damaged")
+	}
+	if err := wire.Unmarshal(plain, &m); err != nil || m.Gen != gen {
+		return fail("the meta row is damaged")
+	}
+	t.gen, t.mac, t.number = m.Gen, m.Mac, m.Number
+	out := map[string][]byte{}
+	for name, v := range byName {
+		if len(v) < 12 {
+			return fail(fmt.Sprintf("row %.8q is cut", name))
+		}
+		g, number := binary.BigEndian.Uint32(v), binary.BigEndian.Uint64(v[4:])
+		if t.gens[g] == nil {
+			return fail(fmt.Sprintf("row %.8q is of another time", name))
+		}
+		if out[name], err = openFrom(t.gens[g], v[12:], bind(name, g, number)); err != nil {
+			return fail(fmt.Sprintf("row %.8q is damaged", name))
+		}
+		t.rows[name] = number
+		t.toggle(name, number)
+	}
+	if subtle.ConstantTimeCompare(t.sum[:], m.Sum[:]) != 1 {
+		return fail("rows are missing, or from different moments")
+	}
+	return m, out, nil
+}
+
+// rotate seals every row anew under a new key and forgets the old keys.
+func (t *table) rotate(rows map[string][]byte) error {
+	var old []uint32
+	for g := range t.gens {
+		old = append(old, g)
+	}
+	if err := t.newKey(); err != nil {
+		return err
+	}
+	for name, v := range rows {
+		t.put(name, v)
+	}
+	for _, g := range old {
+		delete(t.gens, g)
+		t.out = append(t.out, StoredRow{Key: []byte(keyName(g))})
+	}
+	return nil
+}

@@ -1,0 +1,166 @@
+package vault
+
+import (
+	"iter"
+
+	"latchkey/key"
+	"latchkey/wire"
+)
+
+// An Instance is what an owner's vault can say about one of its instances.
+type Instance struct {
+	ID        wire.InstanceID `cbor:"1,keyasint"`
+	Agreement wire.Hash       `cbor:"2,keyasint"`
+	Contract  string          `cbor:"3,keyasint"`
+	Role      uint32          `cbor:"4,keyasint"`
+	Party     string          `cbor:"5,keyasint"` // the role's name in the contract
+	Opened    bool            `cbor:"6,keyasint"`
+	Closed    bool            `cbor:"7,keyasint"`
+	Aborted   bool            `cbor:"8,keyasint"`
+	Phase     string          `cbor:"9,keyasint"`  // of an open instance
+	Until     int64           `cbor:"10,keyasint"` // when time acts next: LockBy before it opens, then the phase's deadline
+	Ends      int64           `cbor:"11,keyasint"` // by when it is over at the latest
+	Handed    []bool          `cbor:"12,keyasint"` // by party: shares left for others, as far as it must
+	Acked     []bool          `cbor:"13,keyasint"` // by party: shares received, as far as it must
+	Lock      Index           `cbor:"14,keyasint"`
+	Newest    Index           `cbor:"15,keyasint"`
+	Given     []wire.ChunkID  `cbor:"16,keyasint"`
+}
+
+// A Pledge is an agreement that a vault accepted and that is not locked yet.
+type Pledge struct {
+	Agreement wire.Hash      `cbor:"1,keyasint"`
+	LockBy    int64          `cbor:"2,keyasint"`
+	Chunks    []wire.ChunkID `cbor:"3,keyasint"`
+}
+
+// Instances returns what the vault knows of its instances, in order of their ids.
+func (o *Owner) Instances() []Instance {
+	var out []Instance
+	for _, id := range sorted(o.running) {
+		in := o.running[id]
+		d := in.Pledge.deal
+		x := Instance{
+			ID: id, Agreement: d.hash, Contract: d.Program().Name(), Role: in.Pledge.Mine.Body.Role,
+			Party: d.Program().Parties()[in.Pledge.Mine.Body.Role], Opened: in.Opened, Closed: in.Closed, Aborted: in.Aborted,
+			Until: in.Pledge.Agreement.LockBy, Ends: d.LastDeadline(in.Pledge.Agreement.LockBy), Lock: in.Lock, Newest: in.Prev, Given: in.Given,
+		}
+		if in.Opened && !in.Closed {
+			x.Until, _ = d.Deadline(in.state)
+			x.Phase = d.Program().Phases()[in.state.Phase()]
+		}
+		for role := range d.parties {
+			x.Handed = append(x.Handed, in.Handed[role] || !d.handsOver(role))
+			x.Acked = append(x.Acked, in.Acked[role] || !d.awaits(role))
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// Pledges returns the agreements accepted and not locked, in order.
+func (o *Owner) Pledges() []Pledge {
+	var out []Pledge
+	for _, h := range sorted(o.pledges) {
+		p := Pledge{Agreement: h, LockBy: o.pledges[h].Agreement.LockBy}
+		for _, pot := range o.pledges[h].Agreement.Pots {
+			for _, s := range pot {
+				p.Chunks = append(p.Chunks, s.Chunk)
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// Pledged returns the agreement that a chunk is pledged to, or zero.
+func (o *Owner) Pledged(id wire.ChunkID) wire.Hash {
+	h, _ := o.pledged(id)
+	return h
+}
+
+// Batches returns the batches that are being made.
+func (o *Owner) Batches() []wire.Hash { return sorted(o.batches) }
+
+// Certificate returns the certificate of a chunk that the vault follows.
+func (o *Owner) Certificate(id wire.ChunkID) (key.Certificate, bool) {
+	c := o.chunks[id]
+	if c == nil || o.certs[c.Cert] == nil {
+		return key.Certificate{}, false
+	}
+	return o.certs[c.Cert].cert.Certificate(), true
+}
+
+// Holds reports whether the vault owns a chunk by the log and has its share of
+// the present epoch.
+func (o *Owner) Holds(id wire.ChunkID) bool {
+	c := o.chunks[id]
+	return c != nil && o.owns(c)
+}
+
+// Rows yields every row that a restart would need, to be sealed anew.
+func (o *Owner) Rows() iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		ok := true
+		emit := func(kind byte, id []byte, v any) {
+			if ok {
+				ok = yield(row(kind, id, v))
+			}
+		}
+		for _, id := range sorted(o.batches) {
+			emit(rowOwnBatch, id[:], o.batches[id])
+		}
+		for _, id := range sorted(o.certs) {
+			emit(rowOwnCert, id[:], o.certs[id])
+		}
+		for _, id := range sorted(o.chunks) {
+			emit(rowOwnChunk, id[:], o.chunks[id])
+		}
+		for _, id := range sorted(o.pledges) {
+			emit(rowPledge, id[:], o.pledges[id])
+		}
+		for _, id := range sorted(o.running) {
+			emit(rowRunning, id[:], o.running[id])
+		}
+		for _, s := range sortedSteps(o.stored) {
+			if ok {
+				ok = yield(Row{Key: stepKey(s), Value: []byte{1}}, nil)
+			}
+		}
+		if o.note != nil {
+			emit(rowHead, nil, headRow{o.note, o.clock})
+		}
+	}
+}
+
+// Rows yields every row of the escrow's share table, to be sealed anew.
+func (e *Escrow) Rows() iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for id, c := range e.chunks {
+			if c.state != chunkSwept && !yield(Row{Key: shareRow(id), Value: shareValue(c.epoch, c.share)}, nil) {
+				return
+			}
+		}
+		for id, b := range e.pending {
+			if !yield(Row{Key: batchRow(id), Value: joinShares(b.shares)}, nil) {
+				return
+			}
+		}
+		for k, m := range e.mail {
+			v, err := wire.Marshal(m)
+			if !yield(Row{Key: k, Value: v}, err) {
+				return
+			}
+		}
+	}
+}
+
+// SetDigest tells the escrow the digest of the facts that its evidence shows,
+// which goes into certificates made from now on.
+func (e *Escrow) SetDigest(d wire.Hash) { e.cfg.Digest = d }
+
+// SetDigests tells the owner the digests of every evidence that it has shown,
+// and of the escrow's as appraised last.
+func (o *Owner) SetDigests(own []wire.Hash, escrow wire.Hash) {
+	o.cfg.Digests, o.cfg.EscrowDigest = own, escrow
+}
