@@ -1,0 +1,96 @@
+package witness
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"latchkey/event"
+	"latchkey/head"
+)
+
+// sizeType is the content type of a conflict's answer.
+const sizeType = "text/x.tlog.size"
+
+// Handler answers the add-checkpoint calls of C2SP tlog-witness.
+type Handler struct {
+	Witness *Witness
+	Logger  *slog.Logger
+	// Now is the witness's clock, in Unix seconds.
+	Now func() int64
+	// Failed is called once for each request that found the store failed, after
+	// which the witness can do no more.
+	Failed func(error)
+}
+
+// Clock is the machine's clock in Unix seconds.
+func Clock() int64 { return time.Now().Unix() }
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/add-checkpoint" {
+		http.Error(w, "witness: the only path is /add-checkpoint", http.StatusNotFound)
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "witness: /add-checkpoint takes a POST", http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		http.Error(w, "witness: request body: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	request, err := ParseRequest(body)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	line, err := h.Witness.AddCheckpoint(r.Context(), request, h.Now())
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write(line) // who has gone asks again
+}
+
+// refuse answers with the status that C2SP tlog-witness has for an error.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	level, status := slog.LevelInfo, http.StatusInternalServerError
+	conflict := new(head.ConflictError)
+	switch {
+	case errors.As(err, &conflict):
+		if conflict.Fork {
+			level = slog.LevelError
+		}
+		w.Header().Set("Content-Type", sizeType)
+		w.WriteHeader(http.StatusConflict)
+		_, _ = fmt.Fprintf(w, "%d\n", conflict.Size)
+		h.Logger.Log(r.Context(), level, "checkpoint refused", "from", r.RemoteAddr, "reason", err)
+		return
+	case errors.Is(err, ErrUnknownLog):
+		status = http.StatusNotFound
+	case errors.Is(err, head.ErrSignature):
+		status = http.StatusForbidden
+	case errors.Is(err, head.ErrProof):
+		level, status = slog.LevelError, http.StatusUnprocessableEntity
+	case errors.Is(err, head.ErrMalformed):
+		status = http.StatusBadRequest
+	default:
+		level = slog.LevelError
+	}
+	h.Logger.Log(r.Context(), level, "checkpoint refused", "from", r.RemoteAddr, "reason", err)
+	if status == http.StatusInternalServerError {
+		http.Error(w, "witness: cannot store its state", status)
+	} else {
+		http.Error(w, "witness: "+err.Error(), status)
+	}
+	if errors.Is(err, event.ErrFailed) {
+		h.Failed(err)
+	}
+}
