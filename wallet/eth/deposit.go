@@ -75,7 +75,8 @@ func (w *Wallet) Deposits(ctx context.Context, r wallet.DepositsRequest) (wallet
 // depositsAt answers for the chain that ends in head.
 func (w *Wallet) depositsAt(ctx context.Context, head header, accounts []*account, confirmations uint64) (wallet.Deposits, error) {
 	height := uint64(head.Number)
-	var calls []*call
+	var own hexutil.Uint64
+	calls := []*call{{method: "eth_getTransactionCount", params: []any{w.address, "latest"}, result: &own}}
 	for _, a := range accounts {
 		calls = append(calls,
 			&call{method: "eth_getTransactionCount", params: []any{a.address, head.Number}, result: &a.nonce},
@@ -90,6 +91,9 @@ func (w *Wallet) depositsAt(ctx context.Context, head header, accounts []*accoun
 	}
 	if err := w.node.must(ctx, calls...); err != nil {
 		return wallet.Deposits{}, err
+	}
+	for _, a := range accounts {
+		a.pendings = hexutil.Big(*w.withOwn(a.address, a.balance.ToInt(), a.pendings.ToInt(), uint64(own)))
 	}
 	depths, funded, spent, err := w.searches(ctx, height, accounts)
 	if err != nil {
@@ -116,6 +120,24 @@ func (w *Wallet) depositsAt(ctx context.Context, head header, accounts []*accoun
 		out.Deposits = append(out.Deposits, d)
 	}
 	return out, nil
+}
+
+// withOwn returns what an address will hold once all is mined, given what it
+// holds now and what the node says that it will. A node's pending block may be
+// seconds old (geth's: two), so own payments that are not mined, whose nonces
+// are own or more, are counted from the book.
+func (w *Wallet) withOwn(address common.Address, balance, pending *big.Int, own uint64) *big.Int {
+	sum, some := new(big.Int).Set(balance), false
+	for _, paid := range w.book.paidTo(address) {
+		if paid.sender == w.address && paid.tx.Nonce() >= own {
+			sum.Add(sum, paid.tx.Value())
+			some = true
+		}
+	}
+	if some && sum.Cmp(pending) > 0 {
+		return sum
+	}
+	return pending
 }
 
 // amounts divides what the address will hold once all is mined: what was there

@@ -13,6 +13,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"latchkey/coin"
 	"latchkey/wallet"
 )
 
@@ -85,11 +86,11 @@ func syncFolder(path string) error {
 }
 
 // addressOf returns the address that a compressed public key controls, or
-// wallet.ErrInvalid if it is not a point of the curve.
+// wallet.ErrWrongKey if it is not a point of the curve.
 func addressOf(key wallet.PublicKey) (common.Address, error) {
 	point, err := crypto.DecompressPubkey(key)
 	if err != nil {
-		return common.Address{}, fmt.Errorf("%w: %x is not a compressed point of secp256k1", wallet.ErrInvalid, []byte(key))
+		return common.Address{}, fmt.Errorf("%w: %x is not a compressed point of secp256k1", wallet.ErrWrongKey, []byte(key))
 	}
 	return crypto.PubkeyToAddress(*point), nil
 }
@@ -97,12 +98,12 @@ func addressOf(key wallet.PublicKey) (common.Address, error) {
 // signingKey returns the private key of k, or wallet.ErrWrongKey if it is not a
 // scalar of the curve or not that of k.Public.
 func signingKey(k wallet.SweepKey) (*ecdsa.PrivateKey, error) {
+	if err := wallet.CheckPair(coin.Secp256k1, k); err != nil {
+		return nil, err
+	}
 	key, err := crypto.ToECDSA(k.Private[:])
 	if err != nil {
 		return nil, fmt.Errorf("%w: not a secp256k1 private key", wallet.ErrWrongKey)
-	}
-	if string(crypto.CompressPubkey(&key.PublicKey)) != string(k.Public) {
-		return nil, fmt.Errorf("%w: it is not the private key of %x", wallet.ErrWrongKey, []byte(k.Public))
 	}
 	return key, nil
 }

@@ -134,7 +134,10 @@ func (n *node) verify(ctx context.Context) error {
 		}
 	}
 	if uint64(id) != n.chainID {
-		return fmt.Errorf("%w: the node at %s serves chain %d, not %d", wallet.ErrUnreachable, n.name, uint64(id), n.chainID)
+		return otherChain(fmt.Sprintf("the node at %s serves chain %d, not %d", n.name, uint64(id), n.chainID))
+	}
+	if first.Hash == (common.Hash{}) {
+		return fmt.Errorf("%w: the node at %s has no first block", wallet.ErrUnreachable, n.name)
 	}
 	if n.genesis == (common.Hash{}) {
 		if err := n.pinned(first.Hash); err != nil {
@@ -143,12 +146,21 @@ func (n *node) verify(ctx context.Context) error {
 		n.genesis = first.Hash
 	}
 	if first.Hash != n.genesis {
-		return fmt.Errorf("%w: the node at %s has another chain of id %d: its first block is %v, this wallet's records are about %v",
-			wallet.ErrUnreachable, n.name, n.chainID, first.Hash, n.genesis)
+		return otherChain(fmt.Sprintf("the node at %s has another chain of id %d: its first block is %v, this wallet's records are about %v",
+			n.name, n.chainID, first.Hash, n.genesis))
 	}
 	n.trusted = true
 	return nil
 }
+
+// otherChain says that the node serves another chain than it should. It is
+// wallet.ErrUnreachable: the right one is not reached.
+type otherChain string
+
+func (e otherChain) Error() string { return string(e) }
+
+// Unwrap returns wallet.ErrUnreachable.
+func (e otherChain) Unwrap() error { return wallet.ErrUnreachable }
 
 // send performs calls without verifying the node.
 func (n *node) send(ctx context.Context, calls []*call) error {

@@ -90,7 +90,8 @@ func (w *Wallet) Sweep(ctx context.Context, r wallet.SweepRequest) (wallet.Sweep
 // public key gets its error and no candidate.
 func (w *Wallet) candidates(ctx context.Context, r wallet.SweepRequest, past []*written, out []wallet.Swept) ([]*candidate, error) {
 	keys := make([]*candidate, len(r.Keys))
-	var calls []*call
+	var own hexutil.Uint64
+	calls := []*call{{method: "eth_getTransactionCount", params: []any{w.address, "latest"}, result: &own}}
 	type look struct {
 		of      *candidate
 		tx      *written
@@ -126,6 +127,11 @@ func (w *Wallet) candidates(ctx context.Context, r wallet.SweepRequest, past []*
 	}
 	if err := w.node.must(ctx, calls...); err != nil {
 		return nil, err
+	}
+	for _, c := range keys {
+		if c != nil {
+			c.sight.pending = hexutil.Big(*w.withOwn(c.address, c.sight.balance.ToInt(), c.sight.pending.ToInt(), uint64(own)))
+		}
 	}
 	for _, l := range looks {
 		l.of.mined[l.tx.tx.Hash()] = l.receipt != nil && l.receipt.Status == 1

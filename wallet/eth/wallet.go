@@ -95,10 +95,12 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Wallet, error) {
 		genesis = w.book.chain.Genesis
 	}
 	w.node = newNode(url, cfg.ChainID, genesis, w.pin)
-	if _, err := w.node.head(ctx); err != nil && !errors.Is(err, wallet.ErrUnreachable) {
+	var other otherChain
+	switch _, err := w.node.head(ctx); {
+	case errors.As(err, &other) || err != nil && !errors.Is(err, wallet.ErrUnreachable):
 		return nil, errors.Join(err, w.Close())
-	} else if err != nil {
-		log.Warn("node", "error", err)
+	case err != nil:
+		log.Warn("start without the node", "error", err)
 	}
 	return w, nil
 }
@@ -162,10 +164,13 @@ func (w *Wallet) tend(ctx context.Context) error {
 		return err
 	}
 	known := make([]*struct{ Hash common.Hash }, len(open))
+	mined := make([]hexutil.Uint64, len(open))
 	final := make([]hexutil.Uint64, len(open))
 	var calls []*call
 	for i, tx := range open {
-		calls = append(calls, &call{method: "eth_getTransactionByHash", params: []any{tx.tx.Hash()}, result: &known[i]})
+		calls = append(calls,
+			&call{method: "eth_getTransactionByHash", params: []any{tx.tx.Hash()}, result: &known[i]},
+			&call{method: "eth_getTransactionCount", params: []any{tx.sender, "latest"}, result: &mined[i]})
 		if uint64(head.Number) >= settledDepth {
 			at := hexutil.Uint64(uint64(head.Number) - settledDepth + 1)
 			calls = append(calls, &call{method: "eth_getTransactionCount", params: []any{tx.sender, at}, result: &final[i]})
@@ -183,7 +188,7 @@ func (w *Wallet) tend(ctx context.Context) error {
 					settled = append(settled, same.tx.Hash())
 				}
 			}
-		} else if known[i] == nil {
+		} else if known[i] == nil && uint64(mined[i]) <= tx.tx.Nonce() {
 			lost = append(lost, tx)
 		}
 	}
@@ -192,12 +197,16 @@ func (w *Wallet) tend(ctx context.Context) error {
 			return err
 		}
 	}
-	verdicts, err := w.send(ctx, lost)
+	answers, err := w.send(ctx, lost)
 	if err != nil {
 		return err
 	}
-	for i, v := range verdicts {
-		w.log.Info("sent again", "tx", lost[i].tx.Hash(), "accepted", v.is == verdictSent)
+	for i, a := range answers {
+		if a.is == verdictSent {
+			w.log.Info("sent again", "tx", lost[i].tx.Hash())
+		} else {
+			w.log.Debug("send again", "tx", lost[i].tx.Hash(), "error", a.refused)
+		}
 	}
 	return nil
 }

@@ -100,35 +100,34 @@ func (p *process) kill() {
 	p.cmd.Wait()
 }
 
-// world is a chain and a wallet, each in a process of its own.
+// world is a chain and two wallets, each in a process of its own.
 type world struct {
-	t      *testing.T
-	node   *process
-	wallet *process
-	w      wallet.Wallet
-	asset  coin.Asset
-	data   string // of the wallet
+	t     *testing.T
+	node  *process
+	a, b  *holder
+	asset coin.Asset
 }
 
+// holder is a wallet's process and a client of it.
+type holder struct {
+	*process
+	wallet.Wallet
+	data string
+}
+
+// newWorld starts a chain with a block every period while there is something to
+// put in it, and its wallets.
 func newWorld(t *testing.T, period string) *world {
 	t.Helper()
 	folder := t.TempDir()
-	x := &world{t: t, data: filepath.Join(folder, "wallet")}
+	x := &world{t: t}
 	x.node = &process{t: t, role: "node", args: []string{filepath.Join(folder, "chain"), "127.0.0.1:0", period}}
 	x.node.start()
 	x.node.args[1] = x.node.ready.Listen
 	t.Cleanup(x.node.kill)
-
-	config := filepath.Join(folder, "wallet.toml")
-	text := fmt.Sprintf("listen = %q\ndata = %q\nnode = \"http://%s\"\nchain_id = %d\nconfirmations = 2\nresend = \"50ms\"\n",
-		"unix:"+filepath.Join(folder, "s"), x.data, x.node.ready.Listen, devnet.DefaultChainID)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	x.wallet = &process{t: t, role: "wallet", args: []string{"--config", config}}
-	x.startWallet()
-	t.Cleanup(x.wallet.kill)
-	d, err := x.w.Describe(t.Context())
+	x.a = newHolder(t, filepath.Join(folder, "a"), x.node.ready.Listen)
+	x.b = newHolder(t, filepath.Join(folder, "b"), x.node.ready.Listen)
+	d, err := x.a.Describe(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,14 +138,23 @@ func newWorld(t *testing.T, period string) *world {
 	return x
 }
 
-func (x *world) startWallet() {
-	x.t.Helper()
-	x.wallet.start()
-	w, err := wallet.Dial(x.wallet.ready.Listen)
-	if err != nil {
-		x.t.Fatal(err)
+func newHolder(t *testing.T, data, node string) *holder {
+	t.Helper()
+	config := data + ".toml"
+	text := fmt.Sprintf("listen = %q\ndata = %q\nnode = \"http://%s\"\nchain_id = %d\nconfirmations = 2\nresend = \"50ms\"\n",
+		"unix:"+data+".sock", data, node, devnet.DefaultChainID)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	x.w = w
+	h := &holder{process: &process{t: t, role: "wallet", args: []string{"--config", config}}, data: data}
+	h.start()
+	t.Cleanup(h.kill)
+	w, err := wallet.Dial(h.ready.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Wallet = w
+	return h
 }
 
 // rpc calls a method of the node.
@@ -222,7 +230,7 @@ func (x *world) confirmed(txs []wallet.Tx) {
 	x.t.Helper()
 	for _, tx := range txs {
 		eventually(x.t, "transaction "+string(tx.ID), func() error {
-			s, err := x.w.Transaction(x.t.Context(), x.asset, tx.ID)
+			s, err := x.a.Transaction(x.t.Context(), x.asset, tx.ID)
 			if err == nil && s.State != wallet.TxConfirmed {
 				err = errors.New(s.State.String())
 			}
@@ -236,7 +244,7 @@ func (x *world) confirmed(txs []wallet.Tx) {
 // payment was made exactly once and every swept address is empty.
 func TestKills(t *testing.T) {
 	x := newWorld(t, "30ms")
-	x.give(x.wallet.ready.Address, 1e9)
+	x.give(x.a.ready.Address, 1e9)
 	const rounds = 8
 	var keys []testKey
 	for round := range rounds {
@@ -246,25 +254,25 @@ func TestKills(t *testing.T) {
 		for _, k := range batch {
 			fund.Payments = append(fund.Payments, wallet.Payment{Address: k.address, Amount: gwei(1e6)})
 		}
-		victim, restart := x.wallet, x.startWallet
+		victim := x.a.process
 		if round%2 == 1 {
-			victim, restart = x.node, x.node.start
+			victim = x.node
 		}
 		go func() {
 			time.Sleep(time.Duration(round*round) * 2 * time.Millisecond)
 			victim.cmd.Process.Kill()
 		}()
 		var first wallet.Funding
-		if f, err := x.w.Fund(t.Context(), fund); err == nil {
+		if f, err := x.a.Fund(t.Context(), fund); err == nil {
 			first = f
 		} else if !open(err) {
 			t.Fatalf("round %d: fund: %v", round, err)
 		}
 		victim.cmd.Wait()
-		restart()
+		victim.start()
 		var again wallet.Funding
 		eventually(t, "fund again", func() (err error) {
-			again, err = x.w.Fund(t.Context(), fund)
+			again, err = x.a.Fund(t.Context(), fund)
 			return err
 		})
 		for i := range first.Txs {
@@ -285,22 +293,22 @@ func TestKills(t *testing.T) {
 		for _, k := range keys[5*round : 5*round+5] {
 			sweep.Keys = append(sweep.Keys, k.SweepKey)
 		}
-		victim, restart := x.wallet, x.startWallet
+		victim := x.a.process
 		if round%2 == 1 {
-			victim, restart = x.node, x.node.start
+			victim = x.node
 		}
 		go func() {
 			time.Sleep(time.Duration(round*round) * 2 * time.Millisecond)
 			victim.cmd.Process.Kill()
 		}()
-		if _, err := x.w.Sweep(t.Context(), sweep); err != nil && !open(err) {
+		if _, err := x.a.Sweep(t.Context(), sweep); err != nil && !open(err) {
 			t.Fatalf("round %d: sweep: %v", round, err)
 		}
 		victim.cmd.Wait()
-		restart()
+		victim.start()
 		var swept wallet.Sweep
 		eventually(t, "sweep again", func() (err error) {
-			swept, err = x.w.Sweep(t.Context(), sweep)
+			swept, err = x.a.Sweep(t.Context(), sweep)
 			return err
 		})
 		for i, k := range swept.Keys {
@@ -326,18 +334,18 @@ func open(err error) bool {
 // noSecrets looks for private keys in everything that the wallet wrote.
 func (x *world) noSecrets(keys []testKey) {
 	x.t.Helper()
-	x.wallet.kill()
-	own, err := os.ReadFile(filepath.Join(x.data, "wallet.key"))
+	x.a.kill()
+	own, err := os.ReadFile(filepath.Join(x.a.data, "wallet.key"))
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	written := map[string][]byte{"the log": x.wallet.log.Bytes()}
-	entries, err := os.ReadDir(x.data)
+	written := map[string][]byte{"the log": x.a.log.Bytes()}
+	entries, err := os.ReadDir(x.a.data)
 	if err != nil {
 		x.t.Fatal(err)
 	}
 	for _, e := range entries {
-		if written[e.Name()], err = os.ReadFile(filepath.Join(x.data, e.Name())); err != nil {
+		if written[e.Name()], err = os.ReadFile(filepath.Join(x.a.data, e.Name())); err != nil {
 			x.t.Fatal(err)
 		}
 	}
