@@ -5,26 +5,73 @@ import (
 	"math/bits"
 )
 
-// add returns a + b; out of range it returns the nearest int64 and false.
-func add(a, b int64) (int64, bool) {
-	s := a + b
-	if (a^s)&(b^s) < 0 {
-		return limit(a < 0), false
-	}
-	return s, true
-}
+// op is what a node of an expression does.
+type op uint8
 
-// sub returns a - b; out of range it returns the nearest int64 and false.
-func sub(a, b int64) (int64, bool) {
-	s := a - b
-	if (a^b)&(a^s) < 0 {
+const (
+	opConst op = iota
+	opTerm
+	opPot  // units that the pot was filled with
+	opLeft // units that it still holds
+	opCounter
+	opInput // the value that came with the word, or the oracle's
+	opAdd
+	opSub
+	opMul
+	opDiv
+	opMin
+	opMax
+	opShare
+	opEq
+	opNe
+	opLt
+	opLe
+	opAnd
+	opOr
+	opNot
+)
+
+// apply computes an operation; a condition is 0 or 1. A result out of range comes back as the nearest int64 and false.
+func (o op) apply(a, b, c int64) (int64, bool) {
+	switch o {
+	case opAdd:
+		if s := a + b; (a^s)&(b^s) >= 0 {
+			return s, true
+		}
 		return limit(a < 0), false
+	case opSub:
+		if s := a - b; (a^b)&(a^s) >= 0 {
+			return s, true
+		}
+		return limit(a < 0), false
+	case opMul:
+		return muldiv(a, b, 1)
+	case opDiv:
+		return muldiv(a, 1, b)
+	case opShare:
+		return muldiv(a, b, c)
+	case opMin:
+		return min(a, b), true
+	case opMax:
+		return max(a, b), true
+	case opEq:
+		return truthOf(a == b), true
+	case opNe:
+		return truthOf(a != b), true
+	case opLt:
+		return truthOf(a < b), true
+	case opLe:
+		return truthOf(a <= b), true
+	case opAnd:
+		return a & b, true
+	case opOr:
+		return a | b, true
 	}
-	return s, true
+	return 1 - a, true // opNot
 }
 
 // muldiv returns x*num/den rounded toward zero, the product taken in 128 bits. A quotient out of range comes back as
-// the nearest int64 and false, a zero den as 0 and false. With den = 1 it multiplies, with num = 1 it divides.
+// the nearest int64 and false, a zero den as 0 and false.
 func muldiv(x, num, den int64) (int64, bool) {
 	if den == 0 {
 		return 0, false
@@ -57,4 +104,17 @@ func limit(neg bool) int64 {
 		return math.MinInt64
 	}
 	return math.MaxInt64
+}
+
+func truthOf(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// plus adds numbers that are not negative, up to the greatest int64.
+func plus(a, b int64) int64 {
+	s, _ := opAdd.apply(a, b, 0)
+	return s
 }

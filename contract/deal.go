@@ -34,8 +34,8 @@ func (p *Program) Bind(terms []int64) (*Deal, error) {
 		d.units = append(d.units, r.eval(p.pots[i].expr))
 	}
 	for _, n := range p.requires {
-		if at := p.nodes[n].pos; r.eval(n) == 0 {
-			return nil, fmt.Errorf("bind contract %s: %w: the requirement in line %d does not hold", p.name, ErrTerms, at.line)
+		if r.eval(n) == 0 {
+			return nil, fmt.Errorf("bind contract %s: %w: the requirement in line %d does not hold", p.name, ErrTerms, p.nodes[n].pos.line)
 		}
 	}
 	if r.fault != nil {
@@ -50,11 +50,11 @@ func (d *Deal) Program() *Program { return d.p }
 // Terms returns the values that d was bound with.
 func (d *Deal) Terms() []int64 { return slices.Clone(d.terms) }
 
-// PotUnits returns how many units the chunks of a pot weigh together; 0 is a pot without chunks.
+// PotUnits returns how many units the chunks of a pot weigh together; a pot of 0 has no chunks.
 func (d *Deal) PotUnits(pot int) int64 { return d.units[pot] }
 
-// Candidates returns the parties, by index and rising, to whom a give may bring a chunk of the pot. The depositor, to
-// whom every chunk may return, is not among them.
+// Candidates returns the parties, by rising index, to whom a give may bring a chunk of the pot. The depositor, to whom
+// every chunk may return, is not among them.
 func (d *Deal) Candidates(pot int) []int {
 	var list []int
 	for i := range d.p.parties {
@@ -66,57 +66,53 @@ func (d *Deal) Candidates(pot int) []int {
 }
 
 // LastDeadline returns a time, in Unix seconds, by which every instance that opened at openBy or before has closed,
-// if deadlines fire when they are due. It is an upper bound, and exact for most contracts: each component of the phase
-// graph is passed once, a cyclic one as often as the counters allow that bound it. It is the greatest int64 where the
-// bound is beyond any calendar.
+// if deadlines fire when they are due. It is an upper bound: phases on no cycle are passed once, in the longest order,
+// those on cycles as often as the counters allow. It is the greatest int64 where that is beyond any calendar.
 func (d *Deal) LastDeadline(openBy int64) int64 {
-	p, g := d.p, &d.p.graph
-	until := make([]int64, len(p.phases))
-	e := d.env()
+	p, g, e := d.p, &d.p.graph, d.env()
 	for i, c := range p.counters {
-		*e.at(opCounter, int64(i)) = span{c.lo, c.hi}
+		*e.at(opCounter, i) = span{c.lo, c.hi}
 	}
-	for i := range p.pots {
-		*e.at(opLeft, int64(i)) = span{0, d.units[i]}
+	for i, u := range d.units {
+		*e.at(opLeft, i) = span{0, u}
 	}
-	for i := range p.phases {
-		until[i] = e.eval(p.phases[i].until).hi
-	}
-	enter := make([]int64, len(g.fuel)) // the latest moment at which a component is entered
-	last := openBy
-	for c := len(g.fuel) - 1; c >= 0; c-- {
-		enter[c] = openBy
-	}
-	for c := len(g.fuel) - 1; c >= 0; c-- {
-		end, lasting := enter[c], int64(0)
-		for i := range p.phases {
-			if g.comp[i] != c {
-				continue
-			}
-			if p.phases[i].relative {
-				lasting, _ = add(lasting, until[i])
-			} else {
-				end = max(end, until[i])
+	ends := make([]int64, len(p.phases))
+	var end func(i int) int64
+	end = func(i int) int64 {
+		if ends[i] > 0 {
+			return ends[i]
+		}
+		enter, lasting, rounds := max(openBy, 1), int64(0), int64(1)
+		for _, x := range g.edges {
+			if x.from != none && (x.to == i || g.cycle(x.to, i)) && x.from != i && !g.cycle(x.from, i) {
+				enter = max(enter, end(x.from))
 			}
 		}
-		rounds := int64(1)
-		for i, k := range p.counters {
-			if g.fuel[c]>>i&1 == 1 {
-				width, _ := sub(k.hi, k.lo)
-				rounds, _ = add(rounds, width)
+		for j := range p.phases {
+			if until := e.eval(p.phases[j].until).hi; j != i && !g.cycle(i, j) {
+				continue
+			} else if p.phases[j].relative {
+				lasting = plus(lasting, until)
+			} else {
+				enter = max(enter, until)
+			}
+		}
+		for j, k := range p.counters {
+			if g.fuel[i]>>j&1 == 1 {
+				width, _ := opSub.apply(k.hi, k.lo, 0)
+				rounds = plus(rounds, width)
 			}
 		}
 		lasting, _ = muldiv(lasting, rounds, 1)
-		end, _ = add(end, lasting)
-		if end > farAway {
-			end = math.MaxInt64
-		}
-		last = max(last, end)
-		for _, x := range g.edges {
-			if x.from != none && g.comp[x.from] == c && g.comp[x.to] != c {
-				enter[g.comp[x.to]] = max(enter[g.comp[x.to]], end)
-			}
-		}
+		ends[i] = plus(enter, lasting)
+		return ends[i]
+	}
+	last := openBy
+	for i := range p.phases {
+		last = max(last, end(i))
+	}
+	if last > farAway {
+		return math.MaxInt64
 	}
 	return last
 }
@@ -125,10 +121,59 @@ func (d *Deal) LastDeadline(openBy int64) int64 {
 func (d *Deal) env() *env {
 	e := d.p.newEnv()
 	for i, v := range d.terms {
-		*e.at(opTerm, int64(i)) = point(v)
+		*e.at(opTerm, i) = point(v)
 	}
 	for i, v := range d.units {
-		*e.at(opPot, int64(i)) = point(v)
+		*e.at(opPot, i) = point(v)
 	}
 	return e
+}
+
+// load fills in counters and what is left from a state.
+func (e *env) load(d *Deal, s State) {
+	for i := range d.p.counters {
+		*e.at(opCounter, i) = point(s.vars[i])
+	}
+	for i := range d.units {
+		*e.at(opLeft, i) = point(s.left(i))
+	}
+}
+
+// WordClause is a word that somebody may say now.
+type WordClause struct {
+	Word     string
+	Parties  []int // who may say it and has not yet
+	Said     []int // who has said it
+	Need     int   // how many must say it
+	HasValue bool
+	Lo, Hi   int64 // the value's range; a condition may narrow it
+	Line     int
+}
+
+// Words returns what the parties may say in state s, in the order of the source. Clauses whose condition fails
+// whatever is said are left out; one whose condition depends on the value that comes with the word is there.
+func (d *Deal) Words(s State) []WordClause {
+	if s.Closed() {
+		return nil
+	}
+	e := d.env()
+	e.load(d, s)
+	var list []WordClause
+	for i := range d.p.phases[s.phase].clauses {
+		c := &d.p.phases[s.phase].clauses[i]
+		*e.at(opInput, 0) = span{c.lo, c.hi}
+		if c.kind != onWord || c.guard != none && e.eval(c.guard).hi == 0 {
+			continue
+		}
+		w := WordClause{Word: c.word, Need: c.need, HasValue: c.hasValue, Lo: c.lo, Hi: c.hi, Line: int(c.pos.line)}
+		for party := range d.p.parties {
+			if c.hears(party, c.word) && c.need > 1 && s.said&c.seat(party) != 0 {
+				w.Said = append(w.Said, party)
+			} else if c.hears(party, c.word) {
+				w.Parties = append(w.Parties, party)
+			}
+		}
+		list = append(list, w)
+	}
+	return list
 }

@@ -1,11 +1,8 @@
 package contract
 
-import (
-	"fmt"
-	"math/bits"
-)
+import "fmt"
 
-// How tightly operators bind, loosest first: or, and, not, comparison, sum, product.
+// How tightly operators bind, loosest first.
 const (
 	bindOr = iota
 	bindAnd
@@ -13,13 +10,7 @@ const (
 	bindCompare
 	bindSum
 	bindProduct
-	bindNone
 )
-
-func popcount(x uint64) int { return bits.OnesCount64(x) }
-
-// condition reads an expression that is true or false.
-func (p *parser) condition() int32 { return p.typed(truth, "a condition") }
 
 // typed reads an expression of type want; a literal fits numbers and units.
 func (p *parser) typed(want Type, of string) int32 {
@@ -28,122 +19,96 @@ func (p *parser) typed(want Type, of string) int32 {
 	if p.failed {
 		return none
 	}
-	got := p.prog.nodes[n].typ
-	if t, ok := unify(got, want); !ok || t != want {
-		mend := fmt.Sprintf("write an expression of type %s", want)
-		if want == Units && got == Number {
+	if t, ok := unify(p.nodes[n].typ, want); !ok || t != want {
+		mend := "write an expression of type " + want.String()
+		if want == Units && t == Number {
 			mend = "give its range in units, as `in 0..100 units`, or take a part by share(pot, number, number)"
 		}
-		p.fail(at, fmt.Sprintf("%s must be %s, this is %s", of, article(want), article(got)), mend)
+		p.fail(at, fmt.Sprintf("%s must be %s, this is %s", of, article(want), article(p.nodes[n].typ)), mend)
 	}
 	return n
 }
 
-func article(t Type) string {
-	switch t {
-	case Units:
-		return "an amount in units"
-	case Literal:
-		return "a plain number"
-	}
-	return "a " + t.String()
-}
-
-// unify returns the common type of two operands.
+// unify returns the common type of two operands, a where there is none.
 func unify(a, b Type) (Type, bool) {
-	switch {
-	case a == b:
-		return a, true
-	case a == Literal && (b == Number || b == Units):
+	if a == Literal && (b == Number || b == Units) {
 		return b, true
-	case b == Literal && (a == Number || a == Units):
-		return a, true
 	}
-	return a, false
+	return a, a == b || b == Literal && (a == Number || a == Units)
 }
 
-func (p *parser) operator() (op, int) {
-	switch {
-	case p.tok.kind != tName && p.tok.kind != tPunct:
-	case p.tok.text == "or":
-		return opOr, bindOr
-	case p.tok.text == "and":
-		return opAnd, bindAnd
-	case p.tok.text == "=" || p.tok.text == "==":
-		return opEq, bindCompare
-	case p.tok.text == "!=":
-		return opNe, bindCompare
-	case p.tok.text == "<" || p.tok.text == ">":
-		return opLt, bindCompare
-	case p.tok.text == "<=" || p.tok.text == ">=":
-		return opLe, bindCompare
-	case p.tok.text == "+":
-		return opAdd, bindSum
-	case p.tok.text == "-":
-		return opSub, bindSum
-	case p.tok.text == "*":
-		return opMul, bindProduct
-	case p.tok.text == "/":
-		return opDiv, bindProduct
+// operator returns the operator that stands here and how tightly it binds; none if none does.
+func (p *parser) operator() (o op, binds int, swap bool) {
+	if p.tok.kind == tName || p.tok.kind == tSign {
+		switch p.tok.text {
+		case "or":
+			return opOr, bindOr, false
+		case "and":
+			return opAnd, bindAnd, false
+		case "=", "==":
+			return opEq, bindCompare, false
+		case "!=":
+			return opNe, bindCompare, false
+		case "<", ">":
+			return opLt, bindCompare, p.tok.text == ">"
+		case "<=", ">=":
+			return opLe, bindCompare, p.tok.text == ">="
+		case "+":
+			return opAdd, bindSum, false
+		case "-":
+			return opSub, bindSum, false
+		case "*":
+			return opMul, bindProduct, false
+		case "/":
+			return opDiv, bindProduct, false
+		}
 	}
-	return 0, none
+	return 0, none, false
 }
 
 // expr reads an expression whose operators bind at least as tightly as level.
 func (p *parser) expr(level int) int32 {
-	if p.depth++; p.depth > MaxDepth {
-		p.fail(p.tok.pos, "this is nested too deeply", fmt.Sprintf("at most %d levels", MaxDepth))
-	}
+	p.deeper()
 	defer func() { p.depth-- }()
 	if p.failed {
 		return none
 	}
 	var left int32
-	if at := p.tok.pos; level <= bindNot && p.accept("not") {
-		left = p.node(opNot, at, p.expr(bindNot), none, none)
-	} else {
-		left = p.unary()
+	switch at := p.tok.pos; {
+	case level <= bindNot && p.accept("not"):
+		left = p.node(node{op: opNot, a: p.expr(bindNot), b: none, c: none, pos: at})
+	case p.accept("-"):
+		zero := p.node(node{a: none, b: none, c: none, pos: at})
+		left = p.value()
+		if !p.failed {
+			p.nodes[zero].typ = p.nodes[left].typ
+		}
+		left = p.node(node{op: opSub, a: zero, b: left, c: none, pos: at})
+	default:
+		left = p.value()
 	}
-	for {
-		o, binds := p.operator()
+	for compared := false; ; {
+		o, binds, swap := p.operator()
 		if binds < level || p.failed {
 			return left
 		}
-		t := p.tok
-		if t.text == "==" {
-			p.wrong("an operator", "to compare, write one `=`")
-			return none
+		at := p.tok.pos
+		if p.is("==") || compared && binds == bindCompare {
+			p.wrong("another operator", "compare two values at a time, for equality by one `=`; join conditions by `and`")
 		}
+		compared = binds == bindCompare
 		p.advance()
 		right := p.expr(binds + 1)
-		if t.text == ">" || t.text == ">=" {
+		if swap {
 			left, right = right, left
 		}
-		left = p.node(o, t.pos, left, right, none)
-		if _, b := p.operator(); b == bindCompare && binds == bindCompare {
-			p.wrong("the end of the comparison", "compare two values at a time, joined by `and`")
-		}
+		left = p.node(node{op: o, a: left, b: right, c: none, pos: at})
 	}
 }
 
-func (p *parser) unary() int32 {
-	if at := p.tok.pos; p.accept("-") {
-		zero := p.leaf(node{op: opConst, pos: at})
-		if p.is("-") {
-			p.wrong("a value", "write one minus")
-		}
-		x := p.primary()
-		if x != none && !p.failed {
-			p.prog.nodes[zero].typ = p.prog.nodes[x].typ
-		}
-		return p.node(opSub, at, zero, x, none)
-	}
-	return p.primary()
-}
-
-func (p *parser) primary() int32 {
-	t := p.tok
-	switch {
+// value reads one operand.
+func (p *parser) value() int32 {
+	switch t := p.tok; {
 	case t.kind == tNumber:
 		return p.literal()
 	case p.accept("("):
@@ -151,185 +116,146 @@ func (p *parser) primary() int32 {
 		p.expect(")", "close the parenthesis")
 		return n
 	case p.accept("share"):
-		return p.call(opShare, t.pos, 3, "share(amount, numerator, denominator)")
+		return p.call(opShare, t.pos, 3, "write `share(amount, numerator, denominator)`")
 	case p.accept("min"):
-		return p.call(opMin, t.pos, 2, "min(a, b)")
+		return p.call(opMin, t.pos, 2, "write `min(a, b)`")
 	case p.accept("max"):
-		return p.call(opMax, t.pos, 2, "max(a, b)")
+		return p.call(opMax, t.pos, 2, "write `max(a, b)`")
 	case p.accept("left"):
 		p.expect("(", "write `left(pot)`")
-		i := p.ref(int(opPot), "a pot")
+		i := p.ref(opPot, "a pot")
 		p.expect(")", "write `left(pot)`")
-		return p.leaf(node{op: opLeft, typ: Units, v: int64(i), pos: t.pos})
-	case p.is("now"):
-		p.wrong("a value", "`now` may stand only in `until now + duration`")
+		return p.node(node{op: opLeft, typ: Units, a: none, b: none, c: none, v: int64(i), pos: t.pos})
+	case t.kind != tName || isReserved(t.text):
+		p.wrong("a value", "write a number, a name, or a formula; `now` may stand only in `until now + duration`")
 		return none
-	case t.kind == tName && !reserved(t.text):
-		return p.variable()
+	default:
+		p.advance()
+		s := p.lookup(t.text)
+		switch {
+		case s.what == isOracle:
+			p.fail(t.pos, "the value of oracle `"+t.text+"` is not known here", "use it in a clause `when oracle "+t.text+" …`")
+		case s.what >= isParty:
+			p.fail(t.pos, "`"+t.text+"` is not a value", "use the name of a term, a pot or a counter that is declared above")
+		}
+		return p.node(node{op: s.what, typ: s.typ, a: none, b: none, c: none, v: int64(s.index), pos: t.pos})
 	}
-	p.wrong("a value", "write a number, a name, or a formula")
-	return none
 }
 
 func (p *parser) call(o op, at pos, n int, form string) int32 {
-	var arg [3]int32
-	arg[2] = none
-	p.expect("(", "write `"+form+"`")
+	arg := [3]int32{none, none, none}
+	p.expect("(", form)
 	for i := range n {
 		if i > 0 {
-			p.expect(",", "write `"+form+"`")
+			p.expect(",", form)
 		}
 		arg[i] = p.expr(bindOr)
 	}
-	p.expect(")", "write `"+form+"`")
-	return p.node(o, at, arg[0], arg[1], arg[2])
-}
-
-func (p *parser) variable() int32 {
-	t := p.tok
-	p.advance()
-	what, i := p.lookup(t.text)
-	n := node{op: op(what), v: int64(i), pos: t.pos}
-	switch what {
-	case int(opTerm):
-		n.typ = p.prog.terms[i].Type
-	case int(opPot):
-		n.typ = Units
-	case int(opCounter):
-		n.typ = p.prog.counters[i].typ
-	case int(opInput):
-		n.typ = p.scope.typ
-	case isOracle:
-		p.fail(t.pos, "the value of oracle `"+t.text+"` is not known here", "use it in a clause `when oracle "+t.text+" …`")
-	case isParty:
-		p.fail(t.pos, "`"+t.text+"` is a party, not a value", "use the name of a term, a pot or a counter")
-	default:
-		p.fail(t.pos, "nothing is named `"+t.text+"`", "declare it above, or use a name that is declared")
-	}
-	return p.leaf(n)
+	p.expect(")", form)
+	return p.node(node{op: o, a: arg[0], b: arg[1], c: arg[2], pos: at})
 }
 
 // literal reads a number and the unit behind it.
 func (p *parser) literal() int32 {
-	t := p.tok
+	t, seconds := p.tok, int64(0)
 	if t.kind != tNumber {
 		p.wrong("a number", "write a whole number")
-		return none
 	}
 	p.advance()
-	n, seconds := node{op: opConst, v: t.val, pos: t.pos}, int64(0)
+	n := node{v: t.val, a: none, b: none, c: none, pos: t.pos}
 	if p.tok.kind == tName {
 		switch p.tok.text {
 		case "units":
 			n.typ = Units
-			p.advance()
-		case "seconds", "minutes", "hours", "days", "weeks":
-			seconds = secondsIn(p.tok.text)
-			p.advance()
+		case "seconds":
+			seconds = 1
+		case "minutes":
+			seconds = 60
+		case "hours":
+			seconds = 60 * 60
+		case "days":
+			seconds = 24 * 60 * 60
+		case "weeks":
+			seconds = 7 * 24 * 60 * 60
 		}
 	}
 	if seconds > 0 {
-		n.typ = Duration
-		if n.v > MaxDuration/seconds {
+		if n.typ = Duration; n.v > MaxDuration/seconds {
 			p.fail(t.pos, "this duration is longer than a thousand years", "write a shorter one")
 		}
 		n.v *= seconds
 	}
-	return p.leaf(n)
+	if n.typ != Literal {
+		p.advance()
+	}
+	return p.node(n)
 }
 
-func secondsIn(unit string) int64 {
-	switch unit {
-	case "minutes":
-		return 60
-	case "hours":
-		return 60 * 60
-	case "days":
-		return 24 * 60 * 60
-	case "weeks":
-		return 7 * 24 * 60 * 60
-	}
-	return 1
-}
-
-func (p *parser) leaf(n node) int32 {
-	if p.failed {
-		return none
-	}
-	n.a, n.b, n.c = none, none, none
-	p.prog.nodes = append(p.prog.nodes, n)
-	return int32(len(p.prog.nodes) - 1)
-}
-
-// node makes an operation, or refuses operands that do not belong together.
-func (p *parser) node(o op, at pos, a, b, c int32) int32 {
-	if p.failed {
-		return none
-	}
-	n := node{op: o, a: a, b: b, c: c, pos: at}
+// node adds a node, or refuses operands that do not belong together.
+func (p *parser) node(n node) int32 {
 	var typ [3]Type
-	for i, x := range [3]int32{a, b, c} {
-		if x != none {
-			typ[i] = p.prog.nodes[x].typ
-			n.height = max(n.height, p.prog.nodes[x].height+1)
+	for i, x := range [3]int32{n.a, n.b, n.c} {
+		if x != none && !p.failed {
+			typ[i] = p.nodes[x].typ
+			n.height = max(n.height, p.nodes[x].height+1)
 		}
 	}
 	if n.height > MaxDepth {
-		p.fail(at, "this formula is too long", "use fewer operations in one formula")
+		p.fail(n.pos, "this formula is too long", "use fewer operations in one formula")
+	}
+	if n.op >= opAdd && !p.failed {
+		var mend string
+		if n.typ, mend = result(n.op, typ[0], typ[1], typ[2]); mend != "" {
+			p.fail(n.pos, fmt.Sprintf("%s and %s do not go together here", article(typ[0]), article(typ[1])), mend)
+		}
+	}
+	if p.failed {
 		return none
 	}
-	var mend string
-	if n.typ, mend = result(o, typ[0], typ[1], typ[2]); mend != "" {
-		p.fail(at, fmt.Sprintf("%s and %s do not go together here", article(typ[0]), article(typ[1])), mend)
-		return none
-	}
-	p.prog.nodes = append(p.prog.nodes, n)
-	return int32(len(p.prog.nodes) - 1)
+	p.nodes = append(p.nodes, n)
+	return int32(len(p.nodes) - 1)
 }
 
-// result is the type of an operation over types a, b, c; mend is not empty where there is none.
+// result is the type of an operation over types a, b and c; mend is not empty where there is none.
 func result(o op, a, b, c Type) (t Type, mend string) {
-	both, ok := unify(a, b)
+	t, ok := unify(a, b)
+	amount := func(t Type) bool { return t != Time && t != truth }
 	plain := func(t Type) bool { return t == Literal || t == Number }
 	switch o {
 	case opNot, opAnd, opOr:
 		ok = a == truth && (o == opNot || b == truth)
-		both, mend = truth, "join conditions, as `a > 1 and b < 2`"
+		t, mend = truth, "join conditions, as `a > 1 and b < 2`"
 	case opEq, opNe, opLt, opLe:
-		ok = ok && both != truth
-		both, mend = truth, "compare values of one type; a duration has a unit, as `0 seconds`"
+		ok = ok && t != truth
+		t, mend = truth, "compare values of one type; a duration has a unit, as `0 seconds`"
 	case opMin, opMax:
-		ok, mend = ok && both != truth, "both must have one type"
+		ok, mend = ok && t != truth, "both must have one type"
 	case opAdd, opSub:
+		mend = "add and subtract values of one type, or a duration and a time"
 		switch {
-		case a == Time && b == Duration, o == opAdd && a == Duration && b == Time:
-			both, ok = Time, true
+		case a == Time && b == Duration || o == opAdd && a == Duration && b == Time:
+			t, ok = Time, true
 		case o == opSub && a == Time && b == Time:
-			both = Duration
+			t = Duration
 		default:
-			ok = ok && both != truth && both != Time
+			ok = ok && amount(t)
 		}
-		mend = "add and subtract values of one type, or a duration to a time"
 	case opMul:
-		ok = plain(a) && b != Time && b != truth || plain(b) && a != Time && a != truth
-		both = max(a, b)
-		mend = "multiply by a number; to take a part, write share(amount, numerator, denominator)"
+		ok = plain(a) && amount(b) || plain(b) && amount(a)
+		t, mend = max(a, b), "multiply by a number; to take a part, write share(amount, numerator, denominator)"
 	case opDiv:
-		switch {
-		case plain(b) && a != Time && a != truth:
-			both, ok = max(a, b), true
-		default:
-			ok = ok && (both == Units || both == Duration)
-			both = Number
-		}
 		mend = "divide by a number, or amounts by amounts"
+		if plain(b) && amount(a) {
+			t, ok = max(a, b), true
+		} else {
+			t, ok = Number, ok && amount(t)
+		}
 	case opShare:
-		bc, fits := unify(b, c)
-		both, ok = a, fits && a != Time && a != truth && bc != Time && bc != truth
-		mend = "write share(amount, numerator, denominator); numerator and denominator have one type"
+		both, fits := unify(b, c)
+		t, ok, mend = a, fits && amount(a) && amount(both), "write share(amount, numerator, denominator); numerator and denominator have one type"
 	}
 	if ok {
 		mend = ""
 	}
-	return both, mend
+	return t, mend
 }

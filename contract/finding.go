@@ -2,13 +2,14 @@ package contract
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
-// Severity says whether a finding refuses a contract.
+// Severity says whether a finding refuses a contract. The zero value is none.
 type Severity uint8
 
-// The severities. The zero value is not one.
+// The severities.
 const (
 	SeverityError   Severity = 1 + iota // the contract is refused
 	SeverityWarning                     // worth reading before signing, refuses nothing
@@ -33,31 +34,27 @@ type Finding struct {
 
 // String is one line of text: place, severity, what, mend.
 func (f Finding) String() string {
-	var b strings.Builder
+	s := fmt.Sprintf("%s: %s; %s", f.Severity, f.What, f.Mend)
 	if f.Line > 0 {
-		fmt.Fprintf(&b, "line %d, column %d: ", f.Line, f.Col)
+		s = fmt.Sprintf("line %d, column %d: %s", f.Line, f.Col, s)
 	}
-	fmt.Fprintf(&b, "%s: %s", f.Severity, f.What)
-	if f.Mend != "" {
-		b.WriteString("; " + f.Mend)
-	}
-	return b.String()
+	return s
 }
 
-// Error is the refusal of a contract by Compile, Bind or Admit: at least one finding of severity error, warnings
-// beside it, in the order of the source.
+// Error is the refusal of a contract by Compile or Admit: at least one finding of severity error, warnings beside it,
+// in the order of the source.
 type Error struct{ Findings []Finding }
 
 // Error lists the findings, one a line.
 func (e *Error) Error() string {
-	lines := make([]string, len(e.Findings))
-	for i, f := range e.Findings {
-		lines[i] = f.String()
+	var lines []string
+	for _, f := range e.Findings {
+		lines = append(lines, f.String())
 	}
 	return strings.Join(lines, "\n")
 }
 
-// maxFindings bounds what one run reports: after so many, the rest is noise.
+// maxFindings bounds what one run reports: after so many errors the rest is noise.
 const maxFindings = 20
 
 // findings collects what a stage finds, each once.
@@ -66,18 +63,10 @@ type findings struct {
 	errors int
 }
 
-// full tells that reading on is of no use to anybody.
-func (f *findings) full() bool { return f.errors >= maxFindings }
-
 func (f *findings) add(at pos, sev Severity, what, mend string) {
-	one := Finding{Line: int(at.line), Col: int(at.col), Severity: sev, What: what, Mend: mend}
-	if len(f.list) >= 4*maxFindings || sev == SeverityError && f.full() {
+	one := Finding{int(at.line), int(at.col), sev, what, mend}
+	if len(f.list) >= 4*maxFindings || f.errors >= maxFindings || slices.Contains(f.list, one) {
 		return
-	}
-	for _, g := range f.list {
-		if g == one {
-			return
-		}
 	}
 	if sev == SeverityError {
 		f.errors++

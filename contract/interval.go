@@ -5,24 +5,13 @@ import (
 	"slices"
 )
 
-// span is a set of int64: all from lo to hi, both included. A condition is 0 or 1.
+// span is all int64 from lo to hi, both included; empty where lo > hi.
 type span struct{ lo, hi int64 }
 
 func point(v int64) span        { return span{v, v} }
 func (s span) isPoint() bool    { return s.lo == s.hi }
-func (s span) empty() bool      { return s.lo > s.hi }
 func (s span) and(t span) span  { return span{max(s.lo, t.lo), min(s.hi, t.hi)} }
 func (s span) hull(t span) span { return span{min(s.lo, t.lo), max(s.hi, t.hi)} }
-func truths(no, yes bool) span {
-	s := span{0, 1}
-	if no {
-		s.hi = 0
-	}
-	if yes {
-		s.lo = 1
-	}
-	return s
-}
 
 // fact is something that a condition has established: expression x lies in s, or, with y given, x - y >= s.lo.
 type fact struct {
@@ -30,11 +19,11 @@ type fact struct {
 	s    span
 }
 
-// maxFacts bounds the work on hostile sources; a fact beyond is forgotten, which only makes the checks stricter.
+// maxFacts bounds the work on hostile sources. A fact beyond is forgotten, which only makes the checks stricter.
 const maxFacts = 48
 
-// env maps variables to what they may be. The checks use it with the declared ranges and learn from conditions; the
-// exploration uses it with one state and one interval of input, and learns nothing (faults is nil).
+// env maps variables to what they may be. The checks begin with the declared ranges and learn from conditions; the
+// exploration uses one state and one interval of input, and has no faults to report.
 type env struct {
 	p      *Program
 	vars   []span // terms, pots, what is left in the pots, counters, input
@@ -54,16 +43,15 @@ func (e *env) clone() *env {
 }
 
 // at returns the place of a variable, nil where o is no variable.
-func (e *env) at(o op, v int64) *span {
-	i, p := int(v), e.p
+func (e *env) at(o op, i int) *span {
 	switch o {
 	case opTerm:
 	case opPot:
-		i += len(p.terms)
+		i += len(e.p.terms)
 	case opLeft:
-		i += len(p.terms) + len(p.pots)
+		i += len(e.p.terms) + len(e.p.pots)
 	case opCounter:
-		i += len(p.terms) + 2*len(p.pots)
+		i += len(e.p.terms) + 2*len(e.p.pots)
 	case opInput:
 		i = len(e.vars) - 1
 	default:
@@ -72,50 +60,28 @@ func (e *env) at(o op, v int64) *span {
 	return &e.vars[i]
 }
 
-func (e *env) fault(n *node, what, mend string) {
-	if e.faults != nil {
-		e.faults(n.pos, what, mend)
-	}
-}
-
-// eval returns everything that expression i may be, and possibly more; what leaves int64 is reported and cut off.
-func (e *env) eval(i int32) span {
+// eval returns everything that expression i may be, and possibly more. What leaves int64 is reported and cut off.
+func (e *env) eval(i int32) (s span) {
 	n := &e.p.nodes[i]
 	if n.op == opConst {
 		return point(n.v)
 	}
-	if v := e.at(n.op, n.v); v != nil {
+	if v := e.at(n.op, int(n.v)); v != nil {
 		return *v
 	}
-	var s span
+	fits := true
 	switch n.op {
-	case opNot:
-		a := e.eval(n.a)
-		return span{1 - a.hi, 1 - a.lo}
 	case opAnd, opOr:
 		return e.logic(n)
 	case opEq, opNe, opLt, opLe:
 		return e.compare(n.op, n.a, n.b)
-	case opAdd:
-		a, b := e.eval(n.a), e.eval(n.b)
-		lo, ok1 := add(a.lo, b.lo)
-		hi, ok2 := add(a.hi, b.hi)
-		s = e.inRange(n, span{lo, hi}, ok1 && ok2)
 	case opSub:
-		d, ok := e.difference(n.a, n.b)
-		s = e.inRange(n, d, ok)
-	case opMin:
-		a, b := e.eval(n.a), e.eval(n.b)
-		s = span{min(a.lo, b.lo), min(a.hi, b.hi)}
-	case opMax:
-		a, b := e.eval(n.a), e.eval(n.b)
-		s = span{max(a.lo, b.lo), max(a.hi, b.hi)}
-	case opMul:
-		s = e.corners(n, e.eval(n.a), e.eval(n.b), point(1))
-	case opDiv:
-		s = e.corners(n, e.eval(n.a), point(1), e.eval(n.b))
-	case opShare:
-		s = e.corners(n, e.eval(n.a), e.eval(n.b), e.eval(n.c))
+		s, fits = e.difference(n.a, n.b)
+	default:
+		s, fits = e.corners(n)
+	}
+	if !fits && e.faults != nil {
+		e.faults(n.pos, "this can grow beyond 64 bits", "narrow the ranges of what it is made of")
 	}
 	for _, f := range e.facts {
 		if f.y == none && e.p.same(f.x, i) {
@@ -125,34 +91,41 @@ func (e *env) eval(i int32) span {
 	return s
 }
 
-func (e *env) inRange(n *node, s span, ok bool) span {
-	if !ok {
-		e.fault(n, "this can grow beyond 64 bits", "narrow the ranges of what it is made of")
+// corners evaluates an operation that is monotone in each operand, a quotient while its divisor keeps its sign: its
+// extremes lie at the ends of the operands.
+func (e *env) corners(n *node) (s span, fits bool) {
+	var arg [3]span
+	for i, x := range [3]int32{n.a, n.b, n.c} {
+		if x != none {
+			arg[i] = e.eval(x)
+		}
 	}
-	return s
+	if n.op == opDiv || n.op == opShare {
+		den := &arg[1]
+		if n.op == opShare {
+			den = &arg[2]
+		}
+		if den.lo <= 0 && den.hi >= 0 {
+			if e.faults == nil {
+				return span{math.MinInt64, math.MaxInt64}, true // a condition that is not decided yet guards it
+			}
+			e.faults(n.pos, "this can divide by zero", "give the divisor a range, or a condition, that leaves out 0")
+			*den = span{max(den.lo, 1), max(den.hi, 1)}
+		}
+	}
+	s, fits = span{math.MaxInt64, math.MinInt64}, true
+	for i := range 8 {
+		v, ok := n.op.apply(arg[0].end(i), arg[1].end(i>>1), arg[2].end(i>>2))
+		s, fits = s.hull(point(v)), fits && ok
+	}
+	return s, fits
 }
 
-// corners returns x*num/den over three spans. The quotient is monotone in each of them while den keeps its sign, so
-// its extremes lie at the corners.
-func (e *env) corners(n *node, x, num, den span) span {
-	if den.lo <= 0 && den.hi >= 0 {
-		e.fault(n, "this can divide by zero", "give the divisor a range, or a condition, that leaves out 0")
-		if e.faults == nil {
-			// Exploring: a clause whose division a guard protects. Nothing is known until the guard is decided.
-			return span{math.MinInt64, math.MaxInt64}
-		}
-		den = span{max(den.lo, 1), max(den.hi, 1)}
+func (s span) end(i int) int64 {
+	if i&1 == 0 {
+		return s.lo
 	}
-	out, fits := span{math.MaxInt64, math.MinInt64}, true
-	for _, a := range [2]int64{x.lo, x.hi} {
-		for _, b := range [2]int64{num.lo, num.hi} {
-			for _, c := range [2]int64{den.lo, den.hi} {
-				q, ok := muldiv(a, b, c)
-				out, fits = out.hull(point(q)), fits && ok
-			}
-		}
-	}
-	return e.inRange(n, out, fits)
+	return s.hi
 }
 
 // difference returns what a - b may be, by their spans and by the facts about their order.
@@ -161,56 +134,52 @@ func (e *env) difference(a, b int32) (span, bool) {
 		return point(0), true
 	}
 	x, y := e.eval(a), e.eval(b)
-	lo, ok1 := sub(x.lo, y.hi)
-	hi, ok2 := sub(x.hi, y.lo)
-	d := span{lo, hi}
+	lo, ok1 := opSub.apply(x.lo, y.hi, 0)
+	hi, ok2 := opSub.apply(x.hi, y.lo, 0)
 	for _, f := range e.facts {
 		switch {
 		case f.y == none:
 		case e.p.same(f.x, a) && e.p.same(f.y, b):
-			d.lo = max(d.lo, f.s.lo)
+			lo = max(lo, f.s.lo)
 		case e.p.same(f.x, b) && e.p.same(f.y, a):
-			d.hi = min(d.hi, -f.s.lo)
+			hi = min(hi, -f.s.lo)
 		}
 	}
-	return d, ok1 && ok2
+	return span{lo, hi}, ok1 && ok2
 }
 
+// compare evaluates a comparison by the sign of the difference, which being cut off does not change.
 func (e *env) compare(o op, a, b int32) span {
-	d, _ := e.difference(a, b) // cut off at the ends, its sign is right
+	d, _ := e.difference(a, b)
+	yes, no := d == point(0), d.lo > 0 || d.hi < 0
 	switch o {
+	case opNe:
+		yes, no = no, yes
 	case opLt:
-		return truths(d.lo >= 0, d.hi < 0)
+		yes, no = d.hi < 0, d.lo >= 0
 	case opLe:
-		return truths(d.lo > 0, d.hi <= 0)
+		yes, no = d.hi <= 0, d.lo > 0
 	}
-	same, differ := d == point(0), d.lo > 0 || d.hi < 0
-	if o == opNe {
-		same, differ = differ, same
-	}
-	return truths(differ, same)
+	return span{truthOf(yes), 1 - truthOf(no)}
 }
 
 // logic evaluates `and` and `or`, whose right side counts only where the left side leaves the question open.
 func (e *env) logic(n *node) span {
-	a := e.eval(n.a)
-	right, open := e, true
+	a, settled := e.eval(n.a), truthOf(n.op == opOr)
+	right := e
 	if e.faults != nil {
 		right = e.clone()
-		open = right.refine(n.a, n.op == opAnd)
-	}
-	if n.op == opAnd {
-		if a.hi == 0 || !open {
-			return point(0)
+		if !right.refine(n.a, n.op == opAnd) {
+			return point(settled)
 		}
-		b := right.eval(n.b)
-		return span{a.lo & b.lo, a.hi & b.hi}
 	}
-	if a.lo == 1 || !open {
-		return point(1)
+	if a == point(settled) {
+		return a
 	}
 	b := right.eval(n.b)
-	return span{a.lo | b.lo, a.hi | b.hi}
+	lo, _ := n.op.apply(a.lo, b.lo, 0)
+	hi, _ := n.op.apply(a.hi, b.hi, 0)
+	return span{lo, hi}
 }
 
 // refine takes for granted that condition i is as told, and reports whether that can be. It works in linear time: it
@@ -221,10 +190,7 @@ func (e *env) refine(i int32, is bool) bool {
 	case opNot:
 		return e.refine(n.a, !is)
 	case opAnd, opOr:
-		if (n.op == opAnd) == is {
-			return e.refine(n.a, is) && e.refine(n.b, is)
-		}
-		return true
+		return (n.op == opAnd) != is || e.refine(n.a, is) && e.refine(n.b, is)
 	}
 	o, a, b := n.op, n.a, n.b
 	if !is {
@@ -239,9 +205,9 @@ func (e *env) refine(i int32, is bool) bool {
 			o = opEq
 		}
 	}
-	quiet := e.faults
+	report := e.faults // reported when the condition was evaluated
 	e.faults = func(pos, string, string) {}
-	defer func() { e.faults = quiet }()
+	defer func() { e.faults = report }()
 	if e.compare(o, a, b).hi == 0 {
 		return false
 	}
@@ -252,19 +218,17 @@ func (e *env) refine(i int32, is bool) bool {
 		e.know(fact{b, a, point(0)})
 		return e.narrow(a, y) && e.narrow(b, x)
 	case opNe:
-		return e.narrow(a, without(x, y)) && e.narrow(b, without(y, x))
-	case opLt:
-		e.know(fact{b, a, point(1)})
-		hi, _ := sub(y.hi, 1)
-		lo, _ := add(x.lo, 1)
-		return e.narrow(a, span{math.MinInt64, hi}) && e.narrow(b, span{lo, math.MaxInt64})
+		return e.narrow(a, x.without(y)) && e.narrow(b, y.without(x))
 	}
-	e.know(fact{b, a, point(0)})
-	return e.narrow(a, span{math.MinInt64, y.hi}) && e.narrow(b, span{x.lo, math.MaxInt64})
+	gap := truthOf(o == opLt)
+	e.know(fact{b, a, point(gap)})
+	hi, _ := opSub.apply(y.hi, gap, 0)
+	lo, _ := opAdd.apply(x.lo, gap, 0)
+	return e.narrow(a, span{math.MinInt64, hi}) && e.narrow(b, span{lo, math.MaxInt64})
 }
 
-// without removes from s the one value that t is, where that stands at an end of s.
-func without(s, t span) span {
+// without removes the one value that t is, where it stands at an end of s.
+func (s span) without(t span) span {
 	if t.isPoint() && s.lo == t.lo && s.lo < math.MaxInt64 {
 		s.lo++
 	} else if t.isPoint() && s.hi == t.hi && s.hi > math.MinInt64 {
@@ -273,10 +237,10 @@ func without(s, t span) span {
 	return s
 }
 
-// know adds a fact; the order of a value and a constant is in the value's span already.
+// know adds a fact. The order of a value and a constant is in the value's span already.
 func (e *env) know(f fact) {
-	order := f.y != none && (e.p.nodes[f.x].op == opConst || e.p.nodes[f.y].op == opConst)
-	if len(e.facts) < maxFacts && !order {
+	known := f.y != none && (e.p.nodes[f.x].op == opConst || e.p.nodes[f.y].op == opConst)
+	if len(e.facts) < maxFacts && !known {
 		e.facts = append(e.facts, f)
 	}
 }
@@ -284,22 +248,22 @@ func (e *env) know(f fact) {
 // narrow takes for granted that expression i lies in s, and reports whether it can.
 func (e *env) narrow(i int32, s span) bool {
 	n := &e.p.nodes[i]
-	if v := e.at(n.op, n.v); v != nil {
-		*v = v.and(s)
-		return !v.empty()
-	}
 	s = s.and(e.eval(i))
-	if n.op != opConst {
+	if v := e.at(n.op, int(n.v)); v != nil {
+		*v = s
+	} else if n.op != opConst {
 		e.know(fact{i, none, s})
 	}
-	return !s.empty()
+	return s.lo <= s.hi
 }
 
-// forget drops what is known about a variable that changes.
-func (e *env) forget(o op, v int64) {
-	kept := make([]fact, 0, len(e.facts))
+// assign gives a variable a new value and drops what was known about it.
+func (e *env) assign(o op, i int, s span) {
+	*e.at(o, i) = s
+	reads := func(n *node) bool { return n.op == o && n.v == int64(i) }
+	var kept []fact
 	for _, f := range e.facts {
-		if !e.p.mentions(f.x, o, v) && !e.p.mentions(f.y, o, v) {
+		if e.p.find(f.x, reads) == nil && e.p.find(f.y, reads) == nil {
 			kept = append(kept, f)
 		}
 	}
@@ -311,7 +275,7 @@ func (e *env) join(o *env) {
 	for i := range e.vars {
 		e.vars[i] = e.vars[i].hull(o.vars[i])
 	}
-	both := make([]fact, 0, len(e.facts))
+	var both []fact
 	for _, f := range e.facts {
 		if slices.Contains(o.facts, f) {
 			both = append(both, f)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 )
 
 // What a caller of Step may have to tell apart. Each refusal wraps one of them and leaves the state as it was.
@@ -32,8 +33,8 @@ type Event struct {
 	At       int64  // log time, Unix seconds; never before the last step's
 	Party    int    // of a Word
 	Word     string // of a Word
-	Value    int64  // of a Word with a payload, of an Oracle
-	HasValue bool   // of a Word: a payload came with it
+	HasValue bool   // of a Word: a value came with it
+	Value    int64  // of a Word with a value, of an Oracle
 	Oracle   int    // of an Oracle
 	Observed int64  // of an Oracle: when the value was observed, Unix seconds; never after At
 }
@@ -55,35 +56,28 @@ type Give struct {
 
 // run is one step in progress. It works on a copy of the state and never writes into what the state points to.
 type run struct {
-	d     *Deal
-	s     State
-	input int64
-	gives []Give
-	fault error
-	vars  bool // s.vars is the run's own
-	gone  bool // s.gone is the run's own
+	d         *Deal
+	s         State
+	input     int64
+	gives     []Give
+	fault     error
+	vars      bool   // s.vars is the run's own
+	gone      bool   // s.gone is the run's own
+	exploring *trace // nil in a real run
 }
 
 // Open begins an instance at log time now: it runs `at open` and enters the first phase. weights[pot] are the weights
 // of the pot's chunks in units, in the agreed order; together they weigh PotUnits, and pots of 0 units have none.
 func (d *Deal) Open(weights [][]int64, now int64) (State, Outcome, error) {
 	c, err := d.newChunks(weights)
+	if err == nil && (now < 0 || now > farAway) {
+		err = fmt.Errorf("%w: time %d", ErrEvent, now)
+	}
 	if err != nil {
 		return State{}, Outcome{}, fmt.Errorf("open contract %s: %w", d.p.name, err)
 	}
-	if now < 0 || now > farAway {
-		return State{}, Outcome{}, fmt.Errorf("open contract %s: %w: time %d", d.p.name, ErrEvent, now)
-	}
-	r := run{d: d, s: State{c: c, now: now, gone: make([]uint64, (len(c.weight)+63)/64)}}
-	if n := d.p.vars(); n > 0 {
-		r.s.vars = make([]int64, n)
-		for i, k := range d.p.counters {
-			r.s.vars[i] = k.start
-		}
-	}
-	if !r.do(d.p.opening.body) {
-		r.enter(0)
-	}
+	r := run{d: d, s: d.start(c, now)}
+	r.open()
 	if r.fault != nil {
 		return State{}, Outcome{}, fmt.Errorf("open contract %s: %w", d.p.name, r.fault)
 	}
@@ -101,19 +95,17 @@ func (d *Deal) Step(s State, ev Event) (State, Outcome, error) {
 		return s, Outcome{}, fmt.Errorf("%w: time %d, the contract stands at %d", ErrEvent, ev.At, s.now)
 	}
 	r := run{d: d, s: s}
-	if ev.Kind == Deadline {
-		if ev.At < s.until {
-			return s, Outcome{}, fmt.Errorf("%w: it is %d, now is %d", ErrNotDue, s.until, ev.At)
-		}
+	r.s.now = ev.At
+	switch due := ev.At >= s.until; {
+	case due && ev.Kind == Deadline:
 		r.s.now = s.until
-	} else {
-		if ev.At >= s.until {
-			return s, Outcome{}, fmt.Errorf("%w: it was %d, now is %d", ErrOverdue, s.until, ev.At)
-		}
-		r.s.now = ev.At
+	case due:
+		return s, Outcome{}, fmt.Errorf("%w: it was %d, now is %d", ErrOverdue, s.until, ev.At)
+	case ev.Kind == Deadline:
+		return s, Outcome{}, fmt.Errorf("%w: it is %d, now is %d", ErrNotDue, s.until, ev.At)
 	}
 	c, err := r.apply(&ev)
-	if err == nil {
+	if r.fault != nil {
 		err = r.fault
 	}
 	if err != nil {
@@ -123,12 +115,7 @@ func (d *Deal) Step(s State, ev Event) (State, Outcome, error) {
 }
 
 // Deadline returns when the present phase's deadline is due, in Unix seconds; ok is false when s is closed.
-func (d *Deal) Deadline(s State) (at int64, ok bool) {
-	if s.Closed() {
-		return 0, false
-	}
-	return s.until, true
-}
+func (d *Deal) Deadline(s State) (at int64, ok bool) { return s.until, !s.Closed() }
 
 func (r *run) outcome(c *clause) Outcome {
 	o := Outcome{Gives: r.gives, Closed: r.s.closed, Phase: r.s.Phase()}
@@ -138,133 +125,142 @@ func (r *run) outcome(c *clause) Outcome {
 	return o
 }
 
-// apply finds the clause that an event fires and runs it. No clause and no error: the event was taken down, and that
-// is all. It looks at no deadline.
-func (r *run) apply(ev *Event) (*clause, error) {
+func (r *run) open() {
+	if !r.do(r.d.p.opening.body) {
+		r.enter(0)
+	}
+}
+
+// apply finds the clause that an event fires and runs it. No clause and no error: the event was taken down, no more.
+// It looks at no deadline.
+func (r *run) apply(ev *Event) (c *clause, err error) {
 	ph := &r.d.p.phases[r.s.phase]
+	r.input = ev.Value
 	switch ev.Kind {
 	case Word:
-		return r.word(ph, ev)
+		c, err = r.word(ph, ev)
 	case Oracle:
-		return r.observe(ph, ev)
+		c, err = r.observe(ph, ev)
 	case Deadline:
-		for i := range ph.clauses {
-			if c := &ph.clauses[i]; c.kind == onDeadline && r.holds(c) {
-				r.fire(c)
-				return c, nil
+		for i := 0; c == nil; i++ { // the checks saw to it that one is without a condition
+			if b := &ph.clauses[i]; b.kind == onDeadline && r.holds(b.guard) {
+				c = b
 			}
 		}
-		return nil, fmt.Errorf("%w: no clause takes the deadline of phase %s", ErrFault, ph.name)
+	default:
+		err = fmt.Errorf("%w: unknown kind %d", ErrEvent, ev.Kind)
 	}
-	return nil, fmt.Errorf("%w: unknown kind %d", ErrEvent, ev.Kind)
+	if c != nil {
+		r.do(c.body)
+	}
+	return c, err
 }
 
 // word counts a word towards the first clause that waits for it and whose condition holds.
 func (r *run) word(ph *phase, ev *Event) (*clause, error) {
-	if ev.Party < 0 || ev.Party >= len(r.d.p.parties) {
-		return nil, fmt.Errorf("%w: no party %d", ErrEvent, ev.Party)
+	if ev.Party < 0 || ev.Party >= len(r.d.p.parties) || len(ev.Word) > MaxName {
+		return nil, fmt.Errorf("%w: no such party or word", ErrEvent)
 	}
-	r.input = ev.Value
 	why := "this party has no such word in this phase"
 	for i := range ph.clauses {
 		c := &ph.clauses[i]
-		if c.kind != onWord || c.members>>ev.Party&1 == 0 || c.word != ev.Word {
-			continue
-		}
 		switch {
+		case !c.hears(ev.Party, ev.Word):
 		case c.hasValue != ev.HasValue:
 			why = "a value is missing, or one too many"
-		case c.hasValue && (ev.Value < c.lo || ev.Value > c.hi):
+		case !r.within(c):
 			why = "the value is outside its range"
-		case !r.holds(c):
+		case !r.holds(c.guard):
 			why = "its condition does not hold"
 		case c.need == 1:
-			r.fire(c)
 			return c, nil
 		case r.s.said&c.seat(ev.Party) != 0:
 			return nil, fmt.Errorf("%w: %s has said %q before", ErrEvent, r.d.p.parties[ev.Party], c.word)
 		default:
-			r.s.said |= c.seat(ev.Party)
-			if popcount(r.s.said&c.mask()) < c.need {
+			if r.s.said |= c.seat(ev.Party); bits.OnesCount64(r.s.said&c.mask()) < c.need {
 				return nil, nil
 			}
 			r.s.said &^= c.mask()
-			r.fire(c)
 			return c, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: %s, by party %d: %s", ErrEvent, shown(ev.Word), ev.Party, why)
+	return nil, fmt.Errorf("%w: %q by %s: %s", ErrEvent, ev.Word, r.d.p.parties[ev.Party], why)
 }
 
-// shown is a word as far as it is fit to print.
-func shown(word string) string {
-	if len(word) > MaxName {
-		word = word[:MaxName]
+// waits tells that the phase can be waiting with these bits set: no clause has all its voices.
+func (ph *phase) waits(said uint64) bool {
+	for i := range ph.clauses {
+		c := &ph.clauses[i]
+		if c.kind == onWord && c.need > 1 && bits.OnesCount64(said&c.mask()) >= c.need {
+			return false
+		}
+		said &^= c.mask()
 	}
-	return fmt.Sprintf("word %q", word)
+	return said == 0
 }
 
 // observe takes an oracle's value to the first clause whose time it fits and whose condition holds. A value that fits
 // an `each` clause in time but meets no condition is noted, so that no older one can come after it.
 func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 	p := r.d.p
-	if ev.Oracle < 0 || ev.Oracle >= len(p.oracles) {
-		return nil, fmt.Errorf("%w: no oracle %d", ErrEvent, ev.Oracle)
+	if ev.Oracle < 0 || ev.Oracle >= len(p.oracles) || ev.Observed < 0 || ev.Observed > ev.At {
+		return nil, fmt.Errorf("%w: no such oracle, or a value observed after %d", ErrEvent, ev.At)
 	}
-	o := &p.oracles[ev.Oracle]
-	if ev.Value < o.Lo || ev.Value > o.Hi {
+	if o := &p.oracles[ev.Oracle]; ev.Value < o.Lo || ev.Value > o.Hi {
 		return nil, fmt.Errorf("%w: oracle %s: %d is outside %d..%d", ErrEvent, o.Name, ev.Value, o.Lo, o.Hi)
 	}
-	if ev.Observed < 0 || ev.Observed > ev.At {
-		return nil, fmt.Errorf("%w: oracle %s: observed at %d, which is not before %d", ErrEvent, o.Name, ev.Observed, ev.At)
-	}
-	r.input = ev.Value
-	newest := len(p.counters) + ev.Oracle
-	fits := false
+	newest, fresh := len(p.counters)+ev.Oracle, false
 	for i := range ph.clauses {
 		c := &ph.clauses[i]
 		if c.oracle != ev.Oracle || c.kind != onEach && c.kind != onFor {
 			continue
 		}
 		t := r.eval(c.time)
-		if c.kind == onEach {
-			if ev.Observed <= r.s.vars[newest] || ev.At-ev.Observed > t {
-				continue
-			}
-			fits = true
-		} else if ev.Observed != t || r.s.said&c.mask() != 0 {
-			continue
+		fits := c.kind == onFor && ev.Observed == t && r.s.said&c.mask() == 0
+		if c.kind == onEach && ev.Observed > r.s.vars[newest] && ev.At-ev.Observed <= t {
+			fits, fresh = true, true
 		}
-		if !r.holds(c) {
+		if !fits || !r.holds(c.guard) {
 			continue
 		}
 		if c.kind == onEach {
 			r.set(newest, ev.Observed)
-		} else {
-			r.taken(ph, c, t)
+			return c, nil
 		}
-		r.fire(c)
+		for j := range ph.clauses { // every clause that waits for this value has had it
+			if b := &ph.clauses[j]; b.kind == onFor && b.oracle == c.oracle && r.eval(b.time) == t {
+				r.s.said |= b.mask()
+			}
+		}
 		return c, nil
 	}
-	if fits {
-		r.set(newest, ev.Observed)
-		return nil, nil
+	if !fresh {
+		return nil, fmt.Errorf("%w: oracle %s: no clause takes the value %d observed at %d", ErrEvent, p.oracles[ev.Oracle].Name, ev.Value, ev.Observed)
 	}
-	return nil, fmt.Errorf("%w: oracle %s: no clause takes the value %d observed at %d", ErrEvent, o.Name, ev.Value, ev.Observed)
+	r.set(newest, ev.Observed)
+	return nil, nil
 }
 
-// taken marks every clause of the phase that waits for the same value: it is taken once.
-func (r *run) taken(ph *phase, c *clause, t int64) {
-	for i := range ph.clauses {
-		if b := &ph.clauses[i]; b.kind == onFor && b.oracle == c.oracle && r.eval(b.time) == t {
-			r.s.said |= b.mask()
-		}
+// within tells that the value that came with a word is in the clause's range.
+func (r *run) within(c *clause) bool {
+	in := r.input >= c.lo && r.input <= c.hi
+	if r.exploring != nil && c.hasValue {
+		v := r.exploring.env.at(opInput, 0)
+		r.exploring.same(v.hi < c.lo || v.lo > c.hi || v.lo >= c.lo && v.hi <= c.hi)
 	}
+	return in || !c.hasValue
 }
 
-func (r *run) holds(c *clause) bool { return c.guard == none || r.eval(c.guard) != 0 }
-
-func (r *run) fire(c *clause) { r.do(c.body) }
+// holds tells that a condition, if there is one, is true.
+func (r *run) holds(cond int32) bool {
+	if cond == none {
+		return true
+	}
+	if r.exploring != nil {
+		r.exploring.same(r.exploring.env.eval(cond).isPoint())
+	}
+	return r.eval(cond) != 0
+}
 
 // do runs statements and reports whether they ended in next or close.
 func (r *run) do(body []stmt) bool {
@@ -272,6 +268,9 @@ func (r *run) do(body []stmt) bool {
 		s := &body[i]
 		switch s.kind {
 		case stGive:
+			if r.exploring != nil {
+				r.exploring.give(*r, s)
+			}
 			amount := int64(math.MaxInt64)
 			if s.expr != none {
 				amount = r.eval(s.expr)
@@ -282,10 +281,14 @@ func (r *run) do(body []stmt) bool {
 			if k := &r.d.p.counters[s.index]; v < k.lo || v > k.hi {
 				r.broken(s.pos)
 			}
+			if r.exploring != nil {
+				r.exploring.same(r.exploring.env.eval(s.expr).isPoint())
+				*r.exploring.env.at(opCounter, s.index) = point(v)
+			}
 			r.set(s.index, v)
 		case stIf:
 			branch := s.els
-			if r.eval(s.expr) != 0 {
+			if r.holds(s.expr) {
 				branch = s.then
 			}
 			if r.do(branch) {
@@ -307,8 +310,7 @@ func (r *run) do(body []stmt) bool {
 // will not fit later either.
 func (r *run) give(pot, to int, amount int64) {
 	c := r.s.c
-	first := c.start[pot]
-	for _, i := range c.order[first:c.start[pot+1]] {
+	for _, i := range c.order[c.start[pot]:c.start[pot+1]] {
 		if w := c.weight[i]; w <= amount && !r.s.has(i) {
 			amount -= w
 			r.hand(pot, i, to)
@@ -331,8 +333,7 @@ func (r *run) close() {
 
 func (r *run) hand(pot int, i int32, to int) {
 	if !r.gone {
-		r.s.gone = append(make([]uint64, 0, len(r.s.gone)), r.s.gone...)
-		r.gone = true
+		r.s.gone, r.gone = append(make([]uint64, 0, len(r.s.gone)), r.s.gone...), true
 	}
 	r.s.gone[i/64] |= 1 << (i % 64)
 	r.gives = append(r.gives, Give{pot, int(i - r.s.c.start[pot]), to, to == r.d.p.pots[pot].From})
@@ -340,8 +341,7 @@ func (r *run) hand(pot int, i int32, to int) {
 
 func (r *run) set(i int, v int64) {
 	if !r.vars {
-		r.s.vars = append(make([]int64, 0, len(r.s.vars)), r.s.vars...)
-		r.vars = true
+		r.s.vars, r.vars = append(make([]int64, 0, len(r.s.vars)), r.s.vars...), true
 	}
 	r.s.vars[i] = v
 }
@@ -356,24 +356,13 @@ func (r *run) enter(i int) {
 	r.s.phase, r.s.said, r.s.until = int32(i), 0, max(until, r.s.now)
 }
 
-// left returns the units of a pot that are not given.
-func (r *run) left(pot int) int64 {
-	c, sum := r.s.c, int64(0)
-	for i := c.start[pot]; i < c.start[pot+1]; i++ {
-		if !r.s.has(i) {
-			sum += c.weight[i]
-		}
-	}
-	return sum
-}
-
 func (r *run) broken(at pos) {
 	if r.fault == nil {
 		r.fault = fmt.Errorf("%w: line %d, column %d", ErrFault, at.line, at.col)
 	}
 }
 
-// eval computes an expression. A condition is 0 or 1. A result out of range sets fault; the checks have ruled it out.
+// eval computes an expression. A result out of range sets fault; the checks have ruled it out.
 func (r *run) eval(i int32) int64 {
 	n := &r.d.p.nodes[i]
 	switch n.op {
@@ -384,53 +373,26 @@ func (r *run) eval(i int32) int64 {
 	case opPot:
 		return r.d.units[n.v]
 	case opLeft:
-		return r.left(int(n.v))
+		return r.s.left(int(n.v))
 	case opCounter:
 		return r.s.vars[n.v]
 	case opInput:
 		return r.input
-	case opNot:
-		return 1 - r.eval(n.a)
-	case opAnd:
-		return b2i(r.eval(n.a) != 0 && r.eval(n.b) != 0)
-	case opOr:
-		return b2i(r.eval(n.a) != 0 || r.eval(n.b) != 0)
 	}
-	a, b := r.eval(n.a), r.eval(n.b)
-	v, ok := int64(0), true
-	switch n.op {
-	case opEq:
-		return b2i(a == b)
-	case opNe:
-		return b2i(a != b)
-	case opLt:
-		return b2i(a < b)
-	case opLe:
-		return b2i(a <= b)
-	case opMin:
-		return min(a, b)
-	case opMax:
-		return max(a, b)
-	case opAdd:
-		v, ok = add(a, b)
-	case opSub:
-		v, ok = sub(a, b)
-	case opMul:
-		v, ok = muldiv(a, b, 1)
-	case opDiv:
-		v, ok = muldiv(a, 1, b)
-	case opShare:
-		v, ok = muldiv(a, b, r.eval(n.c))
+	a := r.eval(n.a)
+	if n.op == opAnd && a == 0 || n.op == opOr && a != 0 {
+		return a
 	}
+	var b, c int64
+	if n.b != none {
+		b = r.eval(n.b)
+	}
+	if n.c != none {
+		c = r.eval(n.c)
+	}
+	v, ok := n.op.apply(a, b, c)
 	if !ok {
 		r.broken(n.pos)
 	}
 	return v
-}
-
-func b2i(b bool) int64 {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -1,47 +1,60 @@
 package contract
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"strconv"
+	"math/bits"
+	"slices"
+	"strings"
 )
+
+// hashDomain opens the text under Program.Hash.
+const hashDomain = "latchkey contract v1\n"
+
+// What a symbol can be besides a variable.
+const (
+	isParty  op = 100
+	isOracle op = 101
+	isTaken  op = 102 // no name may be this
+)
+
+// symbol is a name that was declared.
+type symbol struct {
+	name  string
+	what  op // the op that reads it, isParty or isOracle
+	index int
+	typ   Type
+}
 
 // parser reads a source in one pass. Names are declared before they are used, except phases. After an error it stands
 // still (the current token reads as the end of the text) until sync finds the next declaration or clause.
 type parser struct {
 	lexer
 	findings
-	prog     *Program
-	tok      token
-	stuck    token // the token at which the parser stands still
-	failed   bool
-	depth    int
-	scope    *clause // whose value may be named
-	targets  []token // of every `next`
-	canon    []byte
-	lastWord pos // where the last consumed token stood
+	*Program
+	tok     token
+	end     pos // of the last token that was taken
+	failed  bool
+	stuck   token // where the parser stands still
+	depth   int
+	symbols []symbol
+	targets []token // of every `next`
+	canon   []byte
 }
-
-// hashDomain opens the text under Program.Hash.
-const hashDomain = "latchkey contract v1\n"
 
 func parse(source []byte) (*Program, *findings) {
-	p := &parser{lexer: lexer{src: string(source)}, prog: &Program{}}
-	p.prog.nodes = make([]node, 0, 64)
-	p.canon = append(make([]byte, 0, len(source)+len(hashDomain)+64), hashDomain...)
+	p := &parser{lexer: lexer{src: string(source)}, Program: &Program{nodes: make([]node, 0, 48)}}
+	p.canon = append(make([]byte, 0, len(source)+64), hashDomain...)
 	p.load()
-	p.program()
-	if p.errors > 0 {
-		return nil, &p.findings
-	}
-	p.prog.hash = sha256.Sum256(p.canon)
-	return p.prog, &p.findings
+	p.contract()
+	p.hash = sha256.Sum256(p.canon)
+	return p.Program, &p.findings
 }
 
-// load reads the next token into tok.
+// load reads the next token.
 func (p *parser) load() {
-	p.tok = p.scan()
-	if p.tok.kind == tBad {
+	if p.tok = p.scan(); p.tok.kind == tBad {
 		p.fail(p.tok.pos, p.tok.text, p.tok.mend)
 	}
 }
@@ -49,7 +62,7 @@ func (p *parser) load() {
 func (p *parser) advance() {
 	if !p.failed {
 		p.canon = p.tok.appendCanon(p.canon)
-		p.lastWord = p.tok.pos
+		p.end = p.here()
 		p.load()
 	}
 }
@@ -58,15 +71,17 @@ func (p *parser) fail(at pos, what, mend string) {
 	if !p.failed {
 		p.add(at, SeverityError, what, mend)
 		p.failed, p.stuck = true, p.tok
-		p.tok = token{kind: tEOF, pos: p.tok.pos}
+		p.tok = token{pos: p.tok.pos}
 	}
 }
 
-// wrong refuses the current token.
+// wrong refuses the current token, or the end of the line before it.
 func (p *parser) wrong(expected, mend string) {
-	if !p.failed {
-		p.fail(p.tok.pos, fmt.Sprintf("%s stands where %s is expected", p.tok, expected), mend)
+	at, what := p.tok.pos, p.tok.String()+" stands"
+	if at.line > p.end.line && p.end.line > 0 {
+		at, what = p.end, "the line ends"
 	}
+	p.fail(at, what+" where "+expected+" is expected", mend)
 }
 
 // sync goes on after an error, at the next word that begins a declaration or a clause.
@@ -75,24 +90,17 @@ func (p *parser) sync() {
 		return
 	}
 	p.failed, p.tok = false, p.stuck
-	if p.full() {
-		p.tok, p.off = token{kind: tEOF}, len(p.src)
-		return
+	if p.errors >= maxFindings {
+		p.tok, p.off = token{}, len(p.src)
 	}
-	for p.tok.kind != tEOF {
-		if p.tok.kind == tName {
-			switch p.tok.text {
-			case "term", "pot", "counter", "oracle", "require", "phase", "when", "at":
-				return
-			}
-		}
+	for p.tok.kind != tEOF && (p.tok.kind != tName || !slices.Contains([]string{"term", "pot", "counter", "oracle", "require", "phase", "when", "at", "later", "curve", "role"}, p.tok.text)) {
 		p.tok = p.scan()
 	}
 }
 
 // is tells that the current token is the keyword or sign s.
 func (p *parser) is(s string) bool {
-	return (p.tok.kind == tName || p.tok.kind == tPunct) && p.tok.text == s
+	return (p.tok.kind == tName || p.tok.kind == tSign) && p.tok.text == s
 }
 
 func (p *parser) accept(s string) bool {
@@ -109,112 +117,82 @@ func (p *parser) expect(s, mend string) {
 	}
 }
 
-// name reads a name that is not a word of the language.
+// name reads a name.
 func (p *parser) name(of string) token {
 	t := p.tok
-	switch {
-	case t.kind != tName:
-		p.wrong("the name of "+of, "a name begins with a letter and holds letters, digits and _")
-	case reserved(t.text):
-		p.wrong("the name of "+of, "this word belongs to the language; choose another name")
-	default:
-		p.advance()
+	if t.kind != tName || isReserved(t.text) {
+		p.wrong("the name of "+of, "a name begins with a letter, holds letters, digits and _, and is no word of the language")
 	}
+	p.advance()
 	return t
 }
 
-// newName reads a name that nothing else has.
-func (p *parser) newName(of string) string {
+func (p *parser) lookup(name string) symbol {
+	for i := len(p.symbols) - 1; i >= 0; i-- {
+		if p.symbols[i].name == name {
+			return p.symbols[i]
+		}
+	}
+	return symbol{what: isTaken}
+}
+
+// declare reads the name of the n-th of at most limit things, which nothing else has.
+func (p *parser) declare(of string, what op, n, limit int) string {
 	t := p.name(of)
-	if o, _ := p.lookup(t.text); o != none && !p.failed {
+	if s := p.lookup(t.text); s.what != isTaken && !p.failed {
 		p.fail(t.pos, "the name `"+t.text+"` is taken", "choose another name for "+of)
+	}
+	if n >= limit {
+		p.fail(t.pos, fmt.Sprintf("this is one too many: %s may be one of %d at most", of, limit), "split the contract")
+	}
+	if !p.failed {
+		p.symbols = append(p.symbols, symbol{name: t.text, what: what, index: n})
 	}
 	return t.text
 }
 
-// What lookup returns for a party and an oracle; for the rest it returns the op that reads the variable.
-const (
-	isParty  = 100
-	isOracle = 101
-)
-
-func (p *parser) lookup(name string) (what, index int) {
-	for i := range p.prog.parties {
-		if p.prog.parties[i] == name {
-			return isParty, i
-		}
+// typeIs gives the last declared name its type.
+func (p *parser) typeIs(t Type) {
+	if !p.failed {
+		p.symbols[len(p.symbols)-1].typ = t
 	}
-	for i := range p.prog.terms {
-		if p.prog.terms[i].Name == name {
-			return int(opTerm), i
-		}
-	}
-	for i := range p.prog.pots {
-		if p.prog.pots[i].Name == name {
-			return int(opPot), i
-		}
-	}
-	for i := range p.prog.counters {
-		if p.prog.counters[i].name == name {
-			return int(opCounter), i
-		}
-	}
-	if p.scope != nil && p.scope.hasValue && p.scope.name == name {
-		return int(opInput), 0
-	}
-	for i := range p.prog.oracles {
-		if p.prog.oracles[i].Name == name {
-			return isOracle, i
-		}
-	}
-	return none, 0
 }
 
-// ref reads the name of something declared before, of kind what.
-func (p *parser) ref(what int, of string) int {
-	t := p.tok
-	p.name(of)
-	if p.failed {
-		return 0
-	}
-	got, i := p.lookup(t.text)
-	if got != what {
+// ref reads a name that was declared as what.
+func (p *parser) ref(what op, of string) int {
+	t := p.name(of)
+	s := p.lookup(t.text)
+	if s.what != what {
 		p.fail(t.pos, "`"+t.text+"` is not the name of "+of, "declare it above, or use a name that is declared")
 	}
-	return i
+	return s.index
 }
 
-// room refuses a declaration beyond the limit.
-func (p *parser) room(have, limit int, of string) {
-	if have >= limit {
-		p.fail(p.lastWord, fmt.Sprintf("there are more than %d %s", limit, of), "split the contract")
-	}
-}
-
-func (p *parser) program() {
+func (p *parser) contract() {
 	p.expect("contract", "begin with `contract` and its name")
-	p.prog.name = p.name("the contract").text
+	p.Program.name = p.name("the contract").text
 	p.expect("parties", "after the contract's name comes `parties` and their names")
-	for {
-		p.room(len(p.prog.parties), MaxParties, "parties")
-		p.prog.parties = append(p.prog.parties, p.newName("a party"))
-		if !p.accept(",") {
-			break
-		}
+	for more := true; more; more = p.accept(",") {
+		p.parties = append(p.parties, p.declare("a party", isParty, len(p.parties), MaxParties))
 	}
+	p.opening = clause{guard: none, time: none, pos: p.tok.pos}
 	if p.failed {
-		return
+		return // without parties every line would be an error
 	}
-	p.prog.opening = clause{kind: onOpen, guard: none, time: none}
-	for declaring := true; ; p.sync() {
-		at := p.tok.pos
-		switch {
-		case p.is("phase") || p.is("at"):
-			declaring = false
-			p.running()
-		case !declaring && (p.is("term") || p.is("pot") || p.is("counter") || p.is("oracle") || p.is("require")):
-			p.wrong("a phase", "declare everything before `at open` and the first phase")
-			p.stuck = token{kind: tPunct, pos: at}
+	for ; p.tok.kind != tEOF; p.sync() {
+		switch at := p.tok.pos; {
+		case p.accept("phase"):
+			p.phase()
+		case p.accept("at"):
+			p.expect("open", "here only `at open:` may stand; `at deadline:` belongs to a phase")
+			if p.opening.body != nil || p.phases != nil {
+				p.fail(at, "`at open` stands in the wrong place", "write it once, before the first phase")
+			}
+			p.expect(":", "write `at open:`")
+			p.opening.pos, p.opening.body = at, p.body()
+		case p.opening.body != nil || p.phases != nil:
+			p.fail(at, p.tok.String()+" cannot stand here", "declare everything before `at open` and the first phase; a clause belongs below its phase")
+			p.stuck = token{kind: tSign}
 		case p.accept("term"):
 			p.term()
 		case p.accept("pot"):
@@ -222,43 +200,123 @@ func (p *parser) program() {
 		case p.accept("counter"):
 			p.counter()
 		case p.accept("oracle"):
-			p.oracle()
+			o := Feed{Name: p.declare("an oracle", isOracle, len(p.oracles), MaxOracles)}
+			p.expect("in", "say the range of its values: `oracle price in 1..1_000_000`")
+			o.Type, o.Lo, o.Hi = p.span(Literal)
+			p.oracles = append(p.oracles, o)
 		case p.accept("require"):
-			p.prog.requires = append(p.prog.requires, p.condition())
+			p.requires = append(p.requires, p.typed(truth, "a requirement"))
 		case p.is("later") || p.is("curve") || p.is("role"):
 			p.fail(at, "`"+p.tok.text+"` is not yet in this version of the language", "leave it out")
-		case p.is("when"):
-			p.fail(at, "this clause stands outside a phase", "put it below a line `phase Name until time`")
-			p.stuck = token{kind: tPunct, pos: at}
-		case p.tok.kind == tEOF && !p.failed:
-			p.resolve()
-			return
+			p.stuck = token{kind: tSign}
 		default:
-			p.wrong("a declaration or a phase", "a line begins with term, pot, counter, oracle, require, at open or phase")
+			p.fail(at, p.tok.String()+" cannot stand here", "begin with term, pot, counter, oracle, require, at open or phase")
+			p.stuck = token{kind: tSign}
+		}
+	}
+	for _, t := range p.targets {
+		to := slices.IndexFunc(p.phases, func(ph phase) bool { return ph.name == t.text })
+		if p.jumps = append(p.jumps, int32(to)); to < 0 {
+			p.add(t.pos, SeverityError, "there is no phase `"+t.text+"`", "write the name of a phase of this contract")
 		}
 	}
 }
 
-// running reads `at open` or a phase.
-func (p *parser) running() {
-	at := p.tok.pos
-	if p.accept("at") {
-		p.expect("open", "here only `at open:` may stand; `at deadline:` belongs to a phase")
-		p.expect(":", "write `at open:`")
-		if len(p.prog.opening.body) > 0 || len(p.prog.phases) > 0 {
-			p.fail(at, "`at open` stands in the wrong place", "write it once, before the first phase")
-		}
-		p.prog.opening.pos = at
-		p.prog.opening.body = p.body()
-		return
+func (p *parser) term() {
+	t := Term{Name: p.declare("a term", opTerm, len(p.terms), MaxTerms)}
+	p.expect(":", "write `term price : units 1..1000`")
+	ranged := false
+	switch typ := p.tok; typ.text {
+	case "units":
+		t.Type, ranged = Units, true
+	case "number":
+		t.Type, ranged = Number, true
+	case "percent":
+		t.Type, t.Hi = Number, 100
+	case "time":
+		t.Type, t.Hi = Time, MaxTime
+	case "duration":
+		t.Type, t.Hi = Duration, MaxDuration
+	case "money", "asset", "oracle":
+		p.fail(typ.pos, "terms of type "+typ.text+" are not yet in this version of the language", "use units or number")
+	default:
+		p.wrong("a type", "the types are units, number, percent, time and duration")
 	}
 	p.advance()
-	p.room(len(p.prog.phases), MaxPhases, "phases")
-	ph := phase{pos: p.tok.pos, name: p.name("a phase").text}
-	for i := range p.prog.phases {
-		if p.prog.phases[i].name == ph.name {
-			p.fail(ph.pos, "there are two phases `"+ph.name+"`", "choose another name for this one")
+	if at := p.tok.pos; ranged || p.tok.kind == tNumber || p.is("-") {
+		lo, hi := t.Lo, t.Hi
+		_, t.Lo, t.Hi = p.span(t.Type)
+		if !ranged && (t.Lo < lo || t.Hi > hi) {
+			p.fail(at, "the range is wider than its type allows", fmt.Sprintf("stay within %d..%d", lo, hi))
 		}
+	}
+	p.terms = append(p.terms, t)
+	p.typeIs(t.Type)
+}
+
+// span reads a range, both ends included, of type want; with want Literal the ends decide, for Number if they are plain.
+func (p *parser) span(want Type) (Type, int64, int64) {
+	at := p.tok.pos
+	loType, lo := p.bound()
+	p.expect("..", "a range is written `1..1000`")
+	hiType, hi := p.bound()
+	typ, ok1 := unify(loType, hiType)
+	typ, ok2 := unify(typ, want)
+	if !ok1 || !ok2 || hi < lo {
+		p.fail(at, "this is not a range of this type", "write the lesser value first and the unit at both ends, as `1 days .. 30 days`")
+	}
+	if typ == Literal {
+		typ = Number
+	}
+	return typ, lo, hi
+}
+
+// bound reads one constant.
+func (p *parser) bound() (Type, int64) {
+	neg := p.accept("-")
+	n := p.literal()
+	if p.failed {
+		return Literal, 0
+	}
+	x := p.nodes[n]
+	if neg {
+		x.v = -x.v
+	}
+	return x.typ, x.v
+}
+
+func (p *parser) pot() {
+	pot := Pot{Name: p.declare("a pot", isTaken, len(p.pots), MaxPots)}
+	p.expect("=", "write `pot payment = price units from buyer`")
+	start := len(p.canon)
+	pot.expr = p.typed(Units, "what a pot holds")
+	pot.Units = string(bytes.ReplaceAll(bytes.TrimSuffix(p.canon[start:], []byte("\n")), []byte("\n"), []byte(" ")))
+	p.accept("units")
+	p.expect("from", "say who deposits it: `pot payment = price units from buyer`")
+	pot.From = p.ref(isParty, "a party")
+	p.symbols = append(p.symbols, symbol{pot.Name, opPot, len(p.pots), Units})
+	p.pots = append(p.pots, pot)
+}
+
+func (p *parser) counter() {
+	c := counter{name: p.declare("a counter", opCounter, len(p.counters), MaxCounters)}
+	p.expect("=", "write `counter renewals = 0 in 0..1000`")
+	at := p.tok.pos
+	typ, start := p.bound()
+	p.expect("in", "say its range: `counter renewals = 0 in 0..1000`")
+	c.typ, c.lo, c.hi = p.span(Literal)
+	c.start = start
+	if _, ok := unify(typ, c.typ); !ok || start < c.lo || start > c.hi {
+		p.fail(at, "the counter begins outside its range", "begin with a value of its range")
+	}
+	p.counters = append(p.counters, c)
+	p.typeIs(c.typ)
+}
+
+func (p *parser) phase() {
+	ph := phase{pos: p.tok.pos, name: p.name("a phase").text}
+	if slices.ContainsFunc(p.phases, func(other phase) bool { return other.name == ph.name }) || len(p.phases) >= MaxPhases {
+		p.fail(ph.pos, fmt.Sprintf("there are two phases of this name, or more than %d", MaxPhases), "choose another name for this one, or split the contract")
 	}
 	p.expect("until", "every phase says until when it lasts: `phase Name until time`, or `until now + duration`")
 	want := Time
@@ -269,50 +327,42 @@ func (p *parser) running() {
 	ph.until = p.typed(want, "the end of a phase")
 	p.accept(":")
 	for p.sync(); p.is("when") || p.is("at"); p.sync() {
-		p.room(len(ph.clauses), MaxClauses, "clauses in a phase")
-		if c := p.clause(&ph); !p.failed {
-			ph.clauses = append(ph.clauses, c)
-		}
+		outer := len(p.symbols)
+		p.clause(&ph)
+		p.symbols = p.symbols[:outer]
 	}
-	p.prog.phases = append(p.prog.phases, ph)
+	p.phases = append(p.phases, ph)
 }
 
-func (p *parser) clause(ph *phase) clause {
+func (p *parser) clause(ph *phase) {
 	c := clause{pos: p.tok.pos, guard: none, time: none}
 	if p.accept("at") {
 		p.expect("deadline", "in a phase only `at deadline:` may stand")
 		c.kind = onDeadline
+	} else if p.advance(); p.accept("oracle") {
+		p.observed(&c)
+	} else if p.is("deposit") {
+		p.fail(p.tok.pos, "`deposit` is not yet in this version of the language", "leave it out")
 	} else {
-		p.advance()
-		if p.accept("oracle") {
-			p.observed(&c)
-		} else if p.is("deposit") {
-			p.fail(p.tok.pos, "`deposit` is not yet in this version of the language", "leave it out")
-		} else {
-			p.said(&c)
-		}
+		p.said(&c)
 	}
-	p.scope = &c
 	if p.accept("if") {
-		c.guard = p.condition()
+		c.guard = p.typed(truth, "a condition")
 	}
 	p.expect(":", "a colon ends what must happen; what is done follows it")
 	c.body = p.body()
-	p.scope = nil
 	if c.kind == onFor || c.need > 1 {
-		taken, want := 0, 1
 		for i := range ph.clauses {
-			taken += int(ph.clauses[i].bits)
+			c.bit += ph.clauses[i].bits
 		}
-		if c.kind == onWord {
-			want = popcount(c.members)
-		}
-		c.bit, c.bits = uint8(taken), uint8(want)
-		if taken+want > 63 {
-			p.fail(c.pos, "the clauses of this phase wait for too many voices", "at most 63 voices, counted over the clauses that need more than one")
-		}
+		c.bits = uint8(max(1, bits.OnesCount64(c.members)))
 	}
-	return c
+	if c.bit+c.bits > MaxVoices || len(ph.clauses) >= MaxClauses {
+		p.fail(c.pos, "this phase has too many clauses, or waits for too many voices", fmt.Sprintf("at most %d clauses and %d voices; split the phase", MaxClauses, MaxVoices))
+	}
+	if !p.failed {
+		ph.clauses = append(ph.clauses, c)
+	}
 }
 
 // said reads the head of a clause that waits for a word.
@@ -321,24 +371,20 @@ func (p *parser) said(c *clause) {
 	between := ""
 	if t := p.tok; t.kind == tNumber {
 		p.advance()
-		c.need, between = int(min(t.val, MaxParties+1)), ","
 		p.expect("of", "write `when 2 of ann, ben, carl say \"word\"`")
+		c.need, between = int(min(t.val, MaxParties+1)), ","
 	}
-	for {
-		at := p.tok.pos
-		i := p.ref(isParty, "a party")
-		if c.members>>i&1 == 1 {
+	for more := true; more; more = between != "" && p.accept(between) {
+		at, bit := p.tok.pos, uint64(1)<<p.ref(isParty, "a party")
+		if c.members&bit != 0 {
 			p.fail(at, "a party is named twice", "name each party once")
 		}
-		c.members |= 1 << i
+		c.members |= bit
 		if between == "" && (p.is("and") || p.is("or")) {
 			between = p.tok.text
 		}
-		if between == "" || !p.accept(between) {
-			break
-		}
 	}
-	n := popcount(c.members)
+	n := bits.OnesCount64(c.members)
 	switch between {
 	case "and":
 		c.need = n
@@ -346,35 +392,33 @@ func (p *parser) said(c *clause) {
 		c.need = 1
 	}
 	if c.need < 1 || c.need > n {
-		p.fail(c.pos, fmt.Sprintf("%d of %d parties can never speak", c.need, n), "ask for at least one and at most all of them")
+		p.fail(c.pos, fmt.Sprintf("%d of %d parties cannot speak", c.need, n), "ask for at least one and at most all of them")
 	}
 	if !p.accept("says") {
 		p.expect("say", "write `says \"word\"`; parties are joined by `or`, by `and`, or as `2 of a, b, c`")
 	}
-	t := p.tok
-	if t.kind != tString {
+	if c.word = p.tok.text; p.tok.kind != tString {
 		p.wrong("a word in quotes", "write `says \"release\"`")
 	}
 	p.advance()
-	c.word = t.text
-	if p.accept("with") {
+	if at := p.tok.pos; p.accept("with") {
 		if c.need > 1 {
-			p.fail(c.pos, "a word that several must say cannot carry a value", "let one party say the value, or write a clause for each value")
+			p.fail(at, "a word that several must say cannot carry a value", "let one party say the value, or write a clause for each value")
 		}
-		c.name = p.newName("the value")
+		c.hasValue, c.name = true, p.declare("the value", opInput, 0, 1)
 		p.expect("in", "say its range: `with percent in 0..100`")
 		c.typ, c.lo, c.hi = p.span(Literal)
-		c.hasValue = true
+		p.typeIs(c.typ)
 	}
 }
 
-// observed reads the head of a clause that waits for an oracle.
+// observed reads the head of a clause that waits for an oracle. In it the oracle's name is its value.
 func (p *parser) observed(c *clause) {
-	c.oracle = p.ref(isOracle, "an oracle")
-	if !p.failed {
-		o := p.prog.oracles[c.oracle]
-		c.hasValue, c.name, c.typ, c.lo, c.hi = true, o.Name, o.Type, o.Lo, o.Hi
+	if c.oracle = p.ref(isOracle, "an oracle"); p.failed {
+		return
 	}
+	o := p.oracles[c.oracle]
+	c.hasValue, c.name, c.typ, c.lo, c.hi = true, o.Name, o.Type, o.Lo, o.Hi
 	switch {
 	case p.accept("each"):
 		c.kind, c.time = onEach, p.typed(Duration, "the age of a value")
@@ -383,141 +427,14 @@ func (p *parser) observed(c *clause) {
 	default:
 		p.wrong("`each` or `for`", "say which value counts: `for settle_at`, or `each 60 seconds` for one that is at most so old")
 	}
+	p.symbols = append(p.symbols, symbol{c.name, opInput, 0, c.typ})
 }
 
-func (p *parser) term() {
-	p.room(len(p.prog.terms), MaxTerms, "terms")
-	t := Term{Name: p.newName("a term")}
-	p.expect(":", "write `term price : units 1..1000`")
-	open := true
-	switch p.tok.text {
-	case "units":
-		t.Type, open = Units, false
-	case "number":
-		t.Type, open = Number, false
-	case "percent":
-		t.Type, t.Lo, t.Hi = Number, 0, 100
-	case "time":
-		t.Type, t.Lo, t.Hi = Time, 0, MaxTime
-	case "duration":
-		t.Type, t.Lo, t.Hi = Duration, 0, MaxDuration
-	case "money", "asset", "oracle":
-		p.fail(p.tok.pos, "terms of type "+p.tok.text+" are not yet in this version of the language", "use units or number")
-	default:
-		p.wrong("a type", "the types are units, number, percent, time and duration")
-	}
-	p.advance()
-	if p.tok.kind == tNumber || p.is("-") {
-		lo, hi := t.Lo, t.Hi
-		_, t.Lo, t.Hi = p.span(t.Type)
-		if open && (t.Lo < lo || t.Hi > hi) {
-			p.fail(p.lastWord, "the range is wider than its type allows", fmt.Sprintf("stay within %d..%d", lo, hi))
-		}
-	} else if !open {
-		p.wrong("a range", "say the least and the greatest value: `1..1000`")
-	}
-	p.prog.terms = append(p.prog.terms, t)
-}
-
-// span reads a range, both ends included. With want given, its type must fit; else Literal becomes Number.
-func (p *parser) span(want Type) (Type, int64, int64) {
-	at := p.tok.pos
-	loType, lo := p.bound()
-	p.expect("..", "a range is written `1..1000`")
-	hiType, hi := p.bound()
-	typ, ok := unify(loType, hiType)
-	if want != Literal && ok {
-		typ, ok = unify(typ, want)
-	}
-	// `1..5 days`: the unit of the upper end holds for both.
-	if ok && hiType == Duration && loType == Literal || ok && hi < lo {
-		ok = false
-	}
-	if !ok {
-		p.fail(at, "this is not a range", "write the lesser value first and the unit at both ends, as `1 days .. 30 days`")
-	}
-	if typ == Literal {
-		typ = Number
-	}
-	return typ, lo, hi
-}
-
-func (p *parser) bound() (Type, int64) {
-	neg := p.accept("-")
-	n := p.literal()
-	if p.failed {
-		return Literal, 0
-	}
-	x := p.prog.nodes[n]
-	if neg {
-		x.v = -x.v
-	}
-	return x.typ, x.v
-}
-
-func (p *parser) pot() {
-	p.room(len(p.prog.pots), MaxPots, "pots")
-	pot := Pot{Name: p.newName("a pot")}
-	p.expect("=", "write `pot payment = price units from buyer`")
-	start := len(p.canon)
-	pot.expr = p.typed(Units, "what a pot holds")
-	pot.Units = spaced(p.canon[start:])
-	p.accept("units")
-	p.expect("from", "say who deposits it: `pot payment = price units from buyer`")
-	pot.From = p.ref(isParty, "a party")
-	p.prog.pots = append(p.prog.pots, pot)
-}
-
-// spaced turns canonical text into one line.
-func spaced(canon []byte) string {
-	out := make([]byte, len(canon))
-	for i, c := range canon {
-		if c == '\n' {
-			c = ' '
-		}
-		out[i] = c
-	}
-	if len(out) > 0 {
-		out = out[:len(out)-1]
-	}
-	return string(out)
-}
-
-func (p *parser) counter() {
-	p.room(len(p.prog.counters), MaxCounters, "counters")
-	c := counter{name: p.newName("a counter")}
-	p.expect("=", "write `counter renewals = 0 in 0..1000`")
-	at := p.tok.pos
-	typ, start := p.bound()
-	p.expect("in", "say its range: `counter renewals = 0 in 0..1000`")
-	c.typ, c.lo, c.hi = p.span(Literal)
-	c.start = start
-	if _, ok := unify(typ, c.typ); !ok || start < c.lo || start > c.hi {
-		p.fail(at, "the counter begins outside its range", "begin with a value of its range")
-	}
-	p.prog.counters = append(p.prog.counters, c)
-}
-
-func (p *parser) oracle() {
-	p.room(len(p.prog.oracles), MaxOracles, "oracles")
-	o := Feed{Name: p.newName("an oracle")}
-	p.expect("in", "say the range of its values: `oracle price in 1..1_000_000`")
-	o.Type, o.Lo, o.Hi = p.span(Literal)
-	p.prog.oracles = append(p.prog.oracles, o)
-}
-
-// body reads statements up to the next clause. Each block ends by at most one `next` or `close`.
+// body reads statements up to the next clause. A body ends by at most one `next` or `close`.
 func (p *parser) body() []stmt {
 	var list []stmt
-	for {
-		at, before := p.tok.pos, len(list)
-		if before > 0 && (list[before-1].kind == stNext || list[before-1].kind == stClose) {
-			if p.is("give") || p.is("set") || p.is("if") || p.is("next") || p.is("close") {
-				p.fail(at, "nothing may follow `next` or `close`", "remove this line, or move it up")
-			}
-			return list
-		}
-		s := stmt{pos: at, expr: none}
+	for ended := false; ; {
+		s := stmt{pos: p.tok.pos, expr: none}
 		switch {
 		case p.accept("give"):
 			s.kind = stGive
@@ -525,23 +442,19 @@ func (p *parser) body() []stmt {
 				s.expr = p.typed(Units, "what is given")
 			}
 			p.expect("of", "write `give all of pot to party`, or `give amount of pot to party`")
-			s.index = p.ref(int(opPot), "a pot")
+			s.index = p.ref(opPot, "a pot")
 			p.expect("to", "say who receives it: `to party`")
 			s.to = p.ref(isParty, "a party")
 		case p.accept("set"):
-			s.kind = stSet
-			s.index = p.ref(int(opCounter), "a counter")
+			s.kind, s.index = stSet, p.ref(opCounter, "a counter")
 			p.expect("=", "write `set counter = value`")
 			if !p.failed {
-				s.expr = p.typed(p.prog.counters[s.index].typ, "the value of this counter")
+				s.expr = p.typed(p.counters[s.index].typ, "the value of this counter")
 			}
 		case p.accept("if"):
-			s.kind = stIf
-			s.expr = p.condition()
+			s.kind, s.expr = stIf, p.typed(truth, "a condition")
 			p.expect("then", "write `if condition then … else … end`")
-			if p.depth++; p.depth > MaxDepth {
-				p.fail(at, "this is nested too deeply", fmt.Sprintf("at most %d levels", MaxDepth))
-			}
+			p.deeper()
 			s.then = p.body()
 			if p.accept("else") {
 				s.els = p.body()
@@ -554,30 +467,33 @@ func (p *parser) body() []stmt {
 		case p.accept("close"):
 			s.kind = stClose
 		default:
-			if before == 0 {
+			if len(list) == 0 {
 				p.wrong("something to do", "say what is done: give, set, if, next or close")
 			}
 			return list
 		}
-		if p.failed {
-			return list
+		if ended {
+			p.fail(s.pos, "nothing may follow `next` or `close`", "remove this line, or move it up")
 		}
+		ended = s.kind == stNext || s.kind == stClose
 		list = append(list, s)
 	}
 }
 
-// resolve finds the phase of every `next`.
-func (p *parser) resolve() {
-	p.prog.jumps = make([]int32, len(p.targets))
-	for i, t := range p.targets {
-		p.prog.jumps[i] = none
-		for j := range p.prog.phases {
-			if p.prog.phases[j].name == t.text {
-				p.prog.jumps[i] = int32(j)
-			}
-		}
-		if p.prog.jumps[i] == none {
-			p.add(t.pos, SeverityError, "there is no phase "+strconv.Quote(t.text), "write the name of a phase of this contract")
-		}
+// deeper counts a level of nesting.
+func (p *parser) deeper() {
+	if p.depth++; p.depth > MaxDepth {
+		p.fail(p.tok.pos, "this is nested too deeply", fmt.Sprintf("at most %d levels", MaxDepth))
 	}
+}
+
+// article names a type in a sentence.
+func article(t Type) string {
+	switch t {
+	case Units:
+		return "an amount in units"
+	case Literal:
+		return "a plain number"
+	}
+	return strings.Join([]string{"a", t.String()}, " ")
 }

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"math/bits"
+	"slices"
 	"strconv"
 )
 
@@ -14,20 +15,28 @@ const (
 	MaxOracles  = 16
 	MaxPhases   = 256
 	MaxClauses  = 128  // of one phase
+	MaxVoices   = 63   // of one phase: over its clauses that wait for several parties, or for a value at one time
 	MaxChunks   = 4096 // over all pots of one instance
+)
+
+// Times and durations stay within these, so that no sum of them leaves int64.
+const (
+	MaxTime     = 253_402_300_799           // the last second of the year 9999
+	MaxDuration = 1000 * 366 * 24 * 60 * 60 // a thousand years
+	farAway     = 1 << 53                   // no event may claim a later time
 )
 
 // Type is what a number means. The types keep a price from being given away and a time from being multiplied.
 type Type uint8
 
-// The types. Literal is that of a plain number, which serves as a Number or as Units.
+// The types. Literal is that of a plain number in a source, which serves as a Number or as Units.
 const (
 	Literal  Type = iota
 	Number        // a plain count or rate
 	Units         // an amount of a pot
 	Time          // Unix seconds
 	Duration      // seconds
-	truth         // of a condition
+	truth         // of a condition, 0 or 1
 )
 
 // String returns the word for t that a contract uses.
@@ -35,15 +44,15 @@ func (t Type) String() string {
 	return [...]string{"literal", "number", "units", "time", "duration", "condition"}[t]
 }
 
-// Times and durations stay within these. The bounds leave room so that no sum of them leaves int64.
-const (
-	MaxTime     = 253_402_300_799           // the last second of the year 9999
-	MaxDuration = 1000 * 366 * 24 * 60 * 60 // a thousand years
-	farAway     = 1 << 53                   // an event may not claim a later time
-)
-
-// Term is one parameter that the parties fill in. Lo and Hi are included in its range.
+// Term is one parameter that the parties fill in. Its range includes Lo and Hi.
 type Term struct {
+	Name   string
+	Type   Type
+	Lo, Hi int64
+}
+
+// Feed is one value that an oracle observes outside the contract. Its range includes Lo and Hi.
+type Feed struct {
 	Name   string
 	Type   Type
 	Lo, Hi int64
@@ -55,14 +64,13 @@ type Pot struct {
 	From  int    // the party that deposits it and gets back what is not given away
 	Units string // how much it holds, as the source says it
 	expr  int32
-	cands uint64 // parties that a give may name, as bits
+	cands uint64 // parties that a give may name, by bit
 }
 
-// Feed is one value that an oracle observes outside the contract.
-type Feed struct {
-	Name   string
-	Type   Type
-	Lo, Hi int64
+type counter struct {
+	name          string
+	typ           Type
+	start, lo, hi int64
 }
 
 // Program is a compiled contract: it passed every check that needs no terms. It is immutable.
@@ -77,45 +85,16 @@ type Program struct {
 	nodes    []node
 	opening  clause
 	phases   []phase
-	jumps    []int32 // a `next` holds an index into jumps, which holds the phase
-	texts    []string
+	jumps    []int32 // a `next` holds an index of jumps, which holds the phase
 	warnings []Finding
 	hash     [32]byte
 	graph    graph
 }
 
-type counter struct {
-	name          string
-	typ           Type
-	start, lo, hi int64
-}
+// none stands for an expression, a phase or a name that is not there.
+const none = -1
 
-type op uint8
-
-const (
-	opConst op = iota
-	opTerm
-	opPot  // units that the pot was filled with
-	opLeft // units that it still holds
-	opCounter
-	opInput // the value that came with the word, or the oracle's
-	opAdd
-	opSub
-	opMul
-	opDiv
-	opMin
-	opMax
-	opShare
-	opEq
-	opNe
-	opLt
-	opLe
-	opAnd
-	opOr
-	opNot
-)
-
-// node is one operation of an expression; a, b and c are indexes of the nodes that it works on.
+// node is one operation of an expression; a, b and c are the nodes that it works on.
 type node struct {
 	op      op
 	typ     Type
@@ -124,8 +103,6 @@ type node struct {
 	v       int64 // a constant's value, a variable's index
 	pos     pos
 }
-
-const none = -1
 
 type stmtKind uint8
 
@@ -158,21 +135,20 @@ const (
 
 // clause is "when this happens, do that".
 type clause struct {
-	kind     clauseKind
-	word     string
-	members  uint64 // parties that may say the word
-	need     int    // how many of them must
-	hasValue bool
-	name     string // of the value
-	typ      Type
-	lo, hi   int64
-	oracle   int
-	time     int32 // of an oracle clause: its age limit or its observation time
-	guard    int32
-	body     []stmt
-	bit      uint8 // first of the clause's bits in State.said
-	bits     uint8
-	pos      pos
+	kind      clauseKind
+	word      string
+	members   uint64 // parties that may say the word, by bit
+	need      int    // how many of them must
+	hasValue  bool
+	name      string // of the value
+	typ       Type
+	lo, hi    int64
+	oracle    int
+	time      int32 // of an oracle clause: its age limit or its observation time
+	guard     int32
+	body      []stmt
+	bit, bits uint8 // first and number of the clause's bits in State.said
+	pos       pos
 }
 
 // mask returns the clause's bits in State.said.
@@ -181,6 +157,11 @@ func (c *clause) mask() uint64 { return (1<<c.bits - 1) << c.bit }
 // seat returns the bit that party's word sets.
 func (c *clause) seat(party int) uint64 {
 	return 1 << (int(c.bit) + bits.OnesCount64(c.members&(1<<party-1)))
+}
+
+// hears tells that the word of a party may count towards the clause.
+func (c *clause) hears(party int, word string) bool {
+	return c.kind == onWord && c.members>>party&1 == 1 && c.word == word
 }
 
 type phase struct {
@@ -195,22 +176,22 @@ type phase struct {
 func (p *Program) Name() string { return p.name }
 
 // Parties returns the names of the parties in the order of the source. Everywhere else a party is its index here.
-func (p *Program) Parties() []string { return append([]string(nil), p.parties...) }
+func (p *Program) Parties() []string { return slices.Clone(p.parties) }
 
 // Terms returns the terms in the order in which Bind takes their values.
-func (p *Program) Terms() []Term { return append([]Term(nil), p.terms...) }
+func (p *Program) Terms() []Term { return slices.Clone(p.terms) }
 
 // Pots returns the pots in the order of the source.
-func (p *Program) Pots() []Pot { return append([]Pot(nil), p.pots...) }
+func (p *Program) Pots() []Pot { return slices.Clone(p.pots) }
 
-// Oracles returns the oracles in the order of the source.
-func (p *Program) Oracles() []Feed { return append([]Feed(nil), p.oracles...) }
+// Oracles returns the values that the contract observes, in the order of the source.
+func (p *Program) Oracles() []Feed { return slices.Clone(p.oracles) }
 
 // Phases returns the names of the phases in the order of the source. The first is entered when `at open` is done.
 func (p *Program) Phases() []string {
-	names := make([]string, len(p.phases))
+	var names []string
 	for i := range p.phases {
-		names[i] = p.phases[i].name
+		names = append(names, p.phases[i].name)
 	}
 	return names
 }
@@ -220,64 +201,47 @@ func (p *Program) Phases() []string {
 func (p *Program) Hash() [32]byte { return p.hash }
 
 // Warnings returns what the author should know and the checks did not refuse.
-func (p *Program) Warnings() []Finding { return append([]Finding(nil), p.warnings...) }
+func (p *Program) Warnings() []Finding { return slices.Clone(p.warnings) }
+
+// Describe says an event of this contract in plain words, for paths and logs.
+func (p *Program) Describe(ev Event) string {
+	switch value := strconv.FormatInt(ev.Value, 10); {
+	case ev.Kind == Deadline:
+		return "the deadline passes"
+	case ev.Kind == Oracle && ev.Oracle >= 0 && ev.Oracle < len(p.oracles):
+		return "oracle " + p.oracles[ev.Oracle].Name + " is " + value
+	case ev.Kind == Word && ev.Party >= 0 && ev.Party < len(p.parties):
+		s := p.parties[ev.Party] + " says " + strconv.Quote(ev.Word)
+		if ev.HasValue {
+			s += " with " + value
+		}
+		return s
+	}
+	return "an event that this contract does not know"
+}
 
 // same tells that two expressions are the same formula.
 func (p *Program) same(a, b int32) bool {
-	if a == b {
-		return true
-	}
-	if a == none || b == none {
-		return false
+	if a == b || a == none || b == none {
+		return a == b
 	}
 	x, y := &p.nodes[a], &p.nodes[b]
 	return x.op == y.op && x.v == y.v && p.same(x.a, y.a) && p.same(x.b, y.b) && p.same(x.c, y.c)
 }
 
-// mentions tells that expression n reads variable v of kind o.
-func (p *Program) mentions(n int32, o op, v int64) bool {
+// find returns the first node of an expression for which is holds, none if there is none.
+func (p *Program) find(n int32, is func(*node) bool) *node {
 	if n == none {
-		return false
+		return nil
 	}
 	x := &p.nodes[n]
-	return x.op == o && x.v == v || p.mentions(x.a, o, v) || p.mentions(x.b, o, v) || p.mentions(x.c, o, v)
-}
-
-// names lists the parties of a set, joined by the word between them.
-func (p *Program) names(set uint64, between string) string {
-	s := ""
-	for i, name := range p.parties {
-		if set>>i&1 == 1 {
-			if s != "" {
-				s += between
-			}
-			s += name
+	if is(x) {
+		return x
+	}
+	for _, arg := range [3]int32{x.a, x.b, x.c} {
+		if found := p.find(arg, is); found != nil {
+			return found
 		}
 	}
-	return s
-}
-
-// Describe says an event in a line of plain words, for paths and logs.
-func (p *Program) Describe(ev Event) string {
-	switch ev.Kind {
-	case Word:
-		s := "somebody"
-		if ev.Party >= 0 && ev.Party < len(p.parties) {
-			s = p.parties[ev.Party]
-		}
-		s += " says " + strconv.Quote(ev.Word)
-		if ev.HasValue {
-			s += " with " + strconv.FormatInt(ev.Value, 10)
-		}
-		return s
-	case Oracle:
-		s := "oracle"
-		if ev.Oracle >= 0 && ev.Oracle < len(p.oracles) {
-			s += " " + p.oracles[ev.Oracle].Name
-		}
-		return s + " is " + strconv.FormatInt(ev.Value, 10)
-	case Deadline:
-		return "the deadline passes"
-	}
-	return "an unknown event"
+	return nil
 }

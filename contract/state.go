@@ -1,16 +1,17 @@
 package contract
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 )
 
-// chunks is what an instance holds: the weights in the agreed order, and the order in which a give tries them. It is
-// immutable and shared by all states of an instance.
+// chunks is what an instance holds. It is immutable and shared by all states of an instance. A chunk is counted over
+// all pots.
 type chunks struct {
-	start  []int32 // of each pot, where its chunks begin; one more at the end
+	start  []int32 // of each pot, its first chunk; one more at the end
 	weight []int64
 	order  []int32 // of each pot, its chunks by falling weight, equal ones in the agreed order
 }
@@ -20,49 +21,33 @@ func (d *Deal) newChunks(weights [][]int64) (*chunks, error) {
 	if len(weights) != len(d.units) {
 		return nil, fmt.Errorf("chunks for %d pots, the contract has %d", len(weights), len(d.units))
 	}
-	total := 0
-	for _, w := range weights {
-		if total += len(w); total > MaxChunks {
-			return nil, fmt.Errorf("more than %d chunks", MaxChunks)
-		}
-	}
-	c := &chunks{start: make([]int32, 1, len(weights)+1), weight: make([]int64, 0, total), order: make([]int32, total)}
+	c := &chunks{start: make([]int32, 1, len(weights)+1)}
 	for i, pot := range weights {
 		missing := d.units[i]
 		for _, w := range pot {
-			if w < 1 {
-				return nil, fmt.Errorf("pot %s: a chunk weighs %d units", d.p.pots[i].Name, w)
-			}
-			if w > missing {
-				return nil, fmt.Errorf("pot %s: the chunks weigh more than %d units", d.p.pots[i].Name, d.units[i])
+			if w < 1 || w > missing {
+				return nil, fmt.Errorf("pot %s: a chunk weighs %d units where %d of %d are missing", d.p.pots[i].Name, w, missing, d.units[i])
 			}
 			missing -= w
 		}
 		if missing != 0 {
 			return nil, fmt.Errorf("pot %s: %d of %d units are missing", d.p.pots[i].Name, missing, d.units[i])
 		}
+		if len(c.weight)+len(pot) > MaxChunks {
+			return nil, fmt.Errorf("more than %d chunks", MaxChunks)
+		}
 		c.weight = append(c.weight, pot...)
+		for j := c.start[i]; int(j) < len(c.weight); j++ {
+			c.order = append(c.order, j)
+		}
+		slices.SortStableFunc(c.order[c.start[i]:], func(a, b int32) int { return cmp.Compare(c.weight[b], c.weight[a]) })
 		c.start = append(c.start, int32(len(c.weight)))
-	}
-	for i := range c.order {
-		c.order[i] = int32(i)
-	}
-	for i := range weights {
-		slices.SortStableFunc(c.order[c.start[i]:c.start[i+1]], func(a, b int32) int {
-			switch {
-			case c.weight[a] > c.weight[b]:
-				return -1
-			case c.weight[a] < c.weight[b]:
-				return 1
-			}
-			return 0
-		})
 	}
 	return c, nil
 }
 
 // State is where an instance stands. It is a value: Step returns a new one and leaves the old one as it was. The zero
-// State is of no instance, and every method refuses it or answers for an instance that is closed.
+// State is of no instance and counts as closed.
 type State struct {
 	c      *chunks
 	closed bool
@@ -90,22 +75,44 @@ func (s State) Now() int64 { return s.now }
 
 // Holds tells that a chunk, by its index in the pot's agreed order, is not given away yet.
 func (s State) Holds(pot, chunk int) bool {
-	if s.Closed() || pot < 0 || pot >= len(s.c.start)-1 {
+	if s.Closed() || pot < 0 || pot >= len(s.c.start)-1 || chunk < 0 {
 		return false
 	}
 	i := int(s.c.start[pot]) + chunk
-	return chunk >= 0 && i < int(s.c.start[pot+1]) && !s.has(int32(i))
+	return i < int(s.c.start[pot+1]) && !s.has(int32(i))
 }
 
-// has tells that chunk i, counted over all pots, is gone.
+// has tells that a chunk is gone.
 func (s *State) has(i int32) bool { return s.gone[i/64]>>(i%64)&1 == 1 }
+
+// left returns the units of a pot that are not given.
+func (s *State) left(pot int) (sum int64) {
+	for i := s.c.start[pot]; i < s.c.start[pot+1]; i++ {
+		if !s.has(i) {
+			sum += s.c.weight[i]
+		}
+	}
+	return sum
+}
+
+// start returns the state before `at open`.
+func (d *Deal) start(c *chunks, now int64) State {
+	s := State{c: c, now: now, gone: make([]uint64, (len(c.weight)+63)/64)}
+	if n := len(d.p.counters) + len(d.p.oracles); n > 0 {
+		s.vars = make([]int64, n)
+	}
+	for i, k := range d.p.counters {
+		s.vars[i] = k.start
+	}
+	return s
+}
 
 // ErrSnapshot is wrapped by every refusal of DecodeState.
 var ErrSnapshot = errors.New("snapshot refused")
 
 const snapshotVersion = 1
 
-// AppendBinary appends the snapshot of s, as spec/contract.md lays it out: 14 to 20 bytes for an escrow. It holds
+// AppendBinary appends the snapshot of s, as spec/contract.md lays it out: 13 to 20 bytes for an escrow. It holds
 // neither contract, terms nor weights; whoever stores it says beside it which instance it belongs to.
 func (s State) AppendBinary(b []byte) ([]byte, error) {
 	if s.c == nil {
@@ -118,11 +125,11 @@ func (s State) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(s.phase)+1)
 	b = binary.AppendUvarint(b, uint64(s.now))
 	b = binary.AppendUvarint(b, uint64(s.until-s.now))
-	return s.appendChanging(b), nil
+	return s.appendRest(b), nil
 }
 
-// appendChanging appends what a state is besides phase and time.
-func (s *State) appendChanging(b []byte) []byte {
+// appendRest appends what a state is besides phase and time.
+func (s *State) appendRest(b []byte) []byte {
 	b = binary.AppendUvarint(b, s.said)
 	for _, v := range s.vars {
 		b = binary.AppendVarint(b, v)
@@ -133,14 +140,14 @@ func (s *State) appendChanging(b []byte) []byte {
 	return b
 }
 
-// DecodeState reads a snapshot of an instance of d over these weights. It accepts only what AppendBinary of a possible
-// state writes, so that what it accepts has one encoding. It allocates no more than Open does.
+// DecodeState reads a snapshot of an instance of d over these weights. It accepts only what AppendBinary of some state
+// writes, so that what it accepts has one encoding, and allocates no more than Open does.
 func (d *Deal) DecodeState(weights [][]int64, b []byte) (State, error) {
 	c, err := d.newChunks(weights)
 	if err != nil {
 		return State{}, fmt.Errorf("decode state: %w: %w", ErrSnapshot, err)
 	}
-	s := State{c: c}
+	s := d.start(c, 0)
 	if what := s.decode(d.p, b); what != "" {
 		return State{}, fmt.Errorf("decode state: %w: %s", ErrSnapshot, what)
 	}
@@ -149,80 +156,49 @@ func (d *Deal) DecodeState(weights [][]int64, b []byte) (State, error) {
 
 // decode fills s from b and returns what is wrong with b.
 func (s *State) decode(p *Program, b []byte) (wrong string) {
-	short := false
-	uvarint := func() uint64 {
+	minimal := true
+	uvarint := func(most uint64) uint64 {
 		v, n := binary.Uvarint(b)
-		if n <= 0 || n > 1 && b[n-1] == 0 {
-			short = true
+		if n <= 0 || n > 1 && b[n-1] == 0 || v > most {
+			b, minimal = nil, false
 			return 0
 		}
 		b = b[n:]
 		return v
 	}
-	if len(b) == 0 || b[0] != snapshotVersion {
+	if uvarint(snapshotVersion) != snapshotVersion {
 		return "unknown version"
 	}
-	b = b[1:]
-	at, now := uvarint(), uvarint()
-	if short || at > uint64(len(p.phases)) || now > farAway {
-		return "no such phase or time"
-	}
-	s.now = int64(now)
+	at := uvarint(uint64(len(p.phases)))
+	s.now = int64(uvarint(farAway))
 	if at == 0 {
-		s.closed = true
-		if len(b) != 0 {
-			return "bytes are left over"
+		if s.closed, s.vars, s.gone = true, nil, nil; !minimal || len(b) > 0 {
+			return "truncated, too long, or not minimal"
 		}
 		return ""
 	}
 	s.phase = int32(at - 1)
-	wait := uvarint()
-	if wait > farAway {
-		return "no such deadline"
-	}
-	s.until = s.now + int64(wait)
-	s.said = uvarint()
-	if !p.phases[s.phase].voices(s.said) {
-		return "voices that no clause waits for"
-	}
-	s.vars = make([]int64, p.vars())
+	s.until = s.now + int64(uvarint(farAway))
+	s.said = uvarint(1<<MaxVoices - 1)
 	for i := range s.vars {
-		u := uvarint()
-		v := int64(u>>1) ^ -int64(u&1)
+		u := uvarint(1<<64 - 1)
 		lo, hi := int64(0), int64(farAway)
 		if i < len(p.counters) {
 			lo, hi = p.counters[i].lo, p.counters[i].hi
 		}
-		if v < lo || v > hi {
+		if s.vars[i] = int64(u>>1) ^ -int64(u&1); minimal && (s.vars[i] < lo || s.vars[i] > hi) {
 			return "a counter or a time is out of range"
 		}
-		s.vars[i] = v
 	}
 	n := len(s.c.weight)
-	if short || len(b) != (n+7)/8 {
-		return "truncated, or not minimal"
+	if !minimal || len(b) != (n+7)/8 {
+		return "truncated, too long, or not minimal"
 	}
-	s.gone = make([]uint64, (n+63)/64)
 	for i, x := range b {
 		s.gone[i/8] |= uint64(x) << (i % 8 * 8)
 	}
-	if n%64 != 0 && s.gone[len(s.gone)-1]>>(n%64) != 0 {
-		return "a chunk that does not exist"
+	if n%64 != 0 && s.gone[n/64]>>(n%64) != 0 || !p.phases[s.phase].waits(s.said) {
+		return "a chunk or a voice that does not exist"
 	}
 	return ""
-}
-
-// vars returns how many variables a state has.
-func (p *Program) vars() int { return len(p.counters) + len(p.oracles) }
-
-// voices tells that a phase can be waiting with these bits set.
-func (ph *phase) voices(said uint64) bool {
-	for i := range ph.clauses {
-		c := &ph.clauses[i]
-		if c.kind == onWord && popcount(said&c.mask()) >= max(c.need, 1) {
-			return false
-		}
-		said &^= c.mask()
-	}
-	return said == 0
 }

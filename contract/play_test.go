@@ -1,0 +1,407 @@
+package contract
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts of testdata/plays")
+
+// TestTranscripts plays testdata/plays/*.txt. A line without indent is an input, the indented lines after it are what
+// came of it. Times count from `noon`.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/plays/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := transcript(t, string(want))
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("transcript (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func transcript(t *testing.T, script string) string {
+	var out strings.Builder
+	var p *Program
+	var d *Deal
+	var s State
+	var weights [][]int64
+	for line := range strings.Lines(script) {
+		if strings.HasPrefix(line, "  ") {
+			continue
+		}
+		out.WriteString(line)
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] == "#" {
+			continue
+		}
+		number := func(i int) int64 {
+			n, err := strconv.ParseInt(f[i], 10, 64)
+			if err != nil {
+				t.Fatalf("line %q: %v", line, err)
+			}
+			return n
+		}
+		var o Outcome
+		var err error
+		next := s
+		switch f[0] {
+		case "contract":
+			p = example(t, f[1])
+			continue
+		case "terms":
+			var terms []int64
+			for i, term := range p.Terms() {
+				v := number(i + 1)
+				if term.Type == Time {
+					v += noon
+				}
+				terms = append(terms, v)
+			}
+			if d, err = p.Bind(terms); err != nil {
+				fmt.Fprintf(&out, "  refused: %v\n", err)
+			}
+			continue
+		case "chunks":
+			weights = [][]int64{nil}
+			for i := range f[1:] {
+				if f[i+1] == "|" {
+					weights = append(weights, nil)
+				} else {
+					weights[len(weights)-1] = append(weights[len(weights)-1], number(i+1))
+				}
+			}
+			continue
+		case "open":
+			next, o, err = d.Open(weights, noon+number(1))
+		case "deadline":
+			next, o, err = d.Step(s, Event{Kind: Deadline, At: noon + number(1)})
+		case "oracle":
+			i := slices.IndexFunc(p.Oracles(), func(o Feed) bool { return o.Name == f[2] })
+			next, o, err = d.Step(s, Event{Kind: Oracle, At: noon + number(1), Oracle: i, Value: number(3), Observed: noon + number(4)})
+		case "word":
+			ev := Event{Kind: Word, At: noon + number(1), Party: slices.Index(p.Parties(), f[2]), Word: strings.ReplaceAll(f[3], "_", " ")}
+			if len(f) > 4 {
+				ev.HasValue, ev.Value = true, number(4)
+			}
+			next, o, err = d.Step(s, ev)
+		default:
+			t.Fatalf("no such input: %q", line)
+		}
+		if err != nil {
+			if f[0] != "open" && !cmp.Equal(encode(t, s), encode(t, next)) {
+				t.Fatalf("a refusal changed the state, at %q", line)
+			}
+			fmt.Fprintf(&out, "  refused: %v\n", err)
+			continue
+		}
+		s = next
+		for _, g := range o.Gives {
+			back := ""
+			if g.Return {
+				back = " (return)"
+			}
+			fmt.Fprintf(&out, "  %s %d of weight %d to %s%s\n", p.Pots()[g.Pot].Name, g.Chunk, weights[g.Pot][g.Chunk], p.Parties()[g.To], back)
+		}
+		if at, ok := d.Deadline(s); ok {
+			fmt.Fprintf(&out, "  line %d; %s until %d, now %d", o.Line, p.Phases()[o.Phase], at-noon, s.Now()-noon)
+		} else {
+			fmt.Fprintf(&out, "  line %d; closed, now %d", o.Line, s.Now()-noon)
+		}
+		fmt.Fprintf(&out, "; snapshot %x\n", encode(t, s))
+	}
+	return out.String()
+}
+
+func encode(t testing.TB, s State) []byte {
+	t.Helper()
+	b, err := s.AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+var exampleNames = []string{"pay", "swap", "escrow", "cfd", "inheritance"}
+
+// failer is what the checks of a play need of a test: *testing.T and *rapid.T have it.
+type failer interface {
+	Fatalf(format string, args ...any)
+}
+
+// player plays an instance and checks after every step what must always hold.
+type player struct {
+	d       *Deal
+	weights [][]int64
+	s       State
+	owner   map[[2]int]int // chunk to the party that got it
+	last    int64
+	report  *Report
+}
+
+func open(t failer, d *Deal, weights [][]int64, report *Report) *player {
+	s, o, err := d.Open(weights, noon)
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	pl := &player{d: d, weights: weights, owner: map[[2]int]int{}, last: d.LastDeadline(noon), report: report}
+	pl.took(t, s, o)
+	return pl
+}
+
+// took checks a step that was taken.
+func (pl *player) took(t failer, s State, o Outcome) {
+	pl.s = s
+	for _, g := range o.Gives {
+		key := [2]int{g.Pot, g.Chunk}
+		if to, given := pl.owner[key]; given {
+			t.Fatalf("chunk %v went to %d and to %d", key, to, g.To)
+		}
+		from := pl.d.p.pots[g.Pot].From
+		if g.Return != (g.To == from) || !g.Return && !slices.Contains(pl.d.Candidates(g.Pot), g.To) {
+			t.Fatalf("give %+v goes to nobody who may have it", g)
+		}
+		pl.owner[key] = g.To
+	}
+	for pot, w := range pl.weights {
+		for i := range w {
+			if _, given := pl.owner[[2]int{pot, i}]; given == s.Holds(pot, i) {
+				t.Fatalf("chunk %d of pot %d: given %t, held %t", i, pot, given, s.Holds(pot, i))
+			}
+		}
+	}
+	if o.Closed != s.Closed() || o.Phase != s.Phase() {
+		t.Fatalf("outcome %+v does not tell the state", o)
+	}
+	if at, ok := pl.d.Deadline(s); ok && (at > pl.last || at < s.Now()) {
+		t.Fatalf("a deadline at %d, now %d, the last is %d", at, s.Now(), pl.last)
+	}
+	b, err := s.AppendBinary(nil)
+	if err != nil {
+		t.Fatalf("snapshot: %v", err)
+	}
+	back, err := pl.d.DecodeState(pl.weights, b)
+	if err != nil {
+		t.Fatalf("restore %x: %v", b, err)
+	}
+	if diff := cmp.Diff(s, back, cmp.AllowUnexported(State{}, chunks{})); diff != "" {
+		t.Fatalf("restored state differs:\n%s", diff)
+	}
+	if o.Closed {
+		pl.over(t)
+	}
+}
+
+// over checks what has become of the chunks.
+func (pl *player) over(t failer) {
+	got := map[[2]int]int64{}
+	count := 0
+	for pot, w := range pl.weights {
+		count += len(w)
+		for i, units := range w {
+			got[[2]int{pl.owner[[2]int{pot, i}], pot}] += units
+		}
+	}
+	if len(pl.owner) != count {
+		t.Fatalf("%d of %d chunks are given at the end", len(pl.owner), count)
+	}
+	if pl.report == nil {
+		return
+	}
+	for _, pay := range pl.report.Payouts {
+		key := [2]int{pay.Party, pay.Pot}
+		if u := got[key]; u < pay.Least || u > pay.Most {
+			t.Fatalf("party %d got %d of pot %d, the exploration says %d..%d", pay.Party, u, pay.Pot, pay.Least, pay.Most)
+		}
+		delete(got, key)
+	}
+	for key, u := range got {
+		if u != 0 {
+			t.Fatalf("party %d got %d of pot %d, the exploration knows nothing of it", key[0], u, key[1])
+		}
+	}
+}
+
+// try plays one event. A refusal must change nothing; a fault must never come.
+func (pl *player) try(t failer, ev Event) error {
+	before, err := pl.s.AppendBinary(nil)
+	if err != nil {
+		t.Fatalf("snapshot: %v", err)
+	}
+	s, o, err := pl.d.Step(pl.s, ev)
+	again, _, err2 := pl.d.Step(pl.s, ev)
+	if after, _ := pl.s.AppendBinary(nil); !slices.Equal(before, after) || fmt.Sprint(err) != fmt.Sprint(err2) || !cmp.Equal(s, again, cmp.AllowUnexported(State{}, chunks{})) {
+		t.Fatalf("step %+v is not pure", ev)
+	}
+	if errors.Is(err, ErrFault) {
+		t.Fatalf("step %+v: %v", ev, err)
+	}
+	if err == nil {
+		pl.took(t, s, o)
+	} else if !cmp.Equal(s, pl.s, cmp.AllowUnexported(State{}, chunks{})) {
+		t.Fatalf("the refusal %v changed the state", err)
+	}
+	return err
+}
+
+// random plays random events until the contract is over.
+func (pl *player) random(t *rapid.T) {
+	p := pl.d.p
+	for step := 0; !pl.s.Closed(); step++ {
+		at, _ := pl.d.Deadline(pl.s)
+		ev := Event{Kind: Deadline, At: at + rapid.Int64Range(0, 3).Draw(t, "late")}
+		kind := rapid.IntRange(0, 9).Draw(t, "kind")
+		if at > pl.s.Now() && kind > 0 && step < 30 {
+			clauses := p.phases[pl.s.phase].clauses
+			c := clauses[rapid.IntRange(0, len(clauses)-1).Draw(t, "clause")]
+			ev = Event{Kind: Word, At: rapid.Int64Range(pl.s.Now(), min(at-1, pl.s.Now()+1000)).Draw(t, "at"),
+				Party: rapid.IntRange(0, len(p.parties)-1).Draw(t, "party"), Word: c.word, HasValue: c.hasValue}
+			if c.hasValue {
+				ev.Value = rapid.OneOf(rapid.Int64Range(c.lo, c.hi), rapid.SampledFrom([]int64{c.lo, c.hi, c.lo - 1, c.hi + 1})).Draw(t, "value")
+			}
+			if c.kind == onEach || c.kind == onFor {
+				ev.Kind, ev.Oracle, ev.Observed = Oracle, c.oracle, ev.At-rapid.Int64Range(0, 50).Draw(t, "age")
+				if r := (&run{d: pl.d, s: pl.s}); c.kind == onFor && kind > 1 {
+					ev.Observed = r.eval(c.time)
+					ev.At = max(ev.At, ev.Observed)
+				}
+			}
+		}
+		err := pl.try(t, ev)
+		if ev.Kind == Deadline && ev.At >= at && err != nil {
+			t.Fatalf("a deadline that is due was refused: %v", err)
+		}
+		if step > 100_000 {
+			t.Fatalf("no end after %d steps", step)
+		}
+	}
+}
+
+func TestRandomPlaysOfExamples(t *testing.T) {
+	for _, name := range exampleNames {
+		t.Run(name, func(t *testing.T) {
+			d, weights := played(t, name)
+			report, err := d.Admit(weights, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rapid.Check(t, func(t *rapid.T) { open(t, d, weights, &report).random(t) })
+		})
+	}
+}
+
+// TestPathsLeadThere replays every path of the payout table and of the rounding on the machine.
+func TestPathsLeadThere(t *testing.T) {
+	for _, name := range exampleNames {
+		t.Run(name, func(t *testing.T) {
+			d, weights := played(t, name)
+			report, err := d.Admit(weights, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			replay := func(path []Event) (*player, Outcome) {
+				pl := open(t, d, weights, &report)
+				var o Outcome
+				for _, ev := range path {
+					switch ev.At = pl.s.Now() + 1; ev.Kind {
+					case Deadline:
+						ev.At, _ = d.Deadline(pl.s)
+					case Oracle:
+						if ev.Observed == farAway {
+							ev.Observed = ev.At
+						}
+						ev.At = max(ev.At, ev.Observed)
+					}
+					if err := pl.try(t, ev); err != nil {
+						t.Fatalf("%s on the path %v: %v", d.p.Describe(ev), path, err)
+					}
+				}
+				return pl, o
+			}
+			for _, pay := range report.Payouts {
+				for want, path := range map[int64][]Event{pay.Least: pay.LeastPath, pay.Most: pay.MostPath} {
+					pl, _ := replay(path)
+					if !pl.s.Closed() {
+						t.Errorf("the path %v does not end", path)
+					}
+					got := int64(0)
+					for i, w := range weights[pay.Pot] {
+						if pl.owner[[2]int{pay.Pot, i}] == pay.Party {
+							got += w
+						}
+					}
+					if got != want {
+						t.Errorf("the path %v pays %d, want %d", path, got, want)
+					}
+				}
+			}
+			for _, r := range report.Rounding {
+				replay(r.Path)
+			}
+		})
+	}
+}
+
+func FuzzDecodeState(f *testing.F) {
+	var deals []*Deal
+	var chunkSets [][][]int64
+	for i, name := range exampleNames {
+		d, weights := played(f, name)
+		deals, chunkSets = append(deals, d), append(chunkSets, weights)
+		s, _, err := d.Open(weights, noon)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(i, encode(f, s))
+		f.Add(i, encode(f, State{c: s.c, closed: true, now: noon}))
+	}
+	f.Add(2, []byte{1, 2, 0, 0, 3, 0})
+	f.Fuzz(func(t *testing.T, i int, b []byte) {
+		if i < 0 || i >= len(deals) {
+			return
+		}
+		s, err := deals[i].DecodeState(chunkSets[i], b)
+		if err != nil {
+			if !errors.Is(err, ErrSnapshot) {
+				t.Fatalf("refused without saying so: %v", err)
+			}
+			return
+		}
+		if got := encode(t, s); !slices.Equal(got, b) {
+			t.Fatalf("%x was read, %x is written", b, got)
+		}
+		// Whatever was accepted must go on to the end without a fault.
+		for !s.Closed() {
+			at, _ := deals[i].Deadline(s)
+			if at > farAway {
+				return
+			}
+			if s, _, err = deals[i].Step(s, Event{Kind: Deadline, At: at}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
