@@ -2,12 +2,12 @@ package key
 
 import (
 	"bytes"
-	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 
 	"latchkey/coin"
@@ -116,7 +116,7 @@ func (b Batch) Prove(role Role, shares []Share, rand io.Reader) (CheckedHalf, er
 	if err := readRandom(rand, noise); err != nil {
 		return CheckedHalf{}, fmt.Errorf("prove batch %s: %w", b.ID, err)
 	}
-	half := Half{Points: make([]Point, b.N), Proofs: make([]Proof, b.N)}
+	half := Half{make([]Point, b.N), make([]Proof, b.N)}
 	err := each(len(shares), func(i int) (err error) {
 		if shares[i].Type() != b.Type {
 			return fmt.Errorf("share %d is none, or not of %v", i, b.Type)
@@ -135,19 +135,19 @@ func (b Batch) Prove(role Role, shares []Share, rand io.Reader) (CheckedHalf, er
 // of the batch's type with a proof each. It returns ErrProof, with the index,
 // for the first proof that does not verify.
 func (b Batch) CheckHalf(role Role, h Half) (CheckedHalf, error) {
-	if err := b.Check(); err != nil {
-		return CheckedHalf{}, fmt.Errorf("check half: %w", err)
+	h = Half{slices.Clone(h.Points), slices.Clone(h.Proofs)}
+	err := b.Check()
+	if err == nil && (len(h.Points) != int(b.N) || len(h.Proofs) != int(b.N)) {
+		err = fmt.Errorf("%d points and %d proofs for %d keys", len(h.Points), len(h.Proofs), b.N)
 	}
-	if len(h.Points) != int(b.N) || len(h.Proofs) != int(b.N) {
-		return CheckedHalf{}, fmt.Errorf("check half: %d points and %d proofs for %d keys", len(h.Points), len(h.Proofs), b.N)
+	if err == nil {
+		err = each(len(h.Points), func(i int) error {
+			if h.Points[i].t != b.Type {
+				return fmt.Errorf("point %d is of %v, the batch of %v", i, h.Points[i].t, b.Type)
+			}
+			return VerifyProof(h.Points[i], b.context(role, i), h.Proofs[i])
+		})
 	}
-	h = Half{append([]Point(nil), h.Points...), append([]Proof(nil), h.Proofs...)}
-	err := each(len(h.Points), func(i int) error {
-		if h.Points[i].t != b.Type {
-			return fmt.Errorf("point %d is of %v, the batch of %v", i, h.Points[i].t, b.Type)
-		}
-		return VerifyProof(h.Points[i], b.context(role, i), h.Proofs[i])
-	})
 	if err != nil {
 		return CheckedHalf{}, fmt.Errorf("check half: %w", err)
 	}
@@ -174,7 +174,7 @@ func (b Batch) Commit(points []Point, salt [32]byte) wire.Hash {
 // CheckOpen verifies that the owner's half is the one it committed to, and all
 // its proofs.
 func (b Batch) CheckOpen(commitment wire.Hash, salt [32]byte, h Half) (CheckedHalf, error) {
-	if got := b.Commit(h.Points, salt); subtle.ConstantTimeCompare(got[:], commitment[:]) != 1 {
+	if b.Commit(h.Points, salt) != commitment {
 		return CheckedHalf{}, fmt.Errorf("check opening of batch %s: the points are not those committed to", b.ID)
 	}
 	return b.CheckHalf(Owner, h)
@@ -189,10 +189,8 @@ func Join(owner, escrow CheckedHalf) ([]Point, error) {
 	}
 	keys := make([]Point, len(owner.half.Points))
 	err := each(len(keys), func(i int) (err error) {
-		if keys[i], err = owner.half.Points[i].Plus(escrow.half.Points[i]); err != nil {
-			return fmt.Errorf("key %d: %w", i, err)
-		}
-		return nil
+		keys[i], err = owner.half.Points[i].Plus(escrow.half.Points[i])
+		return err
 	})
 	if err == nil {
 		err = checkDistinct(keys)

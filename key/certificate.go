@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"latchkey/coin"
 	"latchkey/wire"
@@ -63,10 +65,7 @@ type Certificate struct {
 
 // AdditiveCustody is the policy of version 1: owner and escrow, both needed.
 func AdditiveCustody(owner, escrow wire.VaultID) Custody {
-	return Custody{Threshold: 2, Holders: []Holder{
-		{Role: Owner, Vaults: []wire.VaultID{owner}},
-		{Role: Escrow, Vaults: []wire.VaultID{escrow}},
-	}}
+	return Custody{Holders: []Holder{{Owner, []wire.VaultID{owner}}, {Escrow, []wire.VaultID{escrow}}}, Threshold: 2}
 }
 
 // Check returns an error that names the first field that is missing, absurd or
@@ -91,17 +90,15 @@ func (c Certificate) check() error {
 	if c.N < 1 || c.N > MaxBatch {
 		return fmt.Errorf("%d keys, want 1 to %d", c.N, MaxBatch)
 	}
-	for _, f := range []struct {
-		name string
-		h    wire.Hash
-	}{
-		{"root", c.Root}, {"batch", c.Batch},
-		{"digest of the owner's evidence", c.OwnerEvidence},
-		{"digest of the escrow's evidence", c.EscrowEvidence},
-	} {
-		if f.h == (wire.Hash{}) {
-			return fmt.Errorf("no %s", f.name)
-		}
+	switch (wire.Hash{}) {
+	case c.Root:
+		return errors.New("no root")
+	case c.Batch:
+		return errors.New("no batch")
+	case c.OwnerEvidence:
+		return errors.New("no digest of the owner's evidence")
+	case c.EscrowEvidence:
+		return errors.New("no digest of the escrow's evidence")
 	}
 	if len(c.Owner) != 1 {
 		return fmt.Errorf("%d owner's vaults, version 1 wants one", len(c.Owner))
@@ -109,7 +106,7 @@ func (c Certificate) check() error {
 	if err := checkHolders(c.Owner[0], c.Escrow); err != nil {
 		return err
 	}
-	if !c.Custody.equal(AdditiveCustody(c.Owner[0], c.Escrow)) {
+	if !reflect.DeepEqual(c.Custody, AdditiveCustody(c.Owner[0], c.Escrow)) {
 		return errors.New("custody is not that of the owner and the escrow, both needed")
 	}
 	if c.Made < 0 || c.Expiry <= c.Made || c.Expiry > maxTime {
@@ -118,21 +115,11 @@ func (c Certificate) check() error {
 	return checkOrigin(c.Log)
 }
 
-func (c Custody) equal(d Custody) bool {
-	return c.Threshold == d.Threshold && slices.EqualFunc(c.Holders, d.Holders, func(g, h Holder) bool {
-		return g.Role == h.Role && slices.Equal(g.Vaults, h.Vaults)
-	})
-}
-
 // checkOrigin applies the rules of head.NewLogKey to the name of a log.
 func checkOrigin(s string) error {
-	for _, c := range []byte(s) {
-		if c <= ' ' || c > '~' || c == '+' {
-			return fmt.Errorf("log origin %q is not visible ASCII without '+'", s)
-		}
-	}
-	if len(s) < 1 || len(s) > 255 {
-		return fmt.Errorf("log origin of %d characters, want 1 to 255", len(s))
+	bad := func(c rune) bool { return c <= ' ' || c > '~' || c == '+' }
+	if len(s) < 1 || len(s) > 255 || strings.ContainsFunc(s, bad) {
+		return fmt.Errorf("log origin %.300q is not 1 to 255 visible ASCII characters without '+'", s)
 	}
 	return nil
 }
@@ -186,10 +173,10 @@ func certID(body []byte) wire.CertID {
 // certificate that does not pass Check.
 func (c Certificate) Sign(role Role, k ed25519.PrivateKey) ([]byte, error) {
 	body, _, err := c.Encode()
-	if err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
+	if err == nil {
+		err = role.check()
 	}
-	if err := role.check(); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("sign certificate: %w", err)
 	}
 	return wire.Sign(k, role.certificatePurpose(), body), nil
@@ -242,27 +229,31 @@ func (s SignedCertificate) VerifyForClaim(owner, escrow wire.Identity) (Verified
 		return VerifiedCertificate{}, err
 	}
 	v := VerifiedCertificate{c: c, id: s.ID()}
-	if v.deposit, err = c.Denomination.Deposit(c.Weight); err != nil {
-		return VerifiedCertificate{}, fmt.Errorf("certificate: %w", err)
+	if v.deposit, err = c.Denomination.Deposit(c.Weight); err == nil {
+		err = s.verify(Owner, c.Owner[0], owner, s.OwnerSig)
 	}
-	for _, h := range []struct {
-		role  Role
-		id    wire.Identity
-		named wire.VaultID
-		sig   []byte
-	}{{Owner, owner, c.Owner[0], s.OwnerSig}, {Escrow, escrow, c.Escrow, s.EscrowSig}} {
-		id, err := h.id.ID()
-		if err == nil && id != h.named {
-			err = fmt.Errorf("names vault %s, not %s", h.named, id)
-		}
-		if err == nil {
-			err = h.id.Verify(h.role.certificatePurpose(), s.Body, h.sig)
-		}
-		if err != nil {
-			return VerifiedCertificate{}, fmt.Errorf("certificate %s: %v: %w", v.id.Short(), h.role, err)
-		}
+	if err == nil {
+		err = s.verify(Escrow, c.Escrow, escrow, s.EscrowSig)
+	}
+	if err != nil {
+		return VerifiedCertificate{}, fmt.Errorf("certificate %s: %w", v.id.Short(), err)
 	}
 	return v, nil
+}
+
+// verify checks one holder's signature, and that it is the one the body names.
+func (s SignedCertificate) verify(role Role, named wire.VaultID, holder wire.Identity, sig []byte) error {
+	id, err := holder.ID()
+	if err == nil && id != named {
+		err = fmt.Errorf("names vault %s, not %s", named, id)
+	}
+	if err == nil {
+		err = holder.Verify(role.certificatePurpose(), s.Body, sig)
+	}
+	if err != nil {
+		return fmt.Errorf("%v: %w", role, err)
+	}
+	return nil
 }
 
 // A VerifiedCertificate is a certificate that both its holders signed. Only
@@ -299,17 +290,10 @@ func (v VerifiedCertificate) CheckTime(now int64) error {
 // CheckDenomination returns an error unless the certificate is for exactly this
 // denomination: asset, chain, address form, key type and unit.
 func (v VerifiedCertificate) CheckDenomination(want coin.Denomination) error {
-	got := v.c.Denomination
-	switch {
-	case got == want:
-		return nil
-	case got.Asset != want.Asset:
-		return fmt.Errorf("certificate %s: for %s on %s (%v, %s), want %s on %s (%v, %s)", v.id.Short(),
-			got.Asset.ID, got.Asset.Chain, got.Asset.Key, got.Asset.Address,
-			want.Asset.ID, want.Asset.Chain, want.Asset.Key, want.Asset.Address)
+	if got := v.c.Denomination; got != want {
+		return fmt.Errorf("certificate %s: denomination %+v, want %+v", v.id.Short(), got, want)
 	}
-	return fmt.Errorf("certificate %s: denomination %s with unit %s, want %s with unit %s",
-		v.id.Short(), got.ID, got.Unit, want.ID, want.Unit)
+	return nil
 }
 
 // ChunkIDOf names key index of a certificate.

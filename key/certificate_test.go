@@ -241,13 +241,13 @@ func TestVerifyChunk(t *testing.T) {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*coin.Denomination){
-		"want btc on":             func(d *coin.Denomination) { d.Asset.ID = "btc" },
-		"want xmr on other":       func(d *coin.Denomination) { d.Asset.Chain = "other" },
-		"(secp256k1, standard)":   func(d *coin.Denomination) { d.Asset.Key = coin.Secp256k1 },
-		"(ed25519, subaddress)":   func(d *coin.Denomination) { d.Asset.Address = "subaddress" },
-		"with unit 5":             func(d *coin.Denomination) { d.Unit = coin.NewAmount(5) },
-		"want xmr-2026-11-b with": func(d *coin.Denomination) { d.ID = "xmr-2026-11-b" },
-		"want xmr on monero":      func(d *coin.Denomination) { d.Asset.Decimals = 8 },
+		"want {ID:xmr-2026-11-b ": func(d *coin.Denomination) { d.ID = "xmr-2026-11-b" },
+		"{ID:btc Chain":           func(d *coin.Denomination) { d.Asset.ID = "btc" },
+		"Chain:other ":            func(d *coin.Denomination) { d.Asset.Chain = "other" },
+		"Key:secp256k1 ":          func(d *coin.Denomination) { d.Asset.Key = coin.Secp256k1 },
+		"Address:subaddress ":     func(d *coin.Denomination) { d.Asset.Address = "subaddress" },
+		"Decimals:8}":             func(d *coin.Denomination) { d.Asset.Decimals = 8 },
+		"Unit:5}":                 func(d *coin.Denomination) { d.Unit = coin.NewAmount(5) },
 	} {
 		bad := d
 		change(&bad)

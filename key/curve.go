@@ -1,6 +1,7 @@
 package key
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -55,12 +56,8 @@ func wideScalar(t coin.KeyType, b *[64]byte) scalar {
 		}
 		return edScalar(s)
 	}
-	ff := [32]byte{}
-	for i := range ff {
-		ff[i] = 0xff
-	}
 	var hi, lo, shift secp256k1.ModNScalar
-	shift.SetBytes(&ff)
+	shift.SetByteSlice(bytes.Repeat([]byte{0xff}, 32))
 	shift.Add(new(secp256k1.ModNScalar).SetInt(1)) // 2²⁵⁶ mod n
 	hi.SetByteSlice(b[:32])
 	lo.SetByteSlice(b[32:])
@@ -104,6 +101,12 @@ func (x *scalar) negate() scalar {
 	return secpScalar(x.secp().Negate())
 }
 
+// minus returns x − y.
+func (x *scalar) minus(y *scalar) scalar {
+	neg := y.negate()
+	return x.plus(&neg)
+}
+
 // timesPlus returns x·y + z.
 func (x *scalar) timesPlus(y, z *scalar) scalar {
 	if x.t == coin.Ed25519 {
@@ -120,13 +123,13 @@ type element struct {
 	e edwards25519.Point
 }
 
-// base returns xG, in constant time on ed25519 only.
+// base returns xG, in constant time.
 func (x *scalar) base() *element {
 	z := &element{t: x.t}
 	if x.t == coin.Ed25519 {
 		z.e.ScalarBaseMult(x.ed())
 	} else {
-		secp256k1.ScalarBaseMultNonConst(x.secp(), &z.k)
+		z.k = secpBase(x)
 	}
 	return z
 }
@@ -134,32 +137,29 @@ func (x *scalar) base() *element {
 // parseElement reads a point that ParsePoint would accept; for ed25519 all but
 // the check of its order.
 func parseElement(t coin.KeyType, b []byte) (*element, error) {
+	switch n := pointSize(t); {
+	case n == 0:
+		return nil, fmt.Errorf("unknown %v", t)
+	case len(b) != n:
+		return nil, fmt.Errorf("%d bytes, want %d", len(b), n)
+	}
 	z := &element{t: t}
-	switch t {
-	case coin.Secp256k1:
-		if len(b) != 33 {
-			return nil, fmt.Errorf("%d bytes, want 33 (compressed)", len(b))
-		}
+	if t == coin.Secp256k1 {
 		p, err := secp256k1.ParsePubKey(b)
 		if err != nil {
 			return nil, err
 		}
 		p.AsJacobian(&z.k)
-	case coin.Ed25519:
-		if len(b) != 32 {
-			return nil, fmt.Errorf("%d bytes, want 32", len(b))
-		}
-		if _, err := z.e.SetBytes(b); err != nil {
-			return nil, errors.New("not on the curve")
-		}
-		if [32]byte(z.e.Bytes()) != [32]byte(b) {
-			return nil, errors.New("not the canonical encoding (RFC 8032 §5.1.3)")
-		}
-		if z.isIdentity() {
-			return nil, errors.New("the identity")
-		}
-	default:
-		return nil, fmt.Errorf("unknown %v", t)
+		return z, nil
+	}
+	if _, err := z.e.SetBytes(b); err != nil {
+		return nil, errors.New("not on the curve")
+	}
+	if !bytes.Equal(z.e.Bytes(), b) {
+		return nil, errors.New("not the canonical encoding (RFC 8032 §5.1.3)")
+	}
+	if z.isIdentity() {
+		return nil, errors.New("the identity")
 	}
 	return z, nil
 }

@@ -18,9 +18,8 @@
 // passed in, equal arguments give equal results. The formats, and the protocols
 // for other implementers, are in spec/key.md.
 //
-// Timing: on ed25519, operations on secrets run in constant time; on secp256k1
-// those on scalars do, but the library's multiplication by the base point, by
-// which a share becomes a point, looks up tables at secret places.
+// Operations on shares run in constant time. Those on points do not: points are
+// public.
 package key
 
 import (

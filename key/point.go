@@ -55,29 +55,20 @@ func pointSize(t coin.KeyType) int {
 
 // Plus returns p + q. It refuses points of different types and a sum that is
 // the identity.
-func (p Point) Plus(q Point) (Point, error) {
-	x, err := elements(p, q)
-	if err != nil {
-		return Point{}, fmt.Errorf("add points: %w", err)
-	}
-	sum, err := x[0].plus(x[1]).point()
-	if err != nil {
-		return Point{}, fmt.Errorf("add points: %w", err)
-	}
-	return sum, nil
-}
+func (p Point) Plus(q Point) (Point, error) { return p.with(q, "add", (*element).plus) }
 
 // Minus returns p − q. It refuses points of different types and p = q.
-func (p Point) Minus(q Point) (Point, error) {
+func (p Point) Minus(q Point) (Point, error) { return p.with(q, "subtract", (*element).minus) }
+
+func (p Point) with(q Point, verb string, op func(x, y *element) *element) (out Point, err error) {
 	x, err := elements(p, q)
-	if err != nil {
-		return Point{}, fmt.Errorf("subtract points: %w", err)
+	if err == nil {
+		out, err = op(x[0], x[1]).point()
 	}
-	diff, err := x[0].minus(x[1]).point()
 	if err != nil {
-		return Point{}, fmt.Errorf("subtract points: %w", err)
+		return Point{}, fmt.Errorf("%s points: %w", verb, err)
 	}
-	return diff, nil
+	return out, nil
 }
 
 // element returns p for computing. A Point that is not zero was checked in full
@@ -123,12 +114,9 @@ func (p *Point) UnmarshalText(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("read point: %w", err)
 	}
-	if len(digits) != 2*pointSize(t) || digits != strings.ToLower(digits) {
-		return fmt.Errorf("read %v point: want %d lower case hexadecimal digits", t, 2*pointSize(t))
-	}
 	enc, err := hex.DecodeString(digits)
-	if err != nil {
-		return fmt.Errorf("read %v point: %w", t, err)
+	if err != nil || hex.EncodeToString(enc) != digits {
+		return fmt.Errorf("read %v point: want %d lower case hexadecimal digits", t, 2*pointSize(t))
 	}
 	v, err := ParsePoint(t, enc)
 	if err == nil {

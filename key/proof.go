@@ -61,7 +61,7 @@ type Proof struct {
 // hedged: it is derived from the share, the context and 32 bytes of rand, so
 // neither a weak source nor a repeated one reveals the share.
 func Prove(share Share, ctx ProofContext, rand io.Reader) (Proof, error) {
-	if !share.ok() {
+	if share.IsZero() {
 		return Proof{}, errors.New("prove: no share")
 	}
 	return prove(share, share.Public(), ctx, rand)

@@ -21,7 +21,7 @@ func Refresh(b Share, rand io.Reader) (r, bNew Share, R, BNew Point, err error) 
 	fail := func(err error) (_, _ Share, _, _ Point, _ error) {
 		return Share{}, Share{}, Point{}, Point{}, fmt.Errorf("refresh: %w", err)
 	}
-	if !b.ok() {
+	if b.IsZero() {
 		return fail(errors.New("no share"))
 	}
 	if r, err = NewShare(b.Type(), rand); err != nil {
@@ -70,11 +70,7 @@ func Combine(a, b Share, P Point) (Private, error) {
 	if err != nil {
 		return Private{}, fmt.Errorf("combine: %w", err)
 	}
-	if d.Public() != P {
-		d.Erase()
-		return Private{}, fmt.Errorf("combine: %w", ErrMismatch)
-	}
-	return Private{d: d}, nil
+	return d.private(P)
 }
 
 // CheckSum returns ErrMismatch unless the sum of all shares, times G, is the sum
@@ -89,7 +85,7 @@ func CheckSum(shares []Share, points []Point) error {
 		x := scalar{t: t}
 		sum := x.base()
 		for i, s := range shares {
-			if !s.ok() || s.scalar().t != points[i].t {
+			if s.IsZero() || s.scalar().t != points[i].t {
 				return fmt.Errorf("check sum: share of %v for a point of %v", s.Type(), points[i].t)
 			}
 			if s.scalar().t != t {

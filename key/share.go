@@ -80,31 +80,23 @@ func newShare(x scalar) Share {
 	return Share{x: &p}
 }
 
-// scalar returns the secret in place, or nil for the zero Share.
+// scalar returns the secret in place, or one without a type when s holds nothing.
 func (s Share) scalar() *scalar {
 	if s.x == nil {
-		return nil
+		return new(scalar)
 	}
 	return *s.x
 }
 
-// ok reports whether s holds a secret: it is not the zero Share, nor erased.
-func (s Share) ok() bool { return s.x != nil && s.scalar().t != 0 }
-
 // IsZero reports whether s holds nothing: it is the zero Share, or was erased.
-func (s Share) IsZero() bool { return !s.ok() }
+func (s Share) IsZero() bool { return s.Type() == 0 }
 
 // Type returns the key type, zero when s holds nothing.
-func (s Share) Type() coin.KeyType {
-	if !s.ok() {
-		return 0
-	}
-	return s.scalar().t
-}
+func (s Share) Type() coin.KeyType { return s.scalar().t }
 
 // Public returns sG, or the zero Point when s holds nothing.
 func (s Share) Public() Point {
-	if !s.ok() {
+	if s.IsZero() {
 		return Point{}
 	}
 	p, err := s.scalar().base().point()
@@ -115,33 +107,24 @@ func (s Share) Public() Point {
 }
 
 // Plus returns s + o. It refuses shares of different types and a zero sum.
-func (s Share) Plus(o Share) (Share, error) {
-	if err := sameType(s, o); err != nil {
-		return Share{}, fmt.Errorf("add shares: %w", err)
-	}
-	sum := s.scalar().plus(o.scalar())
-	if sum.isZero() {
-		return Share{}, fmt.Errorf("add shares: %w", errIdentity)
-	}
-	return newShare(sum), nil
-}
+func (s Share) Plus(o Share) (Share, error) { return s.with(o, "add", (*scalar).plus) }
 
 // Minus returns s − o. It refuses shares of different types and equal ones.
-func (s Share) Minus(o Share) (Share, error) {
-	if err := sameType(s, o); err != nil {
-		return Share{}, fmt.Errorf("subtract shares: %w", err)
+func (s Share) Minus(o Share) (Share, error) { return s.with(o, "subtract", (*scalar).minus) }
+
+func (s Share) with(o Share, verb string, op func(x, y *scalar) scalar) (Share, error) {
+	err := sameType(s, o)
+	if err == nil {
+		if z := op(s.scalar(), o.scalar()); !z.isZero() {
+			return newShare(z), nil
+		}
+		err = errIdentity
 	}
-	neg := o.scalar().negate()
-	diff := s.scalar().plus(&neg)
-	clear(neg.b[:])
-	if diff.isZero() {
-		return Share{}, fmt.Errorf("subtract shares: %w", errIdentity)
-	}
-	return newShare(diff), nil
+	return Share{}, fmt.Errorf("%s shares: %w", verb, err)
 }
 
 func sameType(s, o Share) error {
-	if !s.ok() || !o.ok() {
+	if s.IsZero() || o.IsZero() {
 		return errors.New("no share")
 	}
 	if s.scalar().t != o.scalar().t {
@@ -160,7 +143,7 @@ func (s Share) Equal(o Share) bool {
 // v2 §2.3.7), little-endian for ed25519 (as RFC 8032 §5.1 writes s). The caller
 // owns them and clears them. It returns nil when s holds nothing.
 func (s Share) Expose() []byte {
-	if !s.ok() {
+	if s.IsZero() {
 		return nil
 	}
 	return append(make([]byte, 0, 32), s.scalar().b[:]...)
@@ -169,11 +152,7 @@ func (s Share) Expose() []byte {
 // Erase overwrites the secret in this Share and all its copies, which hold
 // nothing from then on. It reaches this package's memory only: not what Expose
 // returned, registers, the stack, or pages that were swapped out.
-func (s Share) Erase() {
-	if x := s.scalar(); x != nil {
-		*x = scalar{}
-	}
-}
+func (s Share) Erase() { *s.scalar() = scalar{} }
 
 // A Private is a whole private key d = a + b: what a claim hands to its owner's
 // host. It is guarded as a Share is. For ed25519 it is a raw scalar, not an RFC
@@ -190,11 +169,16 @@ func ParsePrivate(b []byte, p Point) (Private, error) {
 	if err != nil {
 		return Private{}, fmt.Errorf("private key: %w", err)
 	}
-	if d.Public() != p {
-		d.Erase()
+	return d.private(p)
+}
+
+// private returns s as the whole private key of p, or erases it.
+func (s Share) private(p Point) (Private, error) {
+	if s.Public() != p {
+		s.Erase()
 		return Private{}, fmt.Errorf("private key: %w", ErrMismatch)
 	}
-	return Private{d: d}, nil
+	return Private{d: s}, nil
 }
 
 // Public returns P, or the zero Point when p holds nothing.
@@ -208,9 +192,6 @@ func (p Private) Erase() { p.d.Erase() }
 
 // readRandom fills b from a random source.
 func readRandom(rand io.Reader, b []byte) error {
-	if rand == nil {
-		return errors.New("no random source")
-	}
 	if _, err := io.ReadFull(rand, b); err != nil {
 		return fmt.Errorf("read randomness: %w", err)
 	}

@@ -139,7 +139,6 @@ func TestNewShareRefuses(t *testing.T) {
 		{"zero", "gave zero", coin.Secp256k1, bytes.NewReader(make([]byte, 64))},
 		{"zero", "gave zero", coin.Ed25519, bytes.NewReader(make([]byte, 64))},
 		{"a short source", "unexpected EOF", coin.Secp256k1, bytes.NewReader(make([]byte, 63))},
-		{"no source", "no random source", coin.Ed25519, nil},
 		{"no type", "unknown key type 0", 0, newStream("")},
 		{"an unknown type", "unknown key type 3", 3, newStream("")},
 	} {

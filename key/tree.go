@@ -3,7 +3,6 @@ package key
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"latchkey/wire"
@@ -91,11 +90,8 @@ func MerklePath(points []Point, i uint32) ([]wire.Hash, error) {
 // VerifyPath returns an error unless path shows that key i of the n keys under
 // root is p.
 func VerifyPath(root wire.Hash, n, i uint32, p Point, path []wire.Hash) error {
-	if n < 1 || n > MaxBatch || i >= n {
-		return fmt.Errorf("verify path: key %d of %d", i, n)
-	}
-	if p.t == 0 {
-		return errors.New("verify path: no point")
+	if n < 1 || n > MaxBatch || i >= n || p.t == 0 {
+		return fmt.Errorf("verify path: key %d of %d, %v", i, n, p.t)
 	}
 	h, rest := leafHash(p, i), path
 	for at, size := i, n; size > 1; at, size = at/2, (size+1)/2 {

@@ -444,8 +444,8 @@ var badCertificates = []struct {
 	{"made before 1970", "made at -1", func(c *Certificate) { c.Made = -1 }},
 	{"with an expiry before it was made", "want 0 ≤ made < expiry", func(c *Certificate) { c.Expiry = c.Made }},
 	{"with an expiry beyond the year 9999", "expiry 253402300800", func(c *Certificate) { c.Expiry = maxTime + 1 }},
-	{"without a log", "log origin of 0", func(c *Certificate) { c.Log = "" }},
-	{"with a log of 256 characters", "log origin of 256", func(c *Certificate) { c.Log = strings.Repeat("a", 256) }},
-	{"with a log's name of two lines", "is not visible ASCII", func(c *Certificate) { c.Log = "a\nb" }},
-	{"with a plus in the log's name", "is not visible ASCII", func(c *Certificate) { c.Log = "a+b" }},
+	{"without a log", "log origin \"\" is not", func(c *Certificate) { c.Log = "" }},
+	{"with a log of 256 characters", "log origin \"aaaa", func(c *Certificate) { c.Log = strings.Repeat("a", 256) }},
+	{"with a log's name of two lines", "visible ASCII characters", func(c *Certificate) { c.Log = "a\nb" }},
+	{"with a plus in the log's name", "visible ASCII characters", func(c *Certificate) { c.Log = "a+b" }},
 }
