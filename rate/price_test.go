@@ -1,6 +1,7 @@
 package rate
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -100,6 +101,24 @@ func TestPriceAndCentsText(t *testing.T) {
 		if c, err := ParseCents(in); err != nil || c != want {
 			t.Errorf("ParseCents(%q) = %s, %v; want %s", in, c, err, want)
 		}
+	}
+}
+
+func TestTextForms(t *testing.T) {
+	type doc struct {
+		Price Price `json:"price"`
+		Cents Cents `json:"cents"`
+	}
+	const text = `{"price":"67123.50","cents":"12.50"}`
+	var d doc
+	if err := json.Unmarshal([]byte(text), &d); err != nil || d != (doc{67123_500000, 1250}) {
+		t.Errorf("got %+v, %v", d, err)
+	}
+	if out, err := json.Marshal(d); err != nil || string(out) != text {
+		t.Errorf("got %s, %v", out, err)
+	}
+	if err := json.Unmarshal([]byte(`{"price": 67123.5}`), &d); err == nil {
+		t.Error("a JSON number, which other readers take for a float, was accepted")
 	}
 }
 
@@ -255,6 +274,9 @@ func TestUnit(t *testing.T) {
 	}
 	if _, err := MaxPrice.Unit(0, 8, 2); !errors.Is(err, ErrTooSmall) {
 		t.Errorf("a unit of $0: %v", err)
+	}
+	if _, err := Price(0).Unit(1000, 8, 2); !errors.Is(err, ErrNoPrice) {
+		t.Errorf("no price: %v", err)
 	}
 	for _, digits := range []int{0, 7, -1} {
 		if _, err := MaxPrice.Unit(1000, 8, digits); err == nil {
