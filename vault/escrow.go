@@ -272,6 +272,9 @@ func (e *Escrow) Handle(from wire.VaultID, q Request, rnd io.Reader) (Answer, er
 	return Answer{}, errors.New("an empty request")
 }
 
+// Lock decides a lock that anyone brings: its authority is the acceptances.
+func (e *Escrow) Lock(q LockAsk, rnd io.Reader) (Answer, error) { return e.lock(q, rnd) }
+
 // say answers from what is known already, held until all of it is witnessed.
 func (e *Escrow) say(r Reply, hold int64) (Answer, error) {
 	return Answer{Block: Block{First: e.front.Size()}, Reply: r, Hold: hold}, nil

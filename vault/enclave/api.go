@@ -42,10 +42,11 @@ type Call struct {
 	Sign   *Sign            `cbor:"22,keyasint,omitempty"`
 
 	// To a vault in the escrow's role.
-	Greet    *Raw     `cbor:"30,keyasint,omitempty"` // a client vault's Hello
-	Frame    *Raw     `cbor:"31,keyasint,omitempty"` // a client vault's request
-	Cosigned *Raw     `cbor:"32,keyasint,omitempty"` // a head that the witnesses signed
-	Tick     *Nothing `cbor:"33,keyasint,omitempty"` // sign the head anew; do what is due
+	Greet    *Raw           `cbor:"30,keyasint,omitempty"` // a client vault's Hello
+	Frame    *Raw           `cbor:"31,keyasint,omitempty"` // a client vault's request
+	Cosigned *Raw           `cbor:"32,keyasint,omitempty"` // a head that the witnesses signed
+	Tick     *Nothing       `cbor:"33,keyasint,omitempty"` // sign the head anew; do what is due
+	Lock     *vault.LockAsk `cbor:"34,keyasint,omitempty"` // an agreement with everyone's acceptance, from anyone
 }
 
 // Nothing is the part of a call that needs no more words.
@@ -145,6 +146,7 @@ type Result struct {
 	Receipt   *vault.Receipt          `cbor:"9,keyasint,omitempty"`
 	Keys      []Key                   `cbor:"10,keyasint,omitempty"`
 	Papers    []vault.Paper           `cbor:"11,keyasint,omitempty"`
+	Locked    *vault.LockedReply      `cbor:"12,keyasint,omitempty"`
 }
 
 // Spoken is a sealed request for the escrow.

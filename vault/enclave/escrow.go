@@ -67,6 +67,12 @@ func (e *Enclave) doEscrow(c Call) (Result, int64, error) {
 		return Result{Bytes: b}, 0, err
 	case c.Frame != nil:
 		return e.frame(c.Frame.Bytes)
+	case c.Lock != nil:
+		a, err := e.escrow.Lock(*c.Lock, rand.Reader)
+		if err := e.add(a.Block, err); err != nil {
+			return Result{}, 0, err
+		}
+		return Result{Locked: a.Reply.Locked}, 0, nil // durable; that it is witnessed, the log says
 	case c.Cosigned != nil:
 		return Result{}, 0, e.cosigned(c.Cosigned.Bytes)
 	case c.Tick != nil:

@@ -1,0 +1,63 @@
+package escrow
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"latchkey/head"
+	"latchkey/host"
+)
+
+// File is the configuration of an escrow's host, as TOML. Relative paths are
+// relative to the file's folder.
+type File struct {
+	Listen    string         `toml:"listen" comment:"host:port that clients reach"`
+	Data      string         `toml:"data" comment:"folder of the log; made if missing; for this process alone"`
+	Socket    string         `toml:"socket" comment:"Unix socket of the escrow's vault"`
+	Vault     []string       `toml:"vault,omitempty" comment:"command that runs the vault; without it, somebody else starts it"`
+	Origin    string         `toml:"origin" comment:"name of the log, as in the vault's configuration"`
+	Quorum    int            `toml:"quorum" comment:"as in the vault's configuration"`
+	Faulty    int            `toml:"faulty" comment:"as in the vault's configuration"`
+	Witnesses []WitnessEntry `toml:"witness" comment:"as in the vault's configuration, and where each is"`
+}
+
+// WitnessEntry is one witness.
+type WitnessEntry struct {
+	Key head.WitnessKey `toml:"key"`
+	URL string          `toml:"url"`
+}
+
+// ReadFile reads and checks a configuration.
+func ReadFile(path string) (File, error) {
+	var f File
+	if err := host.ReadConfig(path, &f); err != nil {
+		return File{}, err
+	}
+	for _, x := range []struct {
+		name    string
+		missing bool
+	}{
+		{"listen", f.Listen == ""}, {"data", f.Data == ""}, {"socket", f.Socket == ""}, {"origin", f.Origin == ""},
+		{"witness", len(f.Witnesses) == 0}, {"quorum", f.Quorum == 0},
+	} {
+		if x.missing {
+			return File{}, fmt.Errorf("configuration %s: field %q is missing", path, x.name)
+		}
+	}
+	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
+		return File{}, fmt.Errorf("configuration %s: listen: %w", path, errors.New("want host:port"))
+	}
+	f.Data, f.Socket = host.Beside(path, f.Data), host.Beside(path, f.Socket)
+	return f, nil
+}
+
+// Host fills in what the file says of the host.
+func (f File) Host() HostConfig {
+	c := HostConfig{Socket: f.Socket, Origin: f.Origin, K: f.Quorum, F: f.Faulty, URLs: map[string]string{}}
+	for _, w := range f.Witnesses {
+		c.Witnesses = append(c.Witnesses, w.Key)
+		c.URLs[w.Key.Name()] = w.URL
+	}
+	return c
+}

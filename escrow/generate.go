@@ -1,0 +1,3 @@
+package escrow
+
+//go:generate env GOWORK=off go run -C ../tools ./protogen ../escrow/escrow.proto ../escrow/escrowpb

@@ -1,0 +1,316 @@
+package escrow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"latchkey/event"
+	"latchkey/event/witness"
+	"latchkey/head"
+	"latchkey/host"
+	"latchkey/vault"
+	"latchkey/vault/enclave"
+	"latchkey/wire"
+)
+
+// HostConfig is what an escrow's host is built from.
+type HostConfig struct {
+	Log       event.Log         // belongs to the host alone
+	Socket    string            // of the escrow's vault
+	Origin    string            // of the log
+	Witnesses []head.WitnessKey // as the vault's own configuration has them
+	K, F      int
+	URLs      map[string]string // of the witnesses, by name
+	Logger    *slog.Logger
+}
+
+// A Host runs an escrow: it makes durable what the vault decides, has heads
+// countersigned, and answers clients. Persist, witness, then answer: the vault
+// keeps that order, the host only follows.
+type Host struct {
+	cfg    HostConfig
+	prover *event.Prover
+	tree   *event.Tree
+
+	mu      sync.Mutex
+	feed    *Feed
+	added   int64         // entries in feed
+	note    []byte        // newest witnessed head
+	seen    int64         // its size
+	changed chan struct{} // closed, and replaced, when note changes
+	vault   *enclave.Client
+	status  enclave.Status
+}
+
+// tick is how often a head is countersigned anew, idle or not, and deadlines are
+// looked at.
+const tick = time.Second
+
+// NewHost returns a host over a log, whose entries it indexes.
+func NewHost(ctx context.Context, cfg HostConfig) (*Host, error) {
+	h := &Host{cfg: cfg, prover: event.NewProver(cfg.Log), feed: NewFeed(), changed: make(chan struct{})}
+	var err error
+	if h.tree, err = event.OpenTree(ctx, cfg.Log); err != nil {
+		return nil, err
+	}
+	for raw, err := range cfg.Log.Read(ctx, 0) {
+		if err != nil {
+			return nil, err
+		}
+		e, err := vault.ParseEntry(raw)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d of the log: %w", h.added, err)
+		}
+		h.feed.Add(h.added, e)
+		h.added++
+	}
+	return h, nil
+}
+
+var errStarting = errors.New("the escrow's vault is starting; try again in a second")
+
+// Run brings the vault what is stored, and serves until ctx ends, the vault ends
+// or the log fails. ready is called once, when clients may be let in.
+func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	heads := make(chan []byte, 1)
+	link, status, err := host.Connect(ctx, host.LinkConfig{
+		Log: h.cfg.Log, Socket: h.cfg.Socket,
+		Rows: func(c enclave.Commit) []event.Row { return h.tree.Append(c.Entries...) },
+		Done: func(c enclave.Commit) {
+			h.index(c)
+			replace(heads, c.Head)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer link.Close()
+	v := link.Vault
+	h.mu.Lock()
+	h.status = status
+	h.mu.Unlock()
+	var running sync.WaitGroup
+	log, err := head.ParseLogKey(h.status.LogKey)
+	if err != nil {
+		return err
+	}
+	wc, err := witness.NewClient(witness.ClientConfig{
+		Group: head.Group{Log: log, Witnesses: h.cfg.Witnesses, K: h.cfg.K, F: h.cfg.F}, URLs: h.cfg.URLs,
+		Prove: h.prover.Consistency, Logger: h.cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	defer wc.Close()
+	running.Go(func() { cancel(h.witness(ctx, v, wc, heads)) })
+	running.Go(func() { cancel(h.tick(ctx, v, heads)) })
+	h.mu.Lock()
+	h.vault = v
+	h.mu.Unlock()
+	ready(h.status)
+	select {
+	case <-ctx.Done():
+	case <-link.Done():
+		cancel(link.Err())
+	}
+	h.mu.Lock()
+	h.vault = nil
+	h.mu.Unlock()
+	cause := context.Cause(ctx)
+	running.Wait()
+	if errors.Is(cause, context.Canceled) {
+		return nil
+	}
+	return cause
+}
+
+// replace puts the newest head into a channel that holds one.
+func replace(heads chan []byte, newest []byte) {
+	for {
+		select {
+		case heads <- newest:
+			return
+		default:
+		}
+		select {
+		case <-heads:
+		default:
+		}
+	}
+}
+
+func (h *Host) index(c enclave.Commit) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, raw := range c.Entries {
+		if e, err := vault.ParseEntry(raw); err == nil {
+			h.feed.Add(h.added, e)
+		}
+		h.added++
+	}
+}
+
+// witness has heads countersigned, the newest each time.
+func (h *Host) witness(ctx context.Context, v *enclave.Client, wc *witness.Client, heads <-chan []byte) error {
+	for {
+		var signed []byte
+		select {
+		case signed = <-heads:
+		case <-ctx.Done():
+			return nil
+		}
+		note, err := wc.Cosign(ctx, signed)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the witnesses refuse this escrow's log: %w", err)
+		}
+		if _, err := v.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: note}}); err != nil {
+			h.cfg.Logger.Warn("the vault takes no notice of a cosigned head", "err", err)
+			continue
+		}
+		h.publish(note)
+	}
+}
+
+func (h *Host) publish(note []byte) {
+	log, err := head.ParseLogKey(h.status.LogKey)
+	if err != nil {
+		return
+	}
+	c, err := head.OpenCheckpoint(note, log)
+	if err != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.Size < h.seen {
+		return
+	}
+	h.note, h.seen = note, c.Size
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+func (h *Host) tick(ctx context.Context, v *enclave.Client, heads chan []byte) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		r, err := v.Call(ctx, enclave.Call{Tick: &enclave.Nothing{}})
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return fmt.Errorf("tick: %w", err)
+		}
+		select {
+		case heads <- r.Bytes:
+		default: // a newer one is on its way
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// call passes a call on to the vault.
+func (h *Host) call(ctx context.Context, c enclave.Call) (enclave.Result, error) {
+	h.mu.Lock()
+	v := h.vault
+	h.mu.Unlock()
+	if v == nil {
+		return enclave.Result{}, errStarting
+	}
+	return v.Call(ctx, c)
+}
+
+// maxFeed bounds the entries of one answer.
+const maxFeed = 256
+
+// maxFeedBytes bounds their size.
+const maxFeedBytes = 2 << 20
+
+// Update is what a vault needs to go on with its replay.
+type Update struct {
+	Head        []byte
+	Consistency []head.Hash
+	Entries     []vault.Logged
+	Cursor      uint64
+	More        bool
+}
+
+// Feed returns what is new for a vault since cursor, or waits for it.
+func (h *Host) Feed(ctx context.Context, v wire.VaultID, cursor uint64, known int64, wait time.Duration) (Update, error) {
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	for {
+		h.mu.Lock()
+		note, size, changed := h.note, h.seen, h.changed
+		positions, _ := h.feed.From(v, int(min(cursor, 1<<40)), maxFeed+1)
+		h.mu.Unlock()
+		more := len(positions) > maxFeed
+		positions = positions[:min(len(positions), maxFeed)]
+		for i, p := range positions {
+			if p >= size { // not witnessed yet
+				positions, more = positions[:i], false
+				break
+			}
+		}
+		if len(positions) > 0 && note != nil {
+			return h.update(ctx, note, size, known, cursor, positions, more)
+		}
+		select {
+		case <-changed:
+			if wait <= 0 {
+				return h.update(ctx, note, size, known, cursor, nil, false)
+			}
+		case <-deadline.C:
+			return h.update(ctx, note, size, known, cursor, nil, false)
+		case <-ctx.Done():
+			return Update{}, ctx.Err()
+		}
+	}
+}
+
+func (h *Host) update(ctx context.Context, note []byte, size, known int64, cursor uint64, positions []int64, more bool) (Update, error) {
+	u := Update{Head: note, Cursor: cursor, More: more}
+	if note == nil {
+		return u, nil
+	}
+	var err error
+	if known > 0 && known < size {
+		if u.Consistency, err = h.prover.Consistency(ctx, known, size); err != nil {
+			return Update{}, err
+		}
+	}
+	bytes := 0
+	for _, p := range positions {
+		l := vault.Logged{Position: p}
+		for raw, err := range h.cfg.Log.Read(ctx, uint64(p)) {
+			if err != nil {
+				return Update{}, err
+			}
+			l.Entry = raw
+			break
+		}
+		if bytes += len(l.Entry); bytes > maxFeedBytes && len(u.Entries) > 0 {
+			u.More = true
+			break
+		}
+		if l.Proof, err = h.prover.Inclusion(ctx, p, size); err != nil {
+			return Update{}, err
+		}
+		u.Entries = append(u.Entries, l)
+		u.Cursor++
+	}
+	return u, nil
+}

@@ -1,0 +1,215 @@
+// Package host has what the hosts of vaults share: the link to the vault's
+// process, and reading configuration files.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+
+	"latchkey/event"
+	"latchkey/vault/enclave"
+)
+
+// rowPrefix is that of the vault's rows in the host's table.
+const rowPrefix = "vault/"
+
+// loadPart is how much is brought back to the vault in one message, in bytes.
+const loadPart = 1 << 20
+
+// LinkConfig says which vault, and where its commits go.
+type LinkConfig struct {
+	Log    event.Log
+	Socket string
+	Rows   func(enclave.Commit) []event.Row // more rows for the block of a commit; nil: none
+	Done   func(enclave.Commit)             // called, in order, when a commit is durable; nil: nothing
+}
+
+// A Link ties a vault to the log that its commits go to: what the vault decides
+// becomes durable, in order, and then the vault is told.
+type Link struct {
+	Vault *enclave.Client
+
+	cfg     LinkConfig
+	cancel  context.CancelCauseFunc
+	ctx     context.Context
+	running sync.WaitGroup
+}
+
+// ErrVaultGone is why a link ends when the vault's process has ended.
+var ErrVaultGone = errors.New("the vault has ended")
+
+// Connect waits for the vault's socket, brings the vault all that is stored, and
+// returns when it is ready, with its status.
+func Connect(ctx context.Context, cfg LinkConfig) (*Link, enclave.Status, error) {
+	l := &Link{cfg: cfg}
+	l.ctx, l.cancel = context.WithCancelCause(ctx)
+	commits := make(chan enclave.Commit, 1024)
+	v, err := enclave.Dial(l.ctx, cfg.Socket, func(c enclave.Commit) {
+		select {
+		case commits <- c:
+		case <-l.ctx.Done():
+		}
+	})
+	if err != nil {
+		l.cancel(err)
+		return nil, enclave.Status{}, err
+	}
+	l.Vault = v
+	l.running.Go(func() { l.cancel(l.persist(commits)) })
+	l.running.Go(func() {
+		select {
+		case <-v.Done():
+			l.cancel(ErrVaultGone)
+		case <-l.ctx.Done():
+		}
+	})
+	status, err := l.load()
+	if err != nil {
+		if cause := context.Cause(l.ctx); cause != nil {
+			err = cause
+		}
+		l.Close()
+		return nil, enclave.Status{}, err
+	}
+	return l, status, nil
+}
+
+// Done is closed when the link has ended: by Close, with the vault, or because
+// the log failed.
+func (l *Link) Done() <-chan struct{} { return l.ctx.Done() }
+
+// Err says why the link ended.
+func (l *Link) Err() error { return context.Cause(l.ctx) }
+
+// Close leaves the vault, whose process then ends.
+func (l *Link) Close() {
+	l.cancel(nil)
+	l.Vault.Close()
+	l.running.Wait()
+}
+
+// load brings everything stored back to the vault.
+func (l *Link) load() (enclave.Status, error) {
+	part, size := &enclave.Load{}, 0
+	send := func(least int) error {
+		if size <= least {
+			return nil
+		}
+		_, err := l.Vault.Call(l.ctx, enclave.Call{Load: part})
+		part, size = &enclave.Load{}, 0
+		return err
+	}
+	for raw, err := range l.cfg.Log.Read(l.ctx, 0) {
+		if err == nil {
+			part.Entries, size = append(part.Entries, raw), size+len(raw)+16
+			err = send(loadPart)
+		}
+		if err != nil {
+			return enclave.Status{}, fmt.Errorf("bring the log back to the vault: %w", err)
+		}
+	}
+	for r, err := range l.cfg.Log.Scan(l.ctx, []byte(rowPrefix)) {
+		if err == nil {
+			part.Rows = append(part.Rows, enclave.StoredRow{Key: r.Key[len(rowPrefix):], Value: r.Value})
+			size += len(r.Key) + len(r.Value) + 16
+			err = send(loadPart)
+		}
+		if err != nil {
+			return enclave.Status{}, fmt.Errorf("bring the rows back to the vault: %w", err)
+		}
+	}
+	err := send(0)
+	var r enclave.Result
+	if err == nil {
+		r, err = l.Vault.Call(l.ctx, enclave.Call{Ready: &enclave.Nothing{}})
+	}
+	if err != nil {
+		return enclave.Status{}, fmt.Errorf("the vault does not start: %w", err)
+	}
+	return *r.Status, nil
+}
+
+// persist submits commits as they come, several in flight, and tells the vault
+// when each is durable.
+func (l *Link) persist(commits <-chan enclave.Commit) error {
+	type flight struct {
+		commit enclave.Commit
+		result <-chan error
+	}
+	flights := make(chan flight, 64)
+	failed := make(chan error, 1)
+	var settling sync.WaitGroup
+	settling.Go(func() {
+		for f := range flights {
+			err := event.Wait(l.ctx, f.result)
+			if err == nil {
+				if l.cfg.Done != nil {
+					l.cfg.Done(f.commit)
+				}
+				err = l.Vault.Durable(f.commit.Number)
+			}
+			if err != nil {
+				failed <- fmt.Errorf("make commit %d of the vault durable: %w", f.commit.Number, err)
+				return
+			}
+		}
+	})
+	defer settling.Wait()
+	defer close(flights)
+	for {
+		select {
+		case c := <-commits:
+			b := event.Block{Events: c.Entries}
+			if l.cfg.Rows != nil {
+				b.Puts = l.cfg.Rows(c)
+			}
+			for _, r := range c.Rows {
+				k := append([]byte(rowPrefix), r.Key...)
+				if r.Value == nil {
+					b.Deletes = append(b.Deletes, k)
+				} else {
+					b.Puts = append(b.Puts, event.Row{Key: k, Value: r.Value})
+				}
+			}
+			expect := l.cfg.Log.Next()
+			if len(c.Entries) > 0 && uint64(c.First) != expect {
+				return fmt.Errorf("the vault's commit begins at entry %d, the log ends at %d", c.First, expect)
+			}
+			select {
+			case flights <- flight{c, l.cfg.Log.Submit(expect, b)}:
+			case err := <-failed:
+				return err
+			case <-l.ctx.Done():
+				return nil
+			}
+		case err := <-failed:
+			return err
+		case <-l.ctx.Done():
+			return nil
+		}
+	}
+}
+
+// RunVault runs a vault's program as a child of its host until ctx ends, or the
+// program does. The vault ends by itself when its host does: its socket closes.
+// What it prints goes to stderr.
+func RunVault(ctx context.Context, command []string, stderr io.Writer) error {
+	c := exec.CommandContext(ctx, command[0], command[1:]...)
+	c.Stderr = stderr
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+	c.WaitDelay = 5 * time.Second
+	err := c.Run()
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("it ended by itself")
+	}
+	return fmt.Errorf("vault %s: %w", command[0], err)
+}
