@@ -447,5 +447,6 @@ var badCertificates = []struct {
 	{"without a log", "log origin \"\" is not", func(c *Certificate) { c.Log = "" }},
 	{"with a log of 256 characters", "log origin \"aaaa", func(c *Certificate) { c.Log = strings.Repeat("a", 256) }},
 	{"with a log's name of two lines", "visible ASCII characters", func(c *Certificate) { c.Log = "a\nb" }},
+	{"with an accent in the log's name", "visible ASCII characters", func(c *Certificate) { c.Log = "é" }},
 	{"with a plus in the log's name", "visible ASCII characters", func(c *Certificate) { c.Log = "a+b" }},
 }
