@@ -37,8 +37,8 @@ func (g Group) Check() error {
 		return errors.New("witness group without a log key")
 	case n > MaxWitnesses:
 		return fmt.Errorf("witness group of %d, at most %d", n, MaxWitnesses)
-	case g.F < 0 || g.K < 1 || g.K > n || 2*g.K <= n+g.F || g.K < 2*g.F+1:
-		return fmt.Errorf("witness group n=%d k=%d f=%d does not hold 2k > n+f, k >= 2f+1, 1 <= k <= n", n, g.K, g.F)
+	case g.F < 0 || g.K > n || 2*g.K <= n+g.F || g.K < 2*g.F+1:
+		return fmt.Errorf("witness group n=%d k=%d f=%d does not hold 2k > n+f, k >= 2f+1, k <= n, f >= 0", n, g.K, g.F)
 	}
 	for i, w := range g.Witnesses {
 		if (w == WitnessKey{}) || w.name == g.Log.name || w.public == g.Log.public {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -200,6 +201,24 @@ func TestParseKeyRefuses(t *testing.T) {
 	}
 }
 
+func TestKeyNames(t *testing.T) {
+	public := privateKey(origin).Public().(ed25519.PublicKey)
+	for name, ok := range map[string]bool{
+		"a": true, "a/b:1~!": true, strings.Repeat("a", 255): true,
+		"": false, "a b": false, "a\tb": false, "a\nb": false, "a+b": false, "ä": false, "a\x7f": false, strings.Repeat("a", 256): false,
+	} {
+		if _, err := head.NewLogKey(name, public); (err == nil) != ok {
+			t.Errorf("log %q: error %v, want ok %v", name, err, ok)
+		}
+		if _, err := head.NewWitnessKey(name, public); (err == nil) != ok {
+			t.Errorf("witness %q: error %v, want ok %v", name, err, ok)
+		}
+	}
+	if _, err := head.NewLogKey("a", public[:31]); err == nil {
+		t.Error("a key of 31 bytes is taken")
+	}
+}
+
 // Under a key of small order anybody can sign: RFC 8032's equation holds for
 // S = 0 whatever the message is, or for one message in eight. Encodings from
 // C. Cremers and D. Jackson, "Prime, Order Please!" (2019), table 5.
@@ -387,7 +406,9 @@ func TestVerifyRefuses(t *testing.T) {
 		"carriage returns":             {bytes.ReplaceAll(slices.Concat(signed, lines), []byte("\n"), []byte("\r\n")), head.ErrMalformed},
 		"unterminated":                 {slices.Concat(signed, lines[:len(lines)-1]), head.ErrMalformed},
 		"empty":                        {nil, head.ErrMalformed},
-		"too long":                     {slices.Concat(signed, bytes.Repeat(lines, 400)), head.ErrMalformed},
+		"too many lines":               {slices.Concat(signed, bytes.Repeat(lines, 26)), head.ErrMalformed},
+		"too long":                     {slices.Concat(signed, lines, []byte("— stranger "+strings.Repeat("AAAA", 20000)+"\n")), head.ErrMalformed},
+		"a root not canonical":         {bytes.Replace(slices.Concat(signed, lines), []byte(c.Root.String()[40:]+"\n"), []byte(c.Root.String()[40:42]+"/=\n"), 1), head.ErrMalformed},
 	} {
 		if got, err := newGroup(t, 4, 3, 1).Verify(tc.signed); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %+v, error %v, want %v", name, got, err, tc.want)
@@ -398,6 +419,40 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 	if _, err := head.OpenCheckpoint(signed, head.LogKey{}); err == nil {
 		t.Error("the zero LogKey accepts a head")
+	}
+}
+
+// keySigner signs notes under a log's key, whatever their text.
+type keySigner struct {
+	head.LogKey
+	private ed25519.PrivateKey
+}
+
+func (s keySigner) Sign(text []byte) ([]byte, error) { return ed25519.Sign(s.private, text), nil }
+
+// One key may serve two logs under two names, by an operator's mistake: a head
+// of the one must not pass as a head of the other.
+func TestASignatureUnderAnotherOriginDoesNotCount(t *testing.T) {
+	text := head.Checkpoint{Origin: "other.example", Size: 1, Root: head.Hash{1}}.Text()
+	signed, err := note.Sign(&note.Note{Text: string(text)}, keySigner{logKey(t, origin), privateKey(origin)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := head.OpenCheckpoint(signed, logKey(t, origin)); !errors.Is(err, head.ErrSignature) {
+		t.Errorf("%+v, error %v, want %v", c, err, head.ErrSignature)
+	}
+}
+
+// C2SP tlog-cosignature: a timestamp must not exceed 2^63 - 1.
+func TestStampsBeyondTheirRangeAreRefused(t *testing.T) {
+	signed := sign(t, newTree(t, "entry", 1).at(1))
+	text, _, _ := bytes.Cut(signed, []byte("\n\n"))
+	for stamp, ok := range map[uint64]bool{1<<63 - 1: true, 1 << 63: false, 1<<64 - 1: false} {
+		message := append(fmt.Appendf(nil, "cosignature/v1\ntime %d\n", int64(stamp)), append(text, '\n')...)
+		sig := append(binary.BigEndian.AppendUint64(nil, stamp), ed25519.Sign(privateKey("w0.example"), message)...)
+		if got := witnessKey(t, "w0.example").Verify(append(text, '\n'), sig); got != ok {
+			t.Errorf("stamp %d: %v, want %v", stamp, got, ok)
+		}
 	}
 }
 
