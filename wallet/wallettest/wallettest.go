@@ -37,7 +37,8 @@ type Harness struct {
 	Mine func(t testing.TB, n int)
 
 	// Restart kills the process of Wallet without warning and starts it again on
-	// the same data. It may replace Wallet. Nil skips what needs it.
+	// the same data. It may replace Wallet. What it starts outlives t, which is of
+	// one part of the kit. Nil skips what needs it.
 	Restart func(t testing.TB)
 
 	// NodeDown stops the chain's node without warning, NodeUp starts it again on

@@ -1,0 +1,153 @@
+package btc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+	"github.com/pelletier/go-toml/v2"
+
+	"latchkey/coin"
+)
+
+// Config says what a connector serves and how. [ReadConfig] reads it from a
+// file.
+type Config struct {
+	// Listen is where the wallet is served: "unix:PATH", or "HOST:PORT" on
+	// loopback. Whoever can connect can spend.
+	Listen string
+	// Data is the folder of the own key and of what was signed. It belongs to
+	// one process at a time.
+	Data string
+	// Node is the URL of btcd's JSON-RPC; btcd runs with --txindex --addrindex.
+	Node string
+	// User and Password are those of the node's RPC.
+	User, Password string
+	// Network is main, testnet3, testnet4, signet or regtest. A node of another
+	// network is refused.
+	Network string
+	// Confirmations make a deposit count, unless a request says otherwise: 1 to 1000.
+	Confirmations uint32
+	// MaxRate is the most, in satoshis per virtual byte, that is ever paid.
+	MaxRate uint64
+	// Resend is the time between two looks after transactions on their way.
+	Resend time.Duration
+}
+
+// Defaults of what a configuration file may leave out.
+const (
+	DefaultConfirmations = 6
+	DefaultMaxRate       = 200
+	DefaultResend        = 2 * time.Second
+)
+
+// file is a configuration file as it is written.
+type file struct {
+	Listen        string `toml:"listen"`
+	Data          string `toml:"data"`
+	Node          string `toml:"node"`
+	User          string `toml:"node_user"`
+	PasswordFile  string `toml:"node_password_file"`
+	Network       string `toml:"network"`
+	Confirmations uint32 `toml:"confirmations"`
+	MaxRate       uint64 `toml:"max_sat_per_vbyte"`
+	Resend        string `toml:"resend"`
+}
+
+// ReadConfig reads a configuration file, and the password file that it names.
+// An unknown field is an error.
+func ReadConfig(path string) (Config, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	cfg, err := parseConfig(raw)
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration %s: %w", path, err)
+	}
+	return cfg, nil
+}
+
+func parseConfig(raw []byte) (Config, error) {
+	f := file{Confirmations: DefaultConfirmations, MaxRate: DefaultMaxRate, Resend: DefaultResend.String()}
+	decoder := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
+	if err := decoder.Decode(&f); err != nil {
+		var strict *toml.StrictMissingError
+		if errors.As(err, &strict) && len(strict.Errors) > 0 {
+			row, _ := strict.Errors[0].Position()
+			return Config{}, fmt.Errorf("line %d: unknown field %q", row, strings.Join(strict.Errors[0].Key(), "."))
+		}
+		var at *toml.DecodeError
+		if errors.As(err, &at) {
+			row, column := at.Position()
+			return Config{}, fmt.Errorf("line %d, column %d: %w", row, column, err)
+		}
+		return Config{}, err
+	}
+	resend, err := time.ParseDuration(f.Resend)
+	if err != nil {
+		return Config{}, fmt.Errorf("resend: %w", err)
+	}
+	cfg := Config{
+		Listen: f.Listen, Data: f.Data, Node: f.Node, User: f.User, Network: f.Network,
+		Confirmations: f.Confirmations, MaxRate: f.MaxRate, Resend: resend,
+	}
+	if f.PasswordFile == "" {
+		return Config{}, errors.New("node_password_file is missing")
+	}
+	password, err := os.ReadFile(f.PasswordFile)
+	if err != nil {
+		return Config{}, fmt.Errorf("node_password_file: %w", err)
+	}
+	cfg.Password = strings.TrimSpace(string(password))
+	if f.Listen == "" {
+		return Config{}, errors.New("listen is missing")
+	}
+	return cfg, cfg.check()
+}
+
+func (c Config) check() error {
+	u, err := url.Parse(c.Node)
+	switch {
+	case c.Data == "":
+		return errors.New("data is missing: the folder of the own key")
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return fmt.Errorf("node %q: want a URL such as http://127.0.0.1:8334", c.Node)
+	case c.User == "", c.Password == "":
+		return errors.New("node_user or the node's password is empty")
+	case c.Confirmations < 1, c.Confirmations > 1000:
+		return fmt.Errorf("confirmations %d: want 1 to 1000", c.Confirmations)
+	case c.MaxRate < 1, c.MaxRate > 10_000:
+		return fmt.Errorf("max_sat_per_vbyte %d: want 1 to 10000", c.MaxRate)
+	case c.Resend < 10*time.Millisecond, c.Resend > time.Hour:
+		return fmt.Errorf("resend %v: want 10ms to 1h", c.Resend)
+	}
+	_, err = paramsOf(c.Network)
+	return err
+}
+
+func paramsOf(network string) (*chaincfg.Params, error) {
+	switch network {
+	case "main":
+		return &chaincfg.MainNetParams, nil
+	case "testnet3":
+		return &chaincfg.TestNet3Params, nil
+	case "testnet4":
+		return &chaincfg.TestNet4Params, nil
+	case "signet":
+		return &chaincfg.SigNetParams, nil
+	case "regtest":
+		return &chaincfg.RegressionNetParams, nil
+	}
+	return nil, fmt.Errorf("network %q: want main, testnet3, testnet4, signet or regtest", network)
+}
+
+// asset is what the connector serves.
+func (c Config) asset() coin.Asset {
+	return coin.Asset{ID: "btc", Chain: "bip122:" + c.Network, Key: coin.Secp256k1, Address: "p2wpkh", Decimals: 8}
+}
