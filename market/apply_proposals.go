@@ -7,7 +7,7 @@ import (
 	"latchkey/wire"
 )
 
-// reserve finds what a proposal refers to: offers, chunks, parties. It changes nothing.
+// refer finds what a proposal refers to: offers, chunks, parties. It changes nothing.
 func (m *Market) refer(p *proposal) error {
 	p.members = make([]*profile, len(p.Parties))
 	for i, id := range p.Parties {
@@ -20,8 +20,8 @@ func (m *Market) refer(p *proposal) error {
 		}
 		p.members[i] = c.profile
 	}
-	if p.Maker > 1 || p.Exchange && len(p.Parties) != 2 {
-		return fmt.Errorf("maker %d of %d parties", p.Maker, len(p.Parties))
+	if p.Maker > 1 {
+		return fmt.Errorf("maker %d", p.Maker)
 	}
 	seen := map[wire.ChunkID]bool{}
 	for i := range p.Sides {
@@ -32,6 +32,14 @@ func (m *Market) refer(p *proposal) error {
 		}
 		if int(s.Role) >= len(p.Parties) || p.Parties[s.Role] != s.Client || s.Value < 1 || s.Value > maxUnitValue || s.Units > MaxSlice {
 			return fmt.Errorf("side %d has role %d and %d units of %v", i, s.Role, s.Units, s.Value)
+		}
+		for j, role := range s.Takers {
+			if int(role) >= len(p.Parties) || role == s.Role || j > 0 && s.Takers[j-1] >= role {
+				return fmt.Errorf("side %d goes to parties %v", i, s.Takers)
+			}
+		}
+		if p.Exchange && (len(s.Takers) != 1 || s.Takers[0] != p.Sides[1-i].Role) {
+			return fmt.Errorf("an exchange whose side %d goes to parties %v", i, s.Takers)
 		}
 		p.offers[i] = o
 		var sum Units
@@ -56,11 +64,14 @@ func (m *Market) refer(p *proposal) error {
 
 // book computes what p adds to exposures.
 func (m *Market) book(p *proposal) []booking {
-	s := &stakes{members: p.members, exchange: p.Exchange, chunks: p.stakes}
+	s := &stakes{exchange: p.Exchange, chunks: p.stakes}
 	for i := range p.Sides {
+		for _, role := range p.Sides[i].Takers {
+			s.takers[i] = append(s.takers[i], p.members[role])
+		}
 		s.value[i], s.worth[i] = p.Sides[i].Value, p.Sides[i].Worth()
 		s.asset[i] = p.offers[i].give.asset
-		s.sides[i] = p.members[p.Sides[i].Role]
+		s.owner[i] = p.members[p.Sides[i].Role]
 	}
 	return m.bookings(s)
 }
@@ -154,7 +165,7 @@ func (m *Market) applyAsked(f *Asked) error {
 	return nil
 }
 
-// applyLocked notes an instance: from now on each of its parties may have held each of its chunks.
+// applyLocked notes an instance: from now on everyone to whom a chunk may be given may have held a share of it.
 func (m *Market) applyLocked(f *WasLocked) error {
 	p, err := m.proposal(f.Proposal)
 	if err != nil {
@@ -164,11 +175,11 @@ func (m *Market) applyLocked(f *WasLocked) error {
 		return fmt.Errorf("proposal %v cannot be locked", p.ID)
 	}
 	p.instance, p.entry = f.Instance, f.Entry
-	for _, list := range p.stakes {
+	for i, list := range p.stakes {
 		for _, c := range list {
-			line := slices.Clone(c.line)
-			for _, q := range p.members {
-				line = append(line, q.number())
+			line := append(slices.Clone(c.line), p.members[p.Sides[i].Role].number())
+			for _, role := range p.Sides[i].Takers {
+				line = append(line, p.members[role].number())
 			}
 			c.line = m.tidy(line)
 		}
@@ -214,7 +225,7 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 		}
 	}
 	for i, c := range slices.Concat(p.stakes[0], p.stakes[1]) {
-		if len(f.Gives) > 0 && (f.Gives[i].Chunk != c.id || p.role(f.Gives[i].To) < 0 || f.Gives[i].Epoch <= c.epoch) {
+		if len(f.Gives) > 0 && (f.Gives[i].Chunk != c.id || !p.mayHave(c.owner.id, f.Gives[i].To) || f.Gives[i].Epoch <= c.epoch) {
 			return fmt.Errorf("give %d", i)
 		}
 	}

@@ -198,8 +198,8 @@ func (p *proposal) checkGives(in Settled) ([]Give, error) {
 			switch {
 			case !ok:
 				return nil, fmt.Errorf("%w: chunk %s is given to nobody", ErrInvalid, x.Chunk.Short())
-			case p.role(g.To) < 0:
-				return nil, fmt.Errorf("%w: chunk %s is given to client %s, who is no party", ErrInvalid, x.Chunk.Short(), g.To.Short())
+			case !p.mayHave(s.Client, g.To):
+				return nil, fmt.Errorf("%w: chunk %s is given to client %s, which the contract cannot do", ErrInvalid, x.Chunk.Short(), g.To.Short())
 			case g.Epoch <= x.Epoch:
 				return nil, fmt.Errorf("%w: chunk %s left the instance at epoch %d, it came in at %d", ErrInvalid, x.Chunk.Short(), g.Epoch, x.Epoch)
 			case in.Aborted && g.To != s.Client:

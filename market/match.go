@@ -69,6 +69,8 @@ type plan struct {
 	terms        []int64
 	parties      []wire.VaultID
 	members      []*profile
+	takersX      []uint8 // roles to which the contract may give chunks of the maker
+	takersY      []uint8
 	lockBy, end  int64
 }
 
@@ -153,6 +155,7 @@ func (m *Market) gather(p *plan) *reason {
 		}
 		p.members[i] = c.profile
 	}
+	p.takersX, p.takersY = []uint8{t.Role}, []uint8{t.Counter} // until the contract is asked
 	return nil
 }
 
@@ -191,11 +194,22 @@ func (m *Market) cutPlan(now int64, p *plan) *reason {
 			relaxed = cut.proof.Best
 		}
 		p.cut, p.chunksX, p.chunksY = cut, sx.choose(cut.takeX, filter), sy.choose(cut.takeY, filter)
+		takersX, takersY := p.takersX, p.takersY
 		deal, why := m.bind(p)
 		if why != nil {
 			return why
 		}
-		p.end = deal.LastDeadline(p.lockBy)
+		if !slices.Equal(takersX, p.takersX) || !slices.Equal(takersY, p.takersY) {
+			x, y := w.x, w.y
+			if w, why = m.windowOf(p); why != nil {
+				return why
+			}
+			w.x, w.y = x, y
+			continue
+		}
+		if p.end = deal.LastDeadline(p.lockBy); p.end > maxTime {
+			return &reason{obstacle: badTerms, err: errEndless}
+		}
 		if need := p.end + m.policy.ChunkMargin; need > endsBy && slices.ContainsFunc(slices.Concat(p.chunksX, p.chunksY), func(c *chunk) bool { return c.cert.expiry < need }) {
 			endsBy = need
 			last = &reason{obstacle: noChunks, err: errExpiry}
@@ -268,13 +282,13 @@ func (m *Market) windowOf(p *plan) (*window, *reason) {
 		}
 		capped(d, true, true)
 	}
-	a, b := p.maker.client.profile, p.taker.client.profile
-	for _, member := range p.members {
-		for _, d := range member.domains {
-			if !p.exchange || a.in(d) && b.in(d) {
+	for _, q := range p.members {
+		for _, d := range q.domains {
+			holdsX, holdsY := p.holds(d)
+			if holdsX && holdsY && (!p.exchange || maker.client.profile.in(d) && taker.client.profile.in(d)) {
 				both(d)
 			} else {
-				capped(d, true, true)
+				capped(d, holdsX, holdsY)
 			}
 		}
 	}
@@ -300,6 +314,18 @@ func (m *Market) windowOf(p *plan) (*window, *reason) {
 	return w, nil
 }
 
+// holds reports for each side whether somebody in d owns it or may be given chunks of it.
+func (p *plan) holds(d *domain) (x, y bool) {
+	x, y = p.maker.client.profile.in(d), p.taker.client.profile.in(d)
+	for _, role := range p.takersX {
+		x = x || p.members[role].in(d)
+	}
+	for _, role := range p.takersY {
+		y = y || p.members[role].in(d)
+	}
+	return x, y
+}
+
 // clip brings v within 0 and MaxUnits.
 func clip(v int64) Units { return Units(min(max(v, 0), int64(MaxUnits))) }
 
@@ -309,12 +335,18 @@ func (m *Market) stakesOf(p *plan) *stakes {
 	if p.maker.Role > p.taker.Role {
 		x, y = 1, 0
 	}
-	s := &stakes{members: p.members, exchange: p.exchange}
+	s := &stakes{exchange: p.exchange}
+	for _, role := range p.takersX {
+		s.takers[x] = append(s.takers[x], p.members[role])
+	}
+	for _, role := range p.takersY {
+		s.takers[y] = append(s.takers[y], p.members[role])
+	}
 	s.chunks[x], s.chunks[y] = p.chunksX, p.chunksY
 	s.value[x], s.value[y] = p.vx, p.vy
 	s.worth[x], s.worth[y] = Micros(p.cut.x)*p.vx, Micros(p.cut.y)*p.vy
 	s.asset[x], s.asset[y] = p.maker.give.asset, p.taker.give.asset
-	s.sides[x], s.sides[y] = p.maker.client.profile, p.taker.client.profile
+	s.owner[x], s.owner[y] = p.maker.client.profile, p.taker.client.profile
 	return s
 }
 
@@ -331,6 +363,7 @@ func (m *Market) overPlan(p *plan) *domain {
 
 var (
 	errExpiry     = fmt.Errorf("certificates expire too soon for the contract")
+	errEndless    = fmt.Errorf("the contract may go on beyond any calendar")
 	errNoExchange = fmt.Errorf("the contract does not exchange the sides")
 )
 
@@ -353,10 +386,19 @@ func (m *Market) bind(p *plan) (*contract.Deal, *reason) {
 			deal.PotUnits(x), deal.PotUnits(y), p.cut.x, p.cut.y))
 	}
 	p.terms, p.potX, p.potY = terms, uint8(x), uint8(y)
+	p.takersX, p.takersY = rolesOf(deal.Candidates(x)), rolesOf(deal.Candidates(y))
 	if p.exchange && !exchanges(deal, p) {
 		return refuse(errNoExchange)
 	}
 	return deal, nil
+}
+
+func rolesOf(parties []int) []uint8 {
+	list := make([]uint8, len(parties))
+	for i, p := range parties {
+		list[i] = uint8(p)
+	}
+	return list
 }
 
 // potsOf returns the one pot that each of two parties fills. Anything else is not for the market.
@@ -415,9 +457,9 @@ func (m *Market) decideMatch(now int64, in Match) ([]Fact, error) {
 	if p == nil {
 		return nil, nil
 	}
-	side := func(o *offer, pot uint8, units Units, value Micros, list []*chunk) Side {
+	side := func(o *offer, pot uint8, units Units, value Micros, list []*chunk, takers []uint8) Side {
 		s := Side{
-			Client: o.client.id, Offer: o.ID, Role: o.Role, Pot: pot,
+			Client: o.client.id, Offer: o.ID, Role: o.Role, Pot: pot, Takers: takers,
 			Denomination: o.Give.Denomination, Units: units, Value: value, Chunks: make([]Stake, len(list)),
 		}
 		for i, c := range list {
@@ -425,8 +467,8 @@ func (m *Market) decideMatch(now int64, in Match) ([]Fact, error) {
 		}
 		return s
 	}
-	x := side(p.maker, p.potX, p.cut.x, p.vx, p.chunksX)
-	y := side(p.taker, p.potY, p.cut.y, p.vy, p.chunksY)
+	x := side(p.maker, p.potX, p.cut.x, p.vx, p.chunksX, p.takersX)
+	y := side(p.taker, p.potY, p.cut.y, p.vy, p.chunksY, p.takersY)
 	prop := Proposal{
 		ID: ProposalID(m.pos), Made: now,
 		Contract: o.Contract, Settle: o.Settle, Escrow: o.Escrow, Terms: p.terms, Parties: p.parties,

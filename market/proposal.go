@@ -2,6 +2,7 @@ package market
 
 import (
 	"fmt"
+	"slices"
 
 	"latchkey/wire"
 )
@@ -24,6 +25,7 @@ type Side struct {
 	Units        Units        `cbor:"6,keyasint" json:"units"`
 	Value        Micros       `cbor:"7,keyasint" json:"value"`  // of one unit, at the rate when it was proposed
 	Chunks       []Stake      `cbor:"8,keyasint" json:"chunks"` // in the agreed order: falling weight, the oldest first
+	Takers       []uint8      `cbor:"9,keyasint" json:"takers"` // parties, by role and rising, to whom the contract may give of them
 }
 
 // Worth returns what the side was worth when it was proposed.
@@ -114,6 +116,17 @@ func (p *Proposal) role(v wire.VaultID) int {
 		}
 	}
 	return -1
+}
+
+// mayHave reports whether a chunk of owner's side can end up with a client: it goes back, or to a taker.
+func (p *Proposal) mayHave(owner, to wire.VaultID) bool {
+	for _, s := range p.Sides {
+		if s.Client == owner {
+			role := p.role(to)
+			return to == owner || role >= 0 && slices.Contains(s.Takers, uint8(role))
+		}
+	}
+	return false
 }
 
 // owes returns how many notices p can still cause for each party.

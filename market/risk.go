@@ -165,30 +165,31 @@ func post(book []booking, sign Micros) {
 	}
 }
 
-// stakes are the chunks of a proposal's two sides with what they are worth.
+// stakes are the chunks of a proposal's two sides, what they are worth, and who may come to hold shares of them.
 type stakes struct {
 	chunks   [2][]*chunk
 	worth    [2]Micros // of all chunks of the side
 	value    [2]Micros // of a unit
 	asset    [2]*domain
-	members  []*profile // all parties; the owners of the sides are sides[0] and sides[1]
-	sides    [2]*profile
-	exchange bool // the contract can only exchange the sides whole, or give them back, and has no other parties
+	owner    [2]*profile
+	takers   [2][]*profile // parties to whom the contract may give chunks of the side
+	exchange bool          // the contract can only exchange the sides whole, or give them back
 }
 
 // bookings returns what a proposal adds to exposures, in the order of its parties' domains, then of others'. Let A and B
 // be the owners of the sides, worth a and b, and for a domain d let a' and b' be the worth of those chunks of each side
-// that somebody in d other than the owners in d has ever held.
+// that somebody in d, other than the owners in d, has ever held.
 //
 // In an exchange a domain with one owner in it counts max(a+b', a'+b): whatever the outcome, others are out of at most
-// one side through it; one with both counts a+b; one with none a'+b'. Under any other contract one party may end up
-// with everything, so a domain with a party in it counts a+b. No outcome leaves more at stake than was booked.
+// one side through it; one with both counts a+b; one with none a'+b'. Under any other contract one party may end up with
+// everything, so a domain counts the whole of each side of which somebody in it is the owner or may be given chunks, and
+// a' or b' of the others. No outcome leaves more at stake than was booked.
 func (m *Market) bookings(s *stakes) []booking {
 	type sum struct {
-		domain  *domain
-		members int // parties in it
-		owner   [2]bool
-		third   [2]Micros
+		domain *domain
+		holds  [2]bool // somebody in it holds a share of the side, or may
+		owner  [2]bool
+		third  [2]Micros
 	}
 	var room [12]sum
 	sums := room[:0]
@@ -201,17 +202,20 @@ func (m *Market) bookings(s *stakes) []booking {
 		sums = append(sums, sum{domain: d})
 		return &sums[len(sums)-1]
 	}
-	for _, p := range s.members {
-		for _, d := range p.domains {
+	for side := range s.owner {
+		for _, d := range s.owner[side].domains {
 			x := find(d)
-			x.members++
-			x.owner[0] = x.owner[0] || p == s.sides[0]
-			x.owner[1] = x.owner[1] || p == s.sides[1]
+			x.owner[side], x.holds[side] = true, true
+		}
+		for _, p := range s.takers[side] {
+			for _, d := range p.domains {
+				find(d).holds[side] = true
+			}
 		}
 	}
 	for side := range s.chunks {
 		for _, c := range s.chunks[side] {
-			if len(c.line) == 1 && m.profiles[c.line[0]] == s.sides[side] {
+			if len(c.line) == 1 && m.profiles[c.line[0]] == s.owner[side] {
 				continue
 			}
 			var seen [16]*domain
@@ -220,7 +224,7 @@ func (m *Market) bookings(s *stakes) []booking {
 				p := m.profiles[n]
 				for _, d := range p.domains {
 					x := find(d)
-					if x.owner[0] && p.client == s.sides[0].client || x.owner[1] && p.client == s.sides[1].client || slices.Contains(done, d) {
+					if x.owner[0] && p.client == s.owner[0].client || x.owner[1] && p.client == s.owner[1].client || slices.Contains(done, d) {
 						continue
 					}
 					done = append(done, d)
@@ -234,10 +238,19 @@ func (m *Market) bookings(s *stakes) []booking {
 	for _, x := range sums {
 		add := x.third[0] + x.third[1]
 		switch {
-		case x.members > 0 && !s.exchange, x.owner[0] && x.owner[1]:
+		case x.owner[0] && x.owner[1]:
 			add = a + b
-		case x.members > 0:
+		case s.exchange && (x.owner[0] || x.owner[1]):
 			add = max(a+x.third[1], x.third[0]+b)
+		case !s.exchange:
+			add = 0
+			for side, holds := range x.holds {
+				if holds {
+					add += s.worth[side]
+				} else {
+					add += x.third[side]
+				}
+			}
 		}
 		if add > 0 {
 			book = append(book, booking{x.domain, add})

@@ -94,10 +94,13 @@ func bySeq(c *chunk, seq uint64) int {
 	return 0
 }
 
+// find returns where c is, or would be, among all().
+func (s *shelf) find(c *chunk) (int, bool) { return slices.BinarySearchFunc(s.all(), c.seq, bySeq) }
+
 // put adds c in its place. What comes back is mostly old and goes to the front, where there is room from its leaving.
 func (s *shelf) put(c *chunk) {
 	use := s.all()
-	i, _ := slices.BinarySearchFunc(use, c.seq, bySeq)
+	i, _ := s.find(c)
 	if s.head > 0 && i < len(use)/2 {
 		s.head--
 		use = s.list[s.head:]
@@ -116,7 +119,7 @@ func (s *shelf) put(c *chunk) {
 // take removes c, which is there.
 func (s *shelf) take(c *chunk) {
 	use := s.all()
-	i, ok := slices.BinarySearchFunc(use, c.seq, bySeq)
+	i, ok := s.find(c)
 	switch {
 	case !ok:
 		return

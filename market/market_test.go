@@ -1,0 +1,772 @@
+package market
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"latchkey/wire"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// trio is a world with three clients of two vendors: alice with btc, bob and carol with eth, $1,000 each.
+func trio(t tester) *world {
+	w := newWorld(t, testPolicy())
+	w.enrol("alice", "red")
+	w.enrol("bob", "blue")
+	w.enrol("carol", "blue")
+	for _, x := range []struct{ name, asset string }{{"alice", "btc"}, {"bob", "eth"}, {"carol", "eth"}} {
+		w.deposit(x.name, x.asset, 20, 8)
+		w.deposit(x.name, x.asset, 5, 6)
+		w.deposit(x.name, x.asset, 2, 3)
+		w.deposit(x.name, x.asset, 1, 4)
+	}
+	return w
+}
+
+// Alice wants $500 of eth; Bob offers better, so his offer goes first, up to his share; Carol fills the rest. Both
+// instances are settled, and everything is free again but for the exposure to chunks that are still kept.
+func TestExchange(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("carol"), w.swapOffer(1, "eth", 100, 20)})
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 100, 50)})
+	events := w.do(Place{vault("alice"), w.swapOffer(1, "btc", 100, 100)})
+	if diff := cmp.Diff([]string{"placed", "proposed", "proposed"}, names(events)); diff != "" {
+		t.Fatal(diff)
+	}
+	type side struct {
+		Client  wire.VaultID
+		Units   Units
+		Weights []uint32
+	}
+	var got [][2]side
+	for _, p := range proposalsIn(events) {
+		var s [2]side
+		for i, x := range p.Sides {
+			s[i] = side{x.Client, x.Units, nil}
+			for _, c := range x.Chunks {
+				s[i].Weights = append(s[i].Weights, c.Weight)
+			}
+		}
+		got = append(got, s)
+	}
+	want := [][2]side{
+		{{vault("alice"), 60, []uint32{20, 20, 20}}, {vault("bob"), 60, []uint32{20, 20, 20}}},
+		{{vault("alice"), 40, []uint32{20, 20}}, {vault("carol"), 40, []uint32{20, 20}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+	for _, p := range proposalsIn(events) {
+		if !p.Exchange || p.Maker != 1 || p.Proof != (Proof{p.Sides[1].Units, p.Sides[1].Units, p.Sides[1].Units, true}) ||
+			!slices.Equal(p.Terms, []int64{int64(p.Sides[0].Units), int64(p.Sides[1].Units)}) {
+			t.Errorf("proposal %+v", p)
+		}
+		w.accept(p)
+		w.do(Locked{p.ID, instance(p.ID), 1, nil})
+		events := w.do(settle(p, false))
+		w.compare()
+		if e := events[0].Fact.(*Ended); e.Outcome != Done || e.Avoid || len(e.Fault) != 0 {
+			t.Errorf("ended with %+v", e)
+		}
+	}
+	s, err := w.m.OfferStatus(w.now, vault("alice"), offerID(1))
+	if err != nil || s.Closed != Filled || s.Got != 100 || s.Gave != 100 {
+		t.Errorf("alice's offer: %+v, %v", s, err)
+	}
+	s, err = w.m.OfferStatus(w.now, vault("bob"), offerID(1))
+	if err != nil || s.Closed != 0 || s.Got != 60 || s.Wait.For != "an offer of the other side" {
+		t.Errorf("bob's offer: %+v, %v", s, err)
+	}
+	c, err := w.m.ClientStatus(vault("alice"))
+	if err != nil || c.Reputation != (Reputation{Successes: 2, Volume: 500 * usd, Since: w.now}) {
+		t.Errorf("alice: %+v, %v", c, err)
+	}
+	// What Bob and Carol got was Alice's until now, and the other way round: it counts until it is claimed.
+	if got, want := exposure(w, OfClient, "alice"), 500*usd; got != want {
+		t.Errorf("at stake with alice: %v, want %v", got, want)
+	}
+	for _, p := range proposalsIn(events) {
+		for _, s := range p.Sides {
+			for _, c := range s.Chunks {
+				if st, err := w.m.ChunkStatus(c.Chunk); err != nil || st.Place != "kept" || st.Owner == s.Client || st.Epoch != 2 {
+					t.Errorf("chunk: %+v, %v", st, err)
+				}
+				w.do(Claimed{c.Chunk})
+			}
+		}
+	}
+	if list := w.m.Exposures(); len(list) != 0 {
+		t.Errorf("still at stake: %v", list)
+	}
+	w.compare()
+}
+
+func exposure(w *world, kind DomainKind, client string) Micros {
+	for _, d := range w.m.clients[vault(client)].profile.domains {
+		if d.Kind == kind {
+			return d.at
+		}
+	}
+	return -1
+}
+
+// The notices of one exchange, as its clients see them.
+func TestNotices(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 0)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+	w.accept(p)
+	w.do(settle(p, false))
+	for _, name := range []string{"alice", "bob"} {
+		var got []string
+		for i, d := range w.m.Deliveries(vault(name), 0, 100) {
+			if d.Seq != uint64(i)+1 {
+				t.Errorf("%s: notice %d has number %d", name, i, d.Seq)
+			}
+			switch {
+			case d.Proposal != nil:
+				got = append(got, "proposal "+d.Proposal.ID.String())
+			case d.Accepted != nil:
+				got = append(got, fmt.Sprintf("accepted %v %s", d.Accepted.Proposal, d.Accepted.Acceptances))
+			case d.Ended != nil:
+				got = append(got, fmt.Sprintf("ended %v %v", d.Ended.Proposal, d.Ended.Outcome))
+			case d.Closed != nil:
+				got = append(got, fmt.Sprintf("offer %v", d.Closed.Why))
+			}
+		}
+		want := []string{
+			"proposal " + p.ID.String(), fmt.Sprintf("accepted %v [acceptance 0 acceptance 1]", p.ID), fmt.Sprintf("ended %v done", p.ID), "offer filled",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	delivered := 0
+	for i, e := range w.effects {
+		if e.Kind == Deliver {
+			delivered++
+		}
+		if i > 0 && e.Position == w.effects[i-1].Position && e.Number != w.effects[i-1].Number+1 {
+			t.Errorf("effect %+v after %+v", e, w.effects[i-1])
+		}
+	}
+	if delivered != 8 {
+		t.Errorf("%d deliveries, want 8", delivered)
+	}
+	if got := len(w.m.Outstanding()); got != 8 {
+		t.Errorf("%d outstanding, want 8", got)
+	}
+	w.do(Ack{vault("bob"), 3})
+	if got := w.m.Deliveries(vault("bob"), 0, 100); len(got) != 1 || got[0].Seq != 4 {
+		t.Errorf("after the acknowledgement: %v", got)
+	}
+	if got := w.m.Deliveries(vault("alice"), 2, 1); len(got) != 1 || got[0].Seq != 3 {
+		t.Errorf("after 2, one: %v", got)
+	}
+	w.compare()
+}
+
+// waits returns what alice's offer 1 waits for.
+func waits(w *world) string {
+	w.t.Helper()
+	s, err := w.m.OfferStatus(w.now, vault("alice"), offerID(1))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s.Wait.For
+}
+
+// Each obstacle keeps an offer from being filled, says so, and no longer does when it is gone.
+func TestObstacles(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		first func(w *world)       // before bob's offer
+		bob   func(w *world) Offer // nil: 40 units at no premium
+		want  string               // what alice then waits for
+		then  func(w *world) []Event
+	}{
+		{
+			name: "nobody there", bob: func(w *world) Offer {
+				o := w.swapOffer(1, "eth", 40, 0)
+				o.Settle = Atomic
+				o.Escrow = vault("other")
+				return o
+			},
+			want: "an offer of the other side",
+			then: func(w *world) []Event { return w.do(Place{vault("carol"), w.swapOffer(1, "eth", 40, 0)}) },
+		}, {
+			name: "stale rate", first: func(w *world) { w.now += 61 },
+			want: "a fresh rate of btc: the last one is 61 s old, at most 60",
+			then: func(w *world) []Event {
+				w.do(Rate{"btc", perCoin["btc"], w.now})
+				if got, want := waits(w), "a fresh rate of eth: the last one is 61 s old, at most 60"; got != want {
+					w.t.Errorf("got %q, want %q", got, want)
+				}
+				return w.do(Rate{"eth", perCoin["eth"], w.now})
+			},
+		}, {
+			name: "lost rate", first: func(w *world) { w.do(RateLost{"eth", "two of three sources do not answer"}) },
+			want: "a fresh rate of eth: two of three sources do not answer",
+			then: func(w *world) []Event { return w.do(Rate{"eth", perCoin["eth"], w.now}) },
+		}, {
+			name: "rate out of range", first: func(w *world) { w.do(Rate{"eth", 1, w.now}) },
+			want: "a fresh rate of eth: value of a unit of eth-5: invalid: below $0.01, too little to price it to a basis point",
+			then: func(w *world) []Event { return w.do(Rate{"eth", perCoin["eth"], w.now}) },
+		}, {
+			name: "outage", first: func(w *world) { w.do(Outage{true}) },
+			want: "the end of the operators' outage, which began at 1000000",
+			then: func(w *world) []Event { return w.do(Outage{false}) },
+		}, {
+			name: "price", bob: func(w *world) Offer { return w.swapOffer(1, "eth", 40, -1) },
+			want: "an offer of the other side that meets its price",
+			then: func(w *world) []Event { return w.do(Place{vault("bob"), w.swapOffer(2, "eth", 40, 0)}) },
+		}, {
+			name: "the counterparty's chunks", first: func(w *world) { w.do(Withdraw{vault("bob"), available8(w, "bob")}) },
+			want: "available chunks of client " + vault("bob").Short(),
+			then: func(w *world) []Event { w.deposit("bob", "eth", 20, 1); return w.do(depositOf(w, "bob", "eth", 20, 1)) },
+		}, {
+			name: "sizes", first: func(w *world) { w.do(Withdraw{vault("bob"), available8(w, "bob")}); w.deposit("bob", "eth", 50, 9) },
+			want: "chunks of other weights: none make a slice within the prices and sizes of both sides",
+			then: func(w *world) []Event { return w.do(depositOf(w, "bob", "eth", 10, 9)) },
+		}, {
+			name: "share", bob: func(w *world) Offer {
+				o := w.swapOffer(1, "eth", 40, 0)
+				o.Sole, o.Share = false, 1_000
+				o.MinFill = 0
+				return o
+			},
+			first: func(w *world) { // alice's other offer takes bob's share of her
+				o := w.swapOffer(1, "eth", 40, 0)
+				o.Sole, o.Share = false, 1_000
+				w.do(Place{vault("bob"), o})
+				o = w.swapOffer(9, "btc", 4, 0)
+				if n := len(proposalsIn(w.do(Place{vault("alice"), o}))); n != 1 {
+					w.t.Fatalf("%d proposals", n)
+				}
+			},
+			want: "another counterparty: the share of one is used up",
+			then: func(w *world) []Event { return w.do(Place{vault("carol"), w.swapOffer(1, "eth", 40, 0)}) },
+		}, {
+			name: "exposure", first: func(w *world) {
+				o := w.swapOffer(7, "eth", 170, 0)
+				w.do(Place{vault("bob"), o})
+				w.do(Enrol{Client: vault("dora"), Device: Device{DeviceUnique, []byte("d")}, Vendor: wire.Hash(sum("red")), TCB: "1"})
+				w.deposit("dora", "btc", 10, 17)
+				if n := len(proposalsIn(w.do(Place{vault("dora"), w.swapOffer(1, "btc", 170, 0)}))); n != 1 {
+					w.t.Fatalf("%d proposals", n)
+				}
+			},
+			bob:  func(w *world) Offer { o := w.swapOffer(1, "eth", 40, 0); o.MinFill = 20; return o },
+			want: "less at stake in client " + vault("bob").Short() + ": it is $850.00, at most $900.00",
+			then: func(w *world) []Event { return w.do(Bond{vault("bob"), 200 * usd}) },
+		}, {
+			name: "a full mailbox", first: func(w *world) { w.m.policy.MaxQueue = 2; w.replica.policy.MaxQueue = 2 },
+			want: "client " + vault("alice").Short() + " to acknowledge its notices: 1 are waiting or due, at most 2",
+			then: func(w *world) []Event {
+				w.m.policy.MaxQueue, w.replica.policy.MaxQueue = 9, 9
+				w.now++
+				return w.do(Rate{"eth", perCoin["eth"], w.now})
+			},
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := trio(t)
+			if test.first != nil {
+				test.first(w)
+			}
+			o := w.swapOffer(1, "eth", 40, 0)
+			if test.bob != nil {
+				o = test.bob(w)
+			}
+			w.try(Place{vault("bob"), o}) // where it is not there already
+			if events := w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}); len(proposalsIn(events)) != 0 {
+				t.Fatalf("there are proposals: %v", names(events))
+			}
+			if got := waits(w); got != test.want {
+				t.Errorf("alice waits for %q, want %q", got, test.want)
+			}
+			if events := test.then(w); len(proposalsIn(events)) != 1 {
+				t.Errorf("no proposal when the obstacle is gone: %v; alice waits for %q", names(events), waits(w))
+			}
+			w.compare()
+		})
+	}
+}
+
+// available8 returns all available chunks of a client.
+func available8(w *world, name string) (list []wire.ChunkID) {
+	for id, c := range w.m.chunks {
+		if c.owner.id == vault(name) && c.place == available {
+			list = append(list, id)
+		}
+	}
+	slices.SortFunc(list, func(a, b wire.ChunkID) int { return slices.Compare(a[:], b[:]) })
+	return list
+}
+
+// depositOf returns a deposit of new chunks.
+func depositOf(w *world, name, asset string, weight uint32, n int) Deposit {
+	w.serial++
+	d := Deposit{
+		Client: vault(name), Cert: wire.CertID(sum(fmt.Sprint("cert ", w.serial))), Escrow: w.escrow,
+		Denomination: denomination(asset).ID, Weight: weight, Expiry: w.now + 1_000_000,
+	}
+	for i := range n {
+		d.Chunks = append(d.Chunks, DepositChunk{Chunk: chunkID(fmt.Sprint(name, asset, w.serial, i)), Epoch: 1})
+	}
+	return d
+}
+
+// A proposal that is not accepted in time gives everything back; it counts against who did not accept, whose offer is
+// closed; the other one's offer goes on with others. An outage excuses.
+func TestNotAccepted(t *testing.T) {
+	for _, outage := range []bool{false, true} {
+		w := trio(t)
+		w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+		p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+		w.do(Accept{vault("alice"), p.ID, []byte("yes")})
+		if outage {
+			w.do(Outage{true})
+			w.now++
+			w.do(Outage{false})
+		}
+		if at, ok := w.m.Wake(); !ok || at != p.AcceptBy+1 {
+			t.Fatalf("wakes at %d, want %d", at, p.AcceptBy+1)
+		}
+		w.now = p.AcceptBy
+		if events := w.do(Tick{}); len(events) != 0 {
+			t.Fatalf("too early: %v", names(events))
+		}
+		w.now++
+		_, err := w.try(Accept{vault("bob"), p.ID, []byte("late")})
+		if !errors.Is(err, ErrState) {
+			t.Errorf("late acceptance: %v", err)
+		}
+		events := w.do(Tick{})
+		want := []string{"ended", "closed"}
+		if outage {
+			want = []string{"ended", "proposed"} // the two offers meet again
+		}
+		if diff := cmp.Diff(want, names(events)); diff != "" {
+			t.Fatal(diff)
+		}
+		failures := uint32(1)
+		if outage {
+			failures = 0
+		}
+		for name, want := range map[string]uint32{"alice": 0, "bob": failures} {
+			if c, _ := w.m.ClientStatus(vault(name)); c.Reputation.Failures != want {
+				t.Errorf("outage %v: %d failures of %s, want %d", outage, c.Reputation.Failures, name, want)
+			}
+		}
+		if !outage {
+			if list := w.m.Exposures(); len(list) != 0 {
+				t.Errorf("still at stake: %v", list)
+			}
+			if _, err := w.try(Place{vault("bob"), w.swapOffer(2, "eth", 40, 50)}); err != nil {
+				t.Errorf("bob's next offer: %v", err)
+			}
+		}
+		w.compare()
+	}
+}
+
+// A complaint counts against nobody as a failure, and keeps the two offers apart; a refusal closes the offer.
+func TestDecline(t *testing.T) {
+	for _, test := range []struct {
+		why                  DeclineReason
+		failures, complaints uint32 // of bob, about alice
+		closed               CloseReason
+	}{
+		{Unfunded, 0, 1, 0}, {Untrusted, 0, 1, 0}, {Undesired, 1, 0, Refused},
+	} {
+		w := trio(t)
+		w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+		p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+		w.do(Accept{vault("alice"), p.ID, []byte("yes")})
+		if _, err := w.try(Decline{vault("alice"), p.ID, Undesired}); !errors.Is(err, ErrState) {
+			t.Errorf("alice takes her acceptance back: %v", err)
+		}
+		if n := len(proposalsIn(w.do(Decline{vault("bob"), p.ID, test.why}))); n != 0 {
+			t.Error("the two offers meet again")
+		}
+		bob, _ := w.m.ClientStatus(vault("bob"))
+		alice, _ := w.m.ClientStatus(vault("alice"))
+		offer, _ := w.m.OfferStatus(w.now, vault("bob"), offerID(1))
+		if bob.Reputation.Failures != test.failures || alice.Reputation.Complaints != test.complaints || offer.Closed != test.closed || alice.Reputation.Failures != 0 {
+			t.Errorf("reason %d: bob %+v, alice %+v, bob's offer closed %d", test.why, bob.Reputation, alice.Reputation, offer.Closed)
+		}
+		if n := len(proposalsIn(w.do(Place{vault("carol"), w.swapOffer(1, "eth", 40, 0)}))); n != 1 {
+			t.Error("alice's offer does not go on with others")
+		}
+		w.compare()
+	}
+}
+
+// When all have accepted, only the escrow's word ends a proposal. It is asked again and again.
+func TestEscrowHasTheLastWord(t *testing.T) {
+	for _, word := range []string{"never", "locked", "aborted"} {
+		w := trio(t)
+		w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+		p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+		w.accept(p)
+		w.now = p.AcceptBy + 1
+		if events := w.do(Tick{}); len(events) != 0 {
+			t.Fatalf("ended though all accepted: %v", names(events))
+		}
+		if _, err := w.try(NotLocked{p.ID}); !errors.Is(err, ErrState) {
+			t.Errorf("not locked before it is too late: %v", err)
+		}
+		for range 3 {
+			w.now, _ = w.m.Wake()
+			w.effects = nil
+			if diff := cmp.Diff([]string{"asked"}, names(w.do(Tick{}))); diff != "" {
+				t.Fatal(diff)
+			}
+			if len(w.effects) != 1 || w.effects[0].Kind != AskEscrow || w.effects[0].Proposal != p.ID {
+				t.Fatalf("effects %+v", w.effects)
+			}
+			w.compare()
+		}
+		want := Place{vault("alice"), w.swapOffer(2, "btc", 40, 0)}
+		switch word {
+		case "never":
+			w.do(NotLocked{p.ID})
+			w.do(NotLocked{p.ID})
+		case "locked":
+			w.do(Locked{p.ID, instance(p.ID), 5, nil})
+			w.do(Locked{p.ID, instance(p.ID), 5, nil})
+			if _, err := w.try(Locked{p.ID, instance(0), 5, nil}); !errors.Is(err, ErrConflict) {
+				t.Errorf("another instance: %v", err)
+			}
+			if _, err := w.try(NotLocked{p.ID}); !errors.Is(err, ErrConflict) {
+				t.Errorf("not locked after all: %v", err)
+			}
+			w.do(settle(p, false))
+			if _, err := w.try(settle(p, true)); !errors.Is(err, ErrConflict) {
+				t.Errorf("aborted after all: %v", err)
+			}
+		case "aborted":
+			s := settle(p, true)
+			s.Fault = []wire.VaultID{vault("bob")}
+			if got := names(w.do(s)); got[0] != "waslocked" || got[1] != "ended" {
+				t.Errorf("events %v", got)
+			}
+			bob, _ := w.m.ClientStatus(vault("bob"))
+			if bob.Reputation.Failures != 1 {
+				t.Errorf("bob's reputation %+v", bob.Reputation)
+			}
+			// Everything is on the market again, and each has held what was the other's.
+			if got := exposure(w, OfClient, "bob"); got != 200*usd {
+				t.Errorf("at stake with bob: %v", got)
+			}
+		}
+		w.now = p.LockBy
+		w.rates()
+		w.do(want)
+		w.compare()
+	}
+}
+
+// The escrow's word on a settlement is checked against the contract and the chunks.
+func TestSettlementMustFit(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+	w.accept(p)
+	for name, spoil := range map[string]func(s *Settled){
+		"a chunk too few":         func(s *Settled) { s.Gives = s.Gives[1:] },
+		"a chunk twice":           func(s *Settled) { s.Gives = append(s.Gives, s.Gives[0]) },
+		"a foreign chunk":         func(s *Settled) { s.Gives = append(s.Gives, Give{chunkID("?"), vault("bob"), 9}) },
+		"to a stranger":           func(s *Settled) { s.Gives[0].To = vault("carol") },
+		"at the same epoch":       func(s *Settled) { s.Gives[0].Epoch = 1 },
+		"both sides to one":       func(s *Settled) { s.Gives[0].To = vault("alice") },
+		"fault without an abort":  func(s *Settled) { s.Fault = []wire.VaultID{vault("bob")} },
+		"aborted and not back":    func(s *Settled) { s.Aborted = true },
+		"without an instance":     func(s *Settled) { s.Instance = wire.InstanceID{} },
+		"a receipt beyond limits": func(s *Settled) { s.Receipt = make([]byte, maxOpaque+1) },
+	} {
+		s := settle(p, false)
+		spoil(&s)
+		if events, err := w.try(s); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v, %v", name, names(events), err)
+		}
+	}
+	w.do(settle(p, false))
+}
+
+// Parties who lock a proposal behind the market's back take their chunks off it.
+func TestStrayLock(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+	w.now = p.AcceptBy + 1
+	w.do(Tick{})
+	if diff := cmp.Diff([]string{"strayed"}, names(w.do(Locked{p.ID, instance(p.ID), 1, nil}))); diff != "" {
+		t.Fatal(diff)
+	}
+	w.do(Locked{p.ID, instance(p.ID), 1, nil})
+	for _, s := range p.Sides {
+		for _, c := range s.Chunks {
+			if st, _ := w.m.ChunkStatus(c.Chunk); st.Place != "kept" {
+				t.Errorf("chunk: %+v", st)
+			}
+		}
+	}
+	w.compare()
+}
+
+// A claim of a reserved chunk ends the proposal, against its owner; a claim of a locked one cannot be.
+func TestClaimOfReservedChunk(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+	events := w.do(Claimed{p.Sides[1].Chunks[0].Chunk})
+	if diff := cmp.Diff([]string{"ended", "gone"}, names(events)); diff != "" {
+		t.Fatal(diff)
+	}
+	if bob, _ := w.m.ClientStatus(vault("bob")); bob.Reputation.Failures != 1 {
+		t.Errorf("bob's reputation %+v", bob.Reputation)
+	}
+	w.do(Place{vault("bob"), w.swapOffer(2, "eth", 40, 50)})
+	var q *Proposal
+	for _, e := range w.log {
+		if f, ok := e.Fact.(*Proposed); ok {
+			q = &f.Proposal
+		}
+	}
+	w.do(Locked{q.ID, instance(q.ID), 1, nil})
+	if _, err := w.try(Claimed{q.Sides[0].Chunks[0].Chunk}); !errors.Is(err, ErrState) {
+		t.Errorf("claim of a locked chunk: %v", err)
+	}
+	w.compare()
+}
+
+// Exposure is counted by lineage: a chunk that changed hands counts for its earlier holders, wherever it is offered
+// next, and their limit keeps it off the market.
+func TestLineage(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 100, 0)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 100, 0)}))[0]
+	w.do(settle(p, false))
+	got := p.Sides[1].Chunks // now alice's, formerly bob's
+	again := Deposit{Client: vault("alice"), Cert: got[0].Cert, Escrow: w.escrow, Denomination: "eth-5", Weight: 20, Expiry: w.now + 1_000_000}
+	for _, c := range got {
+		again.Chunks = append(again.Chunks, DepositChunk{c.Chunk, 2, []wire.VaultID{vault("bob")}})
+	}
+	w.do(again)
+	w.do(again)
+	if got := exposure(w, OfClient, "bob"); got != 500*usd {
+		t.Errorf("at stake with bob: %v, want $500", got)
+	}
+	// Dora buys them from alice: bob is still counted, though he has no part in it.
+	w.enrol("dora", "red")
+	w.deposit("dora", "btc", 20, 5)
+	o := w.swapOffer(2, "eth", 40, 0)
+	w.do(Place{vault("alice"), o})
+	q := proposalsIn(w.do(Place{vault("dora"), w.swapOffer(1, "btc", 40, 0)}))[0]
+	w.do(settle(q, false))
+	st, _ := w.m.ChunkStatus(q.Sides[1].Chunks[0].Chunk)
+	for _, name := range []string{"alice", "bob", "dora"} {
+		if !slices.Contains(st.Held, vault(name)) {
+			t.Errorf("%s held it, and it says %v", name, st.Held)
+		}
+	}
+	if got := exposure(w, OfClient, "bob"); got != 500*usd {
+		t.Errorf("at stake with bob: %v, want $500", got)
+	}
+	if got := exposure(w, OfClient, "alice"); got != 700*usd {
+		t.Errorf("at stake with alice: %v, want $700", got)
+	}
+	// A deposit that bob once held would exceed his limit.
+	d := depositOf(w, "carol", "eth", 100, 1)
+	d.Chunks[0].Lineage = []wire.VaultID{vault("bob")}
+	if _, err := w.try(d); !errors.Is(err, ErrLimit) || !strings.Contains(err.Error(), "client "+vault("bob").Short()) {
+		t.Errorf("deposit over bob's limit: %v", err)
+	}
+	d = depositOf(w, "carol", "eth", 10, 1)
+	d.Chunks[0].Lineage = []wire.VaultID{vault("nobody")}
+	if _, err := w.try(d); !errors.Is(err, ErrNotFound) {
+		t.Errorf("deposit of a stranger's chunk: %v", err)
+	}
+	w.now += 100
+	d.Chunks[0].Lineage = []wire.VaultID{vault("bob")}
+	if _, err := w.try(d); !errors.Is(err, ErrState) || !strings.Contains(err.Error(), "a fresh rate of eth") {
+		t.Errorf("deposit without a rate: %v", err)
+	}
+	w.compare()
+}
+
+// Where chunks that others have held would exceed a limit, the search goes on without them and says what it cost.
+func TestForeignChunksAreLeftOut(t *testing.T) {
+	w := newWorld(t, testPolicy())
+	for _, x := range []struct{ name, vendor string }{{"alice", "red"}, {"bob", "blue"}, {"mallory", "green"}} {
+		w.enrol(x.name, x.vendor)
+	}
+	w.deposit("alice", "btc", 10, 20)
+	w.deposit("bob", "eth", 20, 2)
+	d := depositOf(w, "bob", "eth", 50, 3) // $750 that mallory once held
+	for i := range d.Chunks {
+		d.Chunks[i].Lineage = []wire.VaultID{vault("mallory")}
+	}
+	w.do(d)
+	w.do(Rate{"eth", perCoin["eth"] * 3 / 2, w.now}) // in a new proposal they count $375 each: with two, mallory's limit is exceeded
+	w.do(Rate{"btc", perCoin["btc"] * 3 / 2, w.now})
+	o := w.swapOffer(1, "eth", 100, 0)
+	o.Give.Units = 100
+	w.do(Place{vault("bob"), o})
+	events := w.do(Place{vault("alice"), w.swapOffer(1, "btc", 100, 0)})
+	list := proposalsIn(events)
+	if len(list) == 0 {
+		t.Fatalf("no proposal; alice waits for %q", waits(w))
+	}
+	want := Proof{Target: 100, Units: 40, Best: 100}
+	if p := list[0]; p.Proof != want || p.Proof.Gap() != 60 {
+		t.Errorf("proof %+v, want %+v", p.Proof, want)
+	}
+	w.compare()
+}
+
+// One term for both sides, a third party, and an outcome in which one party gets everything: each party's domains
+// count both sides.
+func TestBet(t *testing.T) {
+	w := newWorld(t, testPolicy())
+	for _, name := range []string{"alice", "bob", "judge"} {
+		w.enrol(name, name)
+	}
+	w.deposit("alice", "btc", 20, 5)
+	w.deposit("bob", "btc", 10, 8)
+	offer := func(role uint8) Offer {
+		return Offer{
+			ID: offerID(1), Contract: w.bet, Settle: Atomic, Escrow: w.escrow,
+			Parties: []wire.VaultID{{}, {}, vault("judge")}, Role: role, Counter: 1 - role, Terms: []int64{0, w.now + 5000},
+			Give: Quantity{"btc-5", 80}, Want: Quantity{"btc-5", 80}, Sole: true, Until: w.now + 1000,
+		}
+	}
+	w.do(Place{vault("alice"), offer(0)})
+	p := proposalsIn(w.do(Place{vault("bob"), offer(1)}))[0]
+	if p.Sides[0].Units != 80 || p.Sides[1].Units != 80 || p.Exchange || p.Parties[2] != vault("judge") || p.EndBy != w.now+5000 {
+		t.Errorf("proposal %+v", p)
+	}
+	for name, want := range map[string]Micros{"alice": 800 * usd, "bob": 800 * usd, "judge": 0} {
+		if got := exposure(w, OfClient, name); got != want {
+			t.Errorf("at stake with %s: %v, want %v", name, got, want)
+		}
+	}
+	w.do(Accept{vault("alice"), p.ID, []byte("yes")})
+	w.do(Accept{vault("bob"), p.ID, []byte("yes")})
+	if s, _ := w.m.ProposalStatus(p.ID); s.Stage != "proposed" || s.Wait.For != "acceptance by "+vault("judge").Short() {
+		t.Errorf("status %+v", s)
+	}
+	w.do(Accept{vault("judge"), p.ID, []byte("yes")})
+	s := settle(p, false)
+	s.Gives[0].To = vault("judge")
+	if _, err := w.try(s); !errors.Is(err, ErrInvalid) {
+		t.Errorf("the judge is given what is not his to get: %v", err)
+	}
+	for i := range s.Gives {
+		s.Gives[i].To = vault("alice")
+	}
+	w.do(s)
+	for name, want := range map[string]Micros{"alice": 0, "bob": 800 * usd, "judge": 0} {
+		if got := exposure(w, OfClient, name); got != want {
+			t.Errorf("at stake with %s: %v, want %v", name, got, want)
+		}
+	}
+	w.compare()
+}
+
+// Chunks whose certificate would end before the contract can are not proposed; at its time a certificate retires.
+func TestExpiry(t *testing.T) {
+	w := newWorld(t, testPolicy())
+	for _, name := range []string{"alice", "bob", "judge"} {
+		w.enrol(name, name)
+	}
+	w.deposit("alice", "btc", 20, 5)
+	d := depositOf(w, "bob", "btc", 10, 8)
+	d.Expiry = w.now + 5000 + 99
+	w.do(d)
+	offer := func(role uint8) Offer {
+		return Offer{
+			ID: offerID(1), Contract: w.bet, Settle: Atomic, Escrow: w.escrow,
+			Parties: []wire.VaultID{{}, {}, vault("judge")}, Role: role, Counter: 1 - role, Terms: []int64{0, w.now + 5000},
+			Give: Quantity{"btc-5", 40}, Want: Quantity{"btc-5", 40}, Sole: true, Until: w.now + 1000,
+		}
+	}
+	w.do(Place{vault("bob"), offer(1)})
+	if n := len(proposalsIn(w.do(Place{vault("alice"), offer(0)}))); n != 0 {
+		t.Error("chunks that expire too soon were proposed")
+	}
+	if got, want := waits(w), "chunks that live long enough: certificates expire too soon for the contract"; got != want {
+		t.Errorf("waits for %q, want %q", got, want)
+	}
+	w.now = d.Expiry - 100 - 30
+	for {
+		at, ok := w.m.Wake()
+		if !ok || at > w.now {
+			break
+		}
+		w.do(Tick{})
+	}
+	for _, c := range d.Chunks {
+		if st, err := w.m.ChunkStatus(c.Chunk); err != nil || st.Place != "kept" {
+			t.Errorf("retired chunk: %+v, %v", st, err)
+		}
+		w.do(Claimed{c.Chunk})
+	}
+	if _, err := w.m.ChunkStatus(d.Chunks[0].Chunk); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a certificate whose chunks are all claimed is not forgotten: %v", err)
+	}
+	if _, err := w.try(d); !errors.Is(err, ErrState) {
+		t.Errorf("deposit under an expired certificate: %v", err)
+	}
+	w.compare()
+}
+
+// Offers of one client, or of one device, do not meet.
+func TestNoTradeWithOneself(t *testing.T) {
+	w := trio(t)
+	w.deposit("alice", "eth", 20, 5)
+	w.do(Place{vault("alice"), w.swapOffer(2, "eth", 40, 100)})
+	w.do(Enrol{Client: vault("alias"), Vendor: wire.Hash(sum("red")), TCB: "2", Device: Device{DeviceUnique, []byte("device of alice")}})
+	w.deposit("alias", "eth", 20, 5)
+	w.do(Place{vault("alias"), w.swapOffer(1, "eth", 40, 100)})
+	if n := len(proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 100)}))); n != 0 {
+		t.Errorf("%d proposals", n)
+	}
+	if got := waits(w); !strings.HasPrefix(got, "another counterparty: those that there are share its client or its device") {
+		t.Errorf("waits for %q", got)
+	}
+}
+
+// Without Sole, one counterparty fills no more than its share even when it is alone; with it, no more once there is a
+// second one.
+func TestShare(t *testing.T) {
+	for _, test := range []struct {
+		sole, carol bool
+		share       Bps
+		want        []Units
+	}{
+		{true, false, 0, []Units{100}}, {false, false, 0, []Units{60}}, {true, true, 0, []Units{60, 40}},
+		{false, true, 5_000, []Units{50, 50}}, {true, true, 2_500, []Units{25, 25}}, {false, true, 10_000, []Units{100}},
+	} {
+		w := trio(t)
+		w.do(Place{vault("bob"), w.swapOffer(1, "eth", 150, 50)})
+		if test.carol {
+			w.do(Place{vault("carol"), w.swapOffer(1, "eth", 150, 50)})
+		}
+		o := w.swapOffer(1, "btc", 100, 0)
+		o.Sole, o.Share = test.sole, test.share
+		var got []Units
+		for _, p := range proposalsIn(w.do(Place{vault("alice"), o})) {
+			got = append(got, p.Sides[1].Units)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%+v: %s", test, diff)
+		}
+	}
+}
