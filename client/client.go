@@ -1,0 +1,351 @@
+// Package client is the host of a user's vault: it stores what the vault seals,
+// carries its sealed frames to the escrow, funds and sweeps with the user's
+// wallets, and deals with the switchboard.
+//
+// It is level-triggered. What has to be done is derived, again and again, from
+// what the vault and its own few records say, so that a host that was killed at
+// any moment goes on where it was. The vault trusts it with nothing but whole
+// keys, which are the user's own.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"latchkey/coin"
+	"latchkey/escrow"
+	"latchkey/event"
+	"latchkey/host"
+	"latchkey/switchboard"
+	"latchkey/vault/enclave"
+	"latchkey/wallet"
+	"latchkey/wire"
+)
+
+// Config is what a client's host is built from.
+type Config struct {
+	Name            string    // for people
+	Log             event.Log // belongs to the host alone
+	Socket          string    // of the vault
+	Escrow          string    // base URL
+	Switchboard     string    // base URL
+	Wallets         map[coin.AssetID]wallet.Wallet
+	Keep            map[coin.AssetID]bool // the standing choice: keep what is received; otherwise claim it at once
+	InsecureVendors []string              // see enclave.Accept
+	Poll            time.Duration         // how often wallets are asked while something waits on a chain; 0 is five seconds
+	Logger          *slog.Logger
+}
+
+// A Host runs one client.
+type Host struct {
+	cfg    Config
+	escrow *escrow.Client
+	board  *switchboard.Client
+	store  *records
+
+	mu       sync.Mutex
+	vault    *enclave.Client
+	status   enclave.Status // as of the start: identity and evidence
+	id       wire.VaultID
+	problems map[string]string // what does not work now, by subject
+	assets   map[coin.AssetID]wallet.AssetInfo
+	receipts map[string]string
+
+	talk chan struct{} // one token: there may be something to say to the escrow
+	work chan struct{} // one token: look at everything
+}
+
+// New returns a host over its log.
+func New(ctx context.Context, cfg Config) (*Host, error) {
+	if cfg.Poll == 0 {
+		cfg.Poll = 5 * time.Second
+	}
+	s, err := openRecords(ctx, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &Host{
+		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, httpClient()), problems: map[string]string{},
+		assets: map[coin.AssetID]wallet.AssetInfo{}, receipts: map[string]string{},
+		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
+	}, nil
+}
+
+func httpClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run serves the vault until ctx ends, the vault ends or the log fails. ready is
+// called once the vault is up.
+func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
+	link, status, err := host.Connect(ctx, host.LinkConfig{Log: h.cfg.Log, Socket: h.cfg.Socket})
+	if err != nil {
+		return err
+	}
+	defer link.Close()
+	id, err := status.Identity.ID()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	h.mu.Lock()
+	h.vault, h.status, h.id = link.Vault, status, id
+	h.board = switchboard.NewClient(h.cfg.Switchboard, httpClient(), signer{h})
+	h.mu.Unlock()
+	var running sync.WaitGroup
+	for _, f := range []func(context.Context) error{h.talkLoop, h.feedLoop, h.pollLoop, h.workLoop} {
+		running.Go(func() { cancel(f(ctx)) })
+	}
+	ready(status)
+	select {
+	case <-ctx.Done():
+	case <-link.Done():
+		cancel(link.Err())
+	}
+	cause := context.Cause(ctx)
+	running.Wait()
+	if errors.Is(cause, context.Canceled) {
+		return nil
+	}
+	return cause
+}
+
+// signer lets the vault sign statements for the switchboard.
+type signer struct{ h *Host }
+
+func (s signer) ID() wire.VaultID { return s.h.id }
+
+func (s signer) Sign(ctx context.Context, body []byte) ([]byte, error) {
+	r, err := s.h.call(ctx, enclave.Call{Sign: &enclave.Sign{Body: body}})
+	return r.Bytes, err
+}
+
+func (h *Host) call(ctx context.Context, c enclave.Call) (enclave.Result, error) {
+	h.mu.Lock()
+	v := h.vault
+	h.mu.Unlock()
+	if v == nil {
+		return enclave.Result{}, errors.New("the vault is starting; try again in a second")
+	}
+	return v.Call(ctx, c)
+}
+
+// problem notes what does not work, or that it works again, and says so once.
+func (h *Host) problem(subject string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	was := h.problems[subject]
+	switch {
+	case err == nil && was != "":
+		delete(h.problems, subject)
+		h.cfg.Logger.Info("works again", "what", subject)
+	case err != nil && err.Error() != was:
+		h.problems[subject] = err.Error()
+		h.cfg.Logger.Warn("does not work", "what", subject, "err", err)
+	}
+}
+
+// pause waits a little after a failure, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+const retry = 250 * time.Millisecond
+
+// talkLoop says to the escrow whatever the vault has to say, and hears the
+// answers.
+func (h *Host) talkLoop(ctx context.Context) error {
+	var speaking sync.WaitGroup
+	defer speaking.Wait()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		r, err := h.call(ctx, enclave.Call{Talk: &enclave.Nothing{}})
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, enclave.ErrNoSession):
+			err = h.greet(ctx)
+			h.problem("escrow", err)
+			if err != nil {
+				pause(ctx, retry)
+			}
+			continue
+		case err != nil:
+			h.problem("vault", err)
+			pause(ctx, retry)
+			continue
+		}
+		for _, s := range r.Talk {
+			speaking.Go(func() { h.speak(ctx, s) })
+		}
+		select {
+		case <-h.talk:
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// speak sends one frame and brings the answer to the vault.
+func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
+	answer, err := h.escrow.Send(ctx, s.Frame)
+	h.problem("escrow", err)
+	if errors.Is(err, enclave.ErrNoSession) {
+		err = h.greet(ctx)
+		h.problem("escrow", err)
+	}
+	if err != nil {
+		pause(ctx, retry)
+	}
+	r, err := h.call(ctx, enclave.Call{Heard: &enclave.Heard{N: s.N, Frame: answer}})
+	if ctx.Err() != nil {
+		return
+	}
+	h.problem("escrow: "+s.What, err)
+	if err != nil {
+		pause(ctx, retry)
+	}
+	if r.Receipt != nil {
+		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log the word by %d", r.Receipt.By)})
+	}
+	wake(h.talk)
+	wake(h.work)
+}
+
+// greet opens a session with the escrow.
+func (h *Host) greet(ctx context.Context) error {
+	r, err := h.call(ctx, enclave.Call{Hello: &enclave.Nothing{}})
+	if err != nil {
+		return err
+	}
+	welcome, note, err := h.escrow.Greet(ctx, r.Bytes)
+	if err != nil {
+		return err
+	}
+	if _, err = h.call(ctx, enclave.Call{Finish: &enclave.Finish{Welcome: welcome, Head: note}}); err != nil {
+		return fmt.Errorf("the vault does not accept the escrow: %w", err)
+	}
+	if !h.store.flag("enrolled/escrow") {
+		h.store.setFlag(ctx, "enrolled/escrow")
+		h.store.journal(ctx, Event{Kind: "enrolled", Text: "vault and escrow have verified each other's evidence"})
+	}
+	wake(h.work)
+	return nil
+}
+
+// feedLoop brings the vault what the escrow's log says of it.
+func (h *Host) feedLoop(ctx context.Context) error {
+	cursor := h.store.number("cursor")
+	for ctx.Err() == nil {
+		s, err := h.call(ctx, enclave.Call{Status: &enclave.Nothing{}})
+		if err != nil {
+			pause(ctx, retry)
+			continue
+		}
+		u, err := h.escrow.Feed(ctx, h.id, cursor, s.Status.Size, 10*time.Second)
+		if err == nil && len(u.Head) == 0 {
+			err = errors.New("the escrow has no witnessed head yet")
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		h.problem("escrow's log", err)
+		if err != nil {
+			pause(ctx, retry)
+			continue
+		}
+		_, err = h.call(ctx, enclave.Call{Feed: &enclave.Feed{Head: u.Head, Consistency: u.Consistency, Entries: u.Entries}})
+		if errors.Is(err, enclave.ErrNoSession) {
+			wake(h.talk) // the vault must meet its escrow first
+			pause(ctx, 20*time.Millisecond)
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		h.problem("what the escrow's log says", err)
+		if err != nil {
+			cursor = 0 // perhaps something was left out: hear it all again
+			pause(ctx, time.Second)
+			continue
+		}
+		if u.Cursor != cursor {
+			cursor = u.Cursor
+			h.store.setNumber(ctx, "cursor", cursor)
+			wake(h.talk)
+			wake(h.work)
+		}
+	}
+	return nil
+}
+
+// pollLoop takes notices of the switchboard: stored first, then acknowledged
+// with the next poll.
+func (h *Host) pollLoop(ctx context.Context) error {
+	for ctx.Err() == nil {
+		notices, err := h.board.Poll(ctx, h.store.number("notices"), 10*time.Second)
+		if errors.Is(err, switchboard.ErrUnknown) {
+			var said string
+			if said, err = h.board.Enrol(ctx, h.status.Identity, h.status.Evidence); err == nil {
+				if !h.store.flag("enrolled/switchboard") {
+					h.store.setFlag(ctx, "enrolled/switchboard")
+					h.store.journal(ctx, Event{Kind: "enrolled", Text: "the switchboard appraised this vault: " + said})
+				}
+				continue
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		h.problem("switchboard", err)
+		if err != nil {
+			pause(ctx, retry)
+			continue
+		}
+		for _, n := range notices {
+			if err := h.notice(ctx, n); err != nil {
+				return err
+			}
+		}
+		if len(notices) > 0 {
+			wake(h.work)
+		}
+	}
+	return nil
+}
+
+// workLoop looks at everything when something has changed, and at chains from
+// time to time.
+func (h *Host) workLoop(ctx context.Context) error {
+	t := time.NewTicker(h.cfg.Poll)
+	defer t.Stop()
+	for {
+		if err := h.look(ctx); err != nil && ctx.Err() == nil {
+			return err
+		}
+		select {
+		case <-h.work:
+		case <-t.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

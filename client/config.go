@@ -1,0 +1,75 @@
+package client
+
+import (
+	"fmt"
+	"time"
+
+	"latchkey/coin"
+	"latchkey/host"
+	"latchkey/wallet"
+)
+
+// File is the configuration of a client's host, as TOML. Relative paths are
+// relative to the file's folder.
+type File struct {
+	Name            string        `toml:"name" comment:"for people"`
+	Listen          string        `toml:"listen" comment:"unix:PATH or a loopback host:port, for the user's own programs"`
+	Data            string        `toml:"data" comment:"folder of this host; made if missing; for this process alone"`
+	Socket          string        `toml:"socket" comment:"Unix socket of the vault"`
+	Vault           []string      `toml:"vault,omitempty" comment:"command that runs the vault; without it, somebody else starts it"`
+	Escrow          string        `toml:"escrow" comment:"URL of the escrow's host"`
+	Switchboard     string        `toml:"switchboard" comment:"URL of the switchboard"`
+	PollMs          int           `toml:"poll_ms,omitempty" comment:"how often wallets are asked while something waits on a chain; 0: every 5 s"`
+	InsecureVendors []string      `toml:"insecure_vendors,omitempty" comment:"TEE vendors to whose vaults shares may go though the escrow runs on the same; named one by one"`
+	Wallets         []WalletEntry `toml:"wallet" comment:"one for each asset"`
+}
+
+// WalletEntry is the connector of one asset.
+type WalletEntry struct {
+	Asset coin.AssetID `toml:"asset"`
+	URL   string       `toml:"url" comment:"unix:PATH, or http:// and a loopback address"`
+	Keep  bool         `toml:"keep,omitempty" comment:"keep what is received in the vault instead of claiming it at once"`
+}
+
+// ReadFile reads and checks a configuration.
+func ReadFile(path string) (File, error) {
+	var f File
+	if err := host.ReadConfig(path, &f); err != nil {
+		return File{}, err
+	}
+	for _, x := range []struct {
+		name    string
+		missing bool
+	}{
+		{"name", f.Name == ""}, {"listen", f.Listen == ""}, {"data", f.Data == ""}, {"socket", f.Socket == ""},
+		{"escrow", f.Escrow == ""}, {"switchboard", f.Switchboard == ""}, {"wallet", len(f.Wallets) == 0},
+	} {
+		if x.missing {
+			return File{}, fmt.Errorf("configuration %s: field %q is missing", path, x.name)
+		}
+	}
+	f.Data, f.Socket = host.Beside(path, f.Data), host.Beside(path, f.Socket)
+	return f, nil
+}
+
+// Host fills in what the file says of the host.
+func (f File) Host() (Config, error) {
+	c := Config{
+		Name: f.Name, Socket: f.Socket, Escrow: f.Escrow, Switchboard: f.Switchboard, InsecureVendors: f.InsecureVendors,
+		Poll: time.Duration(f.PollMs) * time.Millisecond, Wallets: map[coin.AssetID]wallet.Wallet{}, Keep: map[coin.AssetID]bool{},
+	}
+	for _, w := range f.Wallets {
+		if err := w.Asset.Check(); err != nil {
+			return Config{}, err
+		}
+		if c.Wallets[w.Asset] != nil {
+			return Config{}, fmt.Errorf("two wallets for %s", w.Asset)
+		}
+		con, err := wallet.Dial(w.URL)
+		if err != nil {
+			return Config{}, err
+		}
+		c.Wallets[w.Asset], c.Keep[w.Asset] = con, w.Keep
+	}
+	return c, nil
+}

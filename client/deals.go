@@ -1,0 +1,471 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"latchkey/coin"
+	"latchkey/contract"
+	"latchkey/market"
+	"latchkey/switchboard"
+	"latchkey/vault"
+	"latchkey/vault/enclave"
+	"latchkey/wallet"
+	"latchkey/wire"
+)
+
+func dealName(p market.ProposalID) string { return fmt.Sprintf("deal/%016x", uint64(p)) }
+
+// notice stores what the switchboard says. Nothing is done yet: the work loop
+// does, from the record.
+func (h *Host) notice(ctx context.Context, n switchboard.Notice) error {
+	switch {
+	case n.Proposal != nil:
+		var d Deal
+		if !h.store.get(dealName(n.Proposal.ID), &d) {
+			raw, err := encodeNotice(n)
+			if err != nil {
+				return err
+			}
+			d = Deal{Proposal: uint64(n.Proposal.ID), State: "proposed", Notice: raw}
+			if err := h.store.put(ctx, dealName(n.Proposal.ID), d); err != nil {
+				return err
+			}
+		}
+	case n.Accepted != nil:
+		var d Deal
+		if h.store.get(dealName(n.Accepted.Proposal), &d) && d.State == "accepted" {
+			a, err := d.agreement()
+			if err != nil {
+				return err
+			}
+			q := vault.LockAsk{Agreement: a}
+			for _, raw := range n.Accepted.Acceptances {
+				var s vault.SignedAcceptance
+				if err := wire.Unmarshal(raw, &s); err != nil {
+					return h.end(ctx, d, "the switchboard passed on an acceptance that is none")
+				}
+				q.Acceptances = append(q.Acceptances, s)
+			}
+			if d.Lock, err = wire.Marshal(q); err != nil {
+				return err
+			}
+			d.State = "locking"
+			if err := h.store.put(ctx, dealName(n.Accepted.Proposal), d); err != nil {
+				return err
+			}
+		}
+	case n.Ended != nil:
+		var d Deal
+		if h.store.get(dealName(n.Ended.Proposal), &d) && (d.State == "proposed" || d.State == "accepted") {
+			if err := h.end(ctx, d, n.Ended.Why.String()); err != nil {
+				return err
+			}
+		}
+	case n.Closed != nil:
+		id := hex.EncodeToString(n.Closed.Offer[:])
+		var p Placed
+		if h.store.get("offer/"+id, &p) {
+			p.Ended = n.Closed.Why.String()
+			if err := h.store.put(ctx, "offer/"+id, p); err != nil {
+				return err
+			}
+			h.store.journal(ctx, Event{Kind: "offer closed", Text: p.Text + ": " + p.Ended})
+		}
+	}
+	h.store.setNumber(ctx, "notices", n.Seq)
+	return nil
+}
+
+func (h *Host) end(ctx context.Context, d Deal, why string) error {
+	d.State, d.Reason, d.Notice, d.Lock = "ended", why, nil, nil
+	h.store.journal(ctx, Event{Kind: "ended", Deal: fmt.Sprint(d.Proposal), Text: "proposal ended: " + why})
+	return h.store.put(ctx, dealName(market.ProposalID(d.Proposal)), d)
+}
+
+// noticeRecord is how a notice is kept until it is dealt with.
+type noticeRecord struct {
+	Delivery []byte         `cbor:"1,keyasint"`
+	Source   []byte         `cbor:"2,keyasint"`
+	Papers   []vault.Paper  `cbor:"3,keyasint"`
+	Peers    []enclave.Peer `cbor:"4,keyasint"`
+}
+
+func encodeNotice(n switchboard.Notice) ([]byte, error) {
+	d, err := wire.Marshal(n.Delivery)
+	if err != nil {
+		return nil, err
+	}
+	return wire.Marshal(noticeRecord{d, n.Source, n.Papers, n.Peers})
+}
+
+func decodeNotice(b []byte) (n switchboard.Notice, err error) {
+	var r noticeRecord
+	if err = wire.Unmarshal(b, &r); err == nil {
+		err = wire.Unmarshal(r.Delivery, &n.Delivery)
+	}
+	n.Source, n.Papers, n.Peers = r.Source, r.Papers, r.Peers
+	return n, err
+}
+
+// deals moves every deal on.
+func (h *Host) deals(ctx context.Context, s enclave.Status) {
+	each(h.store, "offer/", func(name string, p Placed) {
+		if !p.Sent && p.Ended == "" {
+			h.problem("offer", h.place(ctx, name, p))
+		}
+	})
+	each(h.store, "deal/", func(name string, d Deal) {
+		var err error
+		switch d.State {
+		case "proposed":
+			err = h.consider(ctx, name, d)
+		case "locking":
+			err = h.lock(ctx, name, d)
+		case "accepted", "locked":
+			err = h.owned(ctx, name, d, s)
+		default:
+			return
+		}
+		h.problem(fmt.Sprintf("deal %d", d.Proposal), err)
+	})
+}
+
+// consider checks a proposal, with the own wallet and against the own offer, and
+// has the vault accept it, or declines.
+func (h *Host) consider(ctx context.Context, name string, d Deal) error {
+	n, err := decodeNotice(d.Notice)
+	if err != nil {
+		return err
+	}
+	decline := func(why market.DeclineReason, reason error) error {
+		if err := h.board.Decline(ctx, n.Proposal.ID, why); err != nil {
+			return err
+		}
+		d.State, d.Reason, d.Notice = "declined", reason.Error(), nil
+		h.store.journal(ctx, Event{Kind: "declined", Deal: fmt.Sprint(d.Proposal), Text: "declined a proposal: " + d.Reason})
+		return h.store.put(ctx, name, d)
+	}
+	program, err := contract.Compile(n.Source)
+	if err != nil {
+		return decline(market.Untrusted, err)
+	}
+	a, err := switchboard.Agreement(*n.Proposal, n.Source, len(program.Pots()))
+	if err != nil {
+		return decline(market.Undesired, err)
+	}
+	if err := h.asOffered(*n.Proposal); err != nil {
+		return decline(market.Undesired, err)
+	}
+	if err := h.funded(ctx, n); err != nil {
+		if errors.Is(err, wallet.ErrUnreachable) {
+			return err // try again: it is this side's wallet that does not answer
+		}
+		return decline(market.Unfunded, err)
+	}
+	started := time.Now().UnixMilli()
+	r, err := h.call(ctx, enclave.Call{Accept: &enclave.Accept{
+		Agreement: a, Peers: n.Peers, Papers: n.Papers, InsecureVendors: h.cfg.InsecureVendors,
+	}})
+	if err != nil {
+		return decline(market.Untrusted, err)
+	}
+	if d.Agreement, err = wire.Marshal(a); err != nil {
+		return err
+	}
+	if d.Hash, err = wire.HashOf("latchkey/agreement/v1", a); err != nil {
+		return err
+	}
+	d.State, d.Notice, d.Accepted, d.Contract = "accepted", nil, started, program.Name()
+	for i, p := range a.Parties {
+		if p[0] == h.id {
+			d.Role = i
+		} else {
+			d.With = append(d.With, p[0])
+		}
+	}
+	for i, pot := range a.Pots {
+		if program.Pots()[i].From == d.Role {
+			d.Gives = append(d.Gives, fmt.Sprintf("%d chunks, %d units, of %s", len(pot), weigh(pot), sideOf(*n.Proposal, i).Denomination))
+		}
+	}
+	// Accepting again, after a crash, gives the same signature.
+	if err := h.board.Accept(ctx, n.Proposal.ID, *r.Accepted); err != nil {
+		return err
+	}
+	h.store.journal(ctx, Event{
+		Kind: "accepted", At: started, Deal: fmt.Sprint(d.Proposal), With: short(d.With),
+		Text: fmt.Sprintf("checked balances and evidence, accepted %s with vault %s: gives %s", d.Contract, short(d.With), strings.Join(d.Gives, ", ")),
+	})
+	return h.store.put(ctx, name, d)
+}
+
+func short(ids []wire.VaultID) string {
+	var out []string
+	for _, v := range ids {
+		out = append(out, v.Short())
+	}
+	return strings.Join(out, ", ")
+}
+
+func weigh(pot []vault.Stake) (n uint64) {
+	for _, s := range pot {
+		n += uint64(s.Weight)
+	}
+	return n
+}
+
+func sideOf(p market.Proposal, pot int) market.Side {
+	for _, s := range p.Sides {
+		if int(s.Pot) == pot {
+			return s
+		}
+	}
+	return market.Side{}
+}
+
+// asOffered checks that a proposal is within what this client offered: its own
+// quantities, roles and price.
+func (h *Host) asOffered(p market.Proposal) error {
+	mine, theirs := p.Sides[0], p.Sides[1]
+	if theirs.Client == h.id {
+		mine, theirs = theirs, mine
+	}
+	if mine.Client != h.id {
+		return errors.New("this client is on no side of it")
+	}
+	var placed Placed
+	if !h.store.get("offer/"+hex.EncodeToString(mine.Offer[:]), &placed) {
+		return errors.New("it fills an offer that this client did not place")
+	}
+	var o market.Offer
+	if err := wire.Unmarshal(placed.Offer, &o); err != nil {
+		return err
+	}
+	switch {
+	case p.Contract != o.Contract || p.Escrow != o.Escrow || p.Settle != o.Settle:
+		return errors.New("another contract, escrow or way to settle than offered")
+	case mine.Role != o.Role || theirs.Role != o.Counter:
+		return errors.New("other roles than offered")
+	case mine.Denomination != o.Give.Denomination || theirs.Denomination != o.Want.Denomination:
+		return errors.New("other denominations than offered")
+	case mine.Units > o.Give.Units || theirs.Units > o.Want.Units+o.Over:
+		return fmt.Errorf("%d units for %d, offered were at most %d for %d", mine.Units, theirs.Units, o.Give.Units, o.Want.Units)
+	}
+	gives, gets := uint64(mine.Worth()), uint64(theirs.Worth())
+	if gives > gets+gets*uint64(max(o.Premium, 0))/10_000+1 {
+		return fmt.Errorf("what is given is worth %d millionths of a dollar, what comes %d: more than the premium of %d basis points", gives, gets, o.Premium)
+	}
+	return nil
+}
+
+// funded checks with the own wallet that the other side's chunks hold what their
+// certificates say.
+func (h *Host) funded(ctx context.Context, n switchboard.Notice) error {
+	byAsset := map[coin.Asset]*wallet.DepositsRequest{}
+	for _, p := range n.Papers {
+		c, err := p.Cert.Unverified() // the vault verifies it, with everything else
+		if err != nil {
+			return err
+		}
+		want, err := c.Denomination.Deposit(c.Weight)
+		if err != nil {
+			return err
+		}
+		a := c.Denomination.Asset
+		if byAsset[a] == nil {
+			byAsset[a] = &wallet.DepositsRequest{Asset: a}
+		}
+		byAsset[a].Queries = append(byAsset[a].Queries, wallet.DepositQuery{Key: p.Chunk.Key.Bytes(), Want: want})
+	}
+	for a, q := range byAsset {
+		w, _, err := h.info(ctx, a)
+		if err != nil {
+			return err
+		}
+		if err := checkDeposits(ctx, w, *q); err != nil {
+			return fmt.Errorf("%s: %w", a.ID, err)
+		}
+	}
+	return nil
+}
+
+// lock brings the agreement with all acceptances to the escrow.
+func (h *Host) lock(ctx context.Context, name string, d Deal) error {
+	var q vault.LockAsk
+	if err := wire.Unmarshal(d.Lock, &q); err != nil {
+		return err
+	}
+	id, err := h.escrow.Lock(ctx, q)
+	if err != nil {
+		if q.Agreement.LockBy < time.Now().Unix() {
+			return h.end(ctx, d, err.Error())
+		}
+		return err
+	}
+	d.State, d.Instance, d.Lock = "locked", id, nil
+	h.store.journal(ctx, Event{Kind: "locked", Deal: fmt.Sprint(d.Proposal), With: short(d.With), Text: "the escrow has locked instance " + id.Short()})
+	return h.store.put(ctx, name, d)
+}
+
+// owned notices that an instance is over and that all which came from it is this
+// client's own.
+func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status) error {
+	for _, in := range s.Instances {
+		if in.Agreement != d.Hash {
+			continue
+		}
+		if d.State == "accepted" { // locked by somebody else
+			d.State, d.Instance = "locked", in.ID
+			if err := h.store.put(ctx, name, d); err != nil {
+				return err
+			}
+		}
+		if !in.Closed {
+			return nil
+		}
+		given := map[wire.ChunkID]bool{}
+		for _, id := range in.Given {
+			given[id] = true
+		}
+		n := 0
+		for _, c := range s.Chunks {
+			if !given[c.ID] || c.Chunk.Owner != h.id {
+				continue
+			}
+			if !c.Holds && !c.Chunk.Swept && !c.Chunk.Lost {
+				return nil // its new share is on its way
+			}
+			n++
+		}
+		if d.State, d.Owned = "owned", time.Now().UnixMilli(); in.Aborted {
+			d.State, d.Reason = "ended", "aborted: it was not open in time; all went back"
+		}
+		h.store.journal(ctx, Event{
+			Kind: "owned", Deal: fmt.Sprint(d.Proposal), At: d.Owned, Count: n, With: short(d.With),
+			Text: fmt.Sprintf("owns %d chunks, %d ms after it accepted", n, d.Owned-d.Accepted),
+		})
+		return h.store.put(ctx, name, d)
+	}
+	if d.State == "accepted" {
+		a, err := d.agreement()
+		if err == nil && s.Now > a.LockBy+60 {
+			return h.end(ctx, d, "it was not locked in time")
+		}
+	}
+	return nil
+}
+
+// Offer places an offer to exchange about cents worth of want against give.
+func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, cents uint64, premium int32, role uint8, goodFor int64) (string, error) {
+	fail := func(err error) (string, error) { return "", fmt.Errorf("offer: %w", err) }
+	if name == "" {
+		name = "Swap"
+	}
+	if give == want {
+		return fail(errors.New("the same asset on both sides"))
+	}
+	if cents < unitCents || cents > 100_000_000 {
+		return fail(fmt.Errorf("%d.%02d USD is not between 10 and 1,000,000", cents/100, cents%100))
+	}
+	if goodFor == 0 {
+		goodFor = 3600
+	}
+	d, err := h.board.Describe(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	var o market.Offer
+	found := false
+	for _, c := range d.Contracts {
+		if c.Name == name && len(c.Hash) == 32 {
+			o.Contract, found = wire.Hash(c.Hash), true
+			p, err := contract.Compile(c.Source)
+			if err != nil {
+				return fail(err)
+			}
+			if len(p.Parties()) != 2 || len(p.Pots()) != 2 || len(p.Terms()) != 2 {
+				return fail(fmt.Errorf("contract %s is not an exchange between two", name))
+			}
+		}
+	}
+	if !found {
+		return fail(fmt.Errorf("the switchboard does not trade contract %q", name))
+	}
+	if role > 1 {
+		return fail(fmt.Errorf("contract %s has no party %d", name, role))
+	}
+	giveA, err := h.asset(ctx, give)
+	if err != nil {
+		return fail(err)
+	}
+	wantA, err := h.asset(ctx, want)
+	if err != nil {
+		return fail(err)
+	}
+	gd, err := h.board.Denominate(ctx, giveA)
+	if err != nil {
+		return fail(err)
+	}
+	wd, err := h.board.Denominate(ctx, wantA)
+	if err != nil {
+		return fail(err)
+	}
+	peer, err := h.escrow.Describe(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	if o.Escrow, err = peer.Identity.ID(); err != nil {
+		return fail(err)
+	}
+	units := market.Units(cents / unitCents)
+	rand.Read(o.ID[:])
+	o.Settle, o.Role, o.Counter = market.Atomic, role, 1-role
+	o.Parties, o.Terms = make([]wire.VaultID, 2), make([]int64, 2)
+	o.GiveTerm, o.WantTerm = role, 1-role
+	o.Want = market.Quantity{Denomination: wd.ID, Units: units}
+	o.Give = market.Quantity{Denomination: gd.ID, Units: units + units/10 + 1} // a ceiling; the price decides
+	o.Premium, o.Until, o.MinFill = market.Bps(premium), time.Now().Unix()+goodFor, 1
+	raw, err := wire.Marshal(o)
+	if err != nil {
+		return fail(err)
+	}
+	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
+	if err := h.store.put(ctx, "offer/"+p.ID, p); err != nil {
+		return fail(err)
+	}
+	if err := h.place(ctx, "offer/"+p.ID, p); err != nil {
+		p.Ended = err.Error()
+		h.store.note(h.store.put(ctx, "offer/"+p.ID, p))
+		return fail(err)
+	}
+	h.store.journal(ctx, Event{Kind: "offered", Text: p.Text})
+	return p.ID, nil
+}
+
+// place brings an offer to the switchboard; the same one again changes nothing.
+func (h *Host) place(ctx context.Context, name string, p Placed) error {
+	var o market.Offer
+	if err := wire.Unmarshal(p.Offer, &o); err != nil {
+		return err
+	}
+	if err := h.board.Place(ctx, o); err != nil {
+		return err
+	}
+	p.Sent = true
+	return h.store.put(ctx, name, p)
+}
+
+// Cancel closes an offer.
+func (h *Host) Cancel(ctx context.Context, id string) error {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != 16 {
+		return fmt.Errorf("cancel: offer id %.40q: want 32 hexadecimal digits", id)
+	}
+	return h.board.Cancel(ctx, market.OfferID(raw))
+}
