@@ -77,12 +77,15 @@ func muldiv(x, num, den int64) (int64, bool) {
 		return 0, false
 	}
 	neg := (x < 0) != (num < 0) != (den < 0)
-	hi, lo := bits.Mul64(magnitude(x), magnitude(num))
-	d := magnitude(den)
+	hi, lo := bits.Mul64(uint64(max(x, -x)), uint64(max(num, -num))) // -MinInt64 is itself, as uint64 the magnitude
+	d := uint64(max(den, -den))
 	if hi >= d {
 		return limit(neg), false
 	}
-	q, _ := bits.Div64(hi, lo, d)
+	q := lo / d
+	if hi > 0 {
+		q, _ = bits.Div64(hi, lo, d)
+	}
 	switch {
 	case neg && q <= 1<<63:
 		return -int64(q), true
@@ -90,13 +93,6 @@ func muldiv(x, num, den int64) (int64, bool) {
 		return int64(q), true
 	}
 	return limit(neg), false
-}
-
-func magnitude(x int64) uint64 {
-	if x < 0 {
-		return -uint64(x)
-	}
-	return uint64(x)
 }
 
 func limit(neg bool) int64 {

@@ -36,13 +36,6 @@ type edge struct {
 	pos      pos
 }
 
-// graph is what the checks learn about the order of phases; Deal.LastDeadline reads it.
-type graph struct {
-	edges []edge
-	reach []set    // of each phase, the phases that follow it at any distance
-	fuel  []uint64 // of each phase, the counters that bound the cycles through it
-}
-
 // set is a set of phases.
 type set [(MaxPhases + 63) / 64]uint64
 
@@ -50,9 +43,9 @@ func (s *set) has(i int) bool { return s[i/64]>>(i%64)&1 == 1 }
 
 // closure returns which phases follow which, at any distance, along the edges for which use holds (Warshall, A theorem
 // on Boolean matrices, JACM 9, 1962).
-func (g *graph) closure(n int, use func(edge) bool) []set {
-	reach := make([]set, n)
-	for _, d := range g.edges {
+func (c *checker) closure(use func(edge) bool) []set {
+	reach := make([]set, len(c.p.phases))
+	for _, d := range c.edges {
 		if d.from != none && use(d) {
 			reach[d.from][d.to/64] |= 1 << (d.to % 64)
 		}
@@ -69,14 +62,12 @@ func (g *graph) closure(n int, use func(edge) bool) []set {
 	return reach
 }
 
-// cycle tells that phases a and b lie on a common cycle.
-func (g *graph) cycle(a, b int) bool { return g.reach[a].has(b) && g.reach[b].has(a) }
-
 type checker struct {
 	*findings
 	p       *Program
-	base    *env     // the declared ranges
-	from    int      // the phase that is being checked, none in `at open`
+	base    *env // the declared ranges
+	from    int  // the phase that is being checked, none in `at open`
+	edges   []edge
 	lowered []uint64 // of each phase, the counters that a clause in it may lower
 }
 
@@ -91,7 +82,7 @@ func (c *checker) check() {
 		*e.at(opCounter, i) = point(k.start)
 	}
 	if ended := c.walk(p.opening.body, e); !ended && len(p.phases) > 0 {
-		p.graph.edges = append(p.graph.edges, edge{from: none, to: 0})
+		c.edges = append(c.edges, edge{from: none, to: 0})
 	} else if !ended {
 		c.fail(p.opening.pos, "this contract never ends", "it has no phases: end `at open` with `close`")
 	}
@@ -100,7 +91,6 @@ func (c *checker) check() {
 		c.phase(&p.phases[i])
 	}
 	c.cycles()
-	c.unused()
 }
 
 // declarations fills the base environment with the declared ranges.
@@ -111,9 +101,6 @@ func (c *checker) declarations() {
 	changes := func(n *node) bool { return n.op == opCounter || n.op == opLeft }
 	for i, t := range p.terms {
 		*e.at(opTerm, i) = span{t.Lo, t.Hi}
-	}
-	for i, k := range p.counters {
-		*e.at(opCounter, i) = span{k.lo, k.hi}
 	}
 	for i := range p.pots {
 		s := e.eval(p.pots[i].expr)
@@ -135,8 +122,8 @@ func (c *checker) declarations() {
 
 func (c *checker) phase(ph *phase) {
 	until := c.base.clone().eval(ph.until)
-	if ph.relative && (until.lo < 0 || until.hi > MaxDuration) || until.hi > MaxTime+MaxDuration {
-		c.fail(ph.pos, "this phase can last less than no time, more than a thousand years, or beyond the calendar", "narrow the ranges of its end")
+	if ph.relative && until.lo < 0 || until.hi >= farAway/2 {
+		c.fail(ph.pos, "this phase can last less than no time, or beyond any calendar", "narrow the ranges of its end")
 	}
 	certain := false
 	for i := range ph.clauses {
@@ -165,8 +152,8 @@ func (c *checker) timing(ph *phase, cl *clause, e *env) {
 		return
 	}
 	s := e.eval(cl.time)
-	if cl.kind == onEach && (s.lo < 1 || s.hi > MaxDuration) || s.hi > MaxTime+MaxDuration {
-		c.fail(cl.pos, "the value can be younger than a second, older than a thousand years, or off the calendar", "narrow the ranges of its time")
+	if s.hi >= farAway/2 {
+		c.fail(cl.pos, "the time of this value can lie beyond any calendar", "narrow the ranges of its time")
 	}
 	if cl.kind == onFor && !ph.relative {
 		if late, _ := e.difference(cl.time, ph.until); late.lo >= 0 {
@@ -192,10 +179,8 @@ func (c *checker) hidden(ph *phase, i int) {
 			over = over || cl.kind != onWord && c.p.same(b.time, cl.time)
 		}
 	}
-	if left := bits.OnesCount64(free); over || left < cl.need {
+	if over || bits.OnesCount64(free) < cl.need {
 		c.fail(cl.pos, "this clause is hidden: those above it take every case", "remove it, use another word, or give those above a condition")
-	} else if free != cl.members {
-		c.warn(cl.pos, "for some parties a clause above takes this word first", "use another word")
 	}
 }
 
@@ -206,8 +191,14 @@ func (c *checker) walk(body []stmt, e *env) bool {
 		switch s := &body[i]; s.kind {
 		case stGive:
 			p.pots[s.index].cands |= 1 << s.to
+			a := point(1) // of "all"
 			if s.expr != none {
-				c.amount(s.pos, e.eval(s.expr))
+				a = e.eval(s.expr)
+			}
+			if a.lo < 0 {
+				c.fail(s.pos, "this amount can be less than nothing", "add a condition, or write max(0 units, amount)")
+			} else if a.lo == 0 {
+				c.warn(s.pos, "this amount can come out as nothing", "see in the exploration what the chunks make of it")
 			}
 			e.assign(opLeft, s.index, span{0, e.at(opPot, s.index).hi})
 		case stSet:
@@ -217,7 +208,7 @@ func (c *checker) walk(body []stmt, e *env) bool {
 				return true
 			}
 		case stNext:
-			p.graph.edges = append(p.graph.edges, edge{c.from, int(p.jumps[s.index]), e.raised, s.pos})
+			c.edges = append(c.edges, edge{c.from, int(p.jumps[s.index]), e.raised, s.pos})
 			return true
 		case stClose:
 			return true
@@ -226,41 +217,16 @@ func (c *checker) walk(body []stmt, e *env) bool {
 	return false
 }
 
-func (c *checker) amount(at pos, a span) {
-	switch {
-	case a.lo < 0:
-		c.fail(at, "this amount can be less than nothing", "add a condition, or write max(0 units, amount)")
-	case a.lo == 0:
-		c.warn(at, "this amount can come out as nothing", "see in the exploration what the chunks make of it")
-	}
-}
-
 func (c *checker) set(s *stmt, e *env) {
-	k, n := &c.p.counters[s.index], &c.p.nodes[s.expr]
-	v, old, declared := e.eval(s.expr), *e.at(opCounter, s.index), span{k.lo, k.hi}
-	if v.lo < k.lo || v.hi > k.hi {
-		c.fail(s.pos, fmt.Sprintf("counter `%s` can leave its range %d..%d", k.name, k.lo, k.hi), "add a condition to the clause, as `if "+k.name+" < limit`, or widen the range")
-		v = declared
+	k := &c.p.counters[s.index]
+	v := e.eval(s.expr)
+	if v.lo < k.Lo || v.hi > k.Hi {
+		c.fail(s.pos, fmt.Sprintf("counter `%s` can leave its range %d..%d", k.Name, k.Lo, k.Hi), "add a condition to the clause, as `if "+k.Name+" < limit`, or widen the range")
+		v = span{k.Lo, k.Hi}
 	}
-	// By how much the counter grows at least: from the form `counter + n`, from the spans, or from a known order.
-	isCounter := func(i int32) bool {
-		return i != none && c.p.nodes[i].op == opCounter && c.p.nodes[i].v == int64(s.index)
-	}
-	grows, _ := opSub.apply(v.lo, old.hi, 0)
-	switch {
-	case n.op == opAdd && isCounter(n.a):
-		grows = e.eval(n.b).lo
-	case n.op == opAdd && isCounter(n.b):
-		grows = e.eval(n.a).lo
-	}
-	for _, f := range e.facts {
-		if f.y != none && isCounter(f.y) && c.p.same(f.x, s.expr) {
-			grows = max(grows, f.s.lo)
-		}
-	}
-	if grows > 0 {
+	if grows, _ := e.difference(s.expr, s.old); grows.lo > 0 {
 		e.raised |= 1 << s.index
-	} else if grows < 0 && c.from != none && !isCounter(s.expr) {
+	} else if grows.lo < 0 && c.from != none {
 		c.lowered[c.from] |= 1 << s.index
 	}
 	e.assign(opCounter, s.index, v)
@@ -287,62 +253,40 @@ func (c *checker) branch(s *stmt, e *env) (ended bool) {
 // cycles refuses phases out of reach, and cycles that nothing bounds. A counter is the fuel of a cycle if no clause of
 // the phases on the cycle can lower it; without the edges that burn fuel, no phase may lead back to itself.
 func (c *checker) cycles() {
-	p, g := c.p, &c.p.graph
-	g.reach = g.closure(len(p.phases), func(edge) bool { return true })
-	g.fuel = make([]uint64, len(p.phases))
-	for j := range g.edges {
-		d := &g.edges[j]
+	p := c.p
+	reach := c.closure(func(edge) bool { return true })
+	cycle := func(a, b int) bool { return reach[a].has(b) && reach[b].has(a) }
+	for j := range c.edges {
+		d := &c.edges[j]
 		for i, low := range c.lowered {
-			if d.from != none && g.cycle(i, d.from) {
+			if d.from != none && cycle(i, d.from) {
 				d.raised &^= low
 			}
 		}
 	}
-	plain := g.closure(len(p.phases), func(d edge) bool { return d.raised == 0 })
-	for _, d := range g.edges {
+	plain := c.closure(func(d edge) bool { return d.raised == 0 })
+	for _, d := range c.edges {
 		if d.from != none && d.raised == 0 && plain[d.to].has(d.from) {
 			c.fail(d.pos, "from here phase `"+p.phases[d.to].name+"` can come again without end", "raise a counter on the way, as `set rounds = rounds + 1`, and lower it nowhere in these phases")
 		}
 	}
 	for i := range p.phases {
-		reached := false
-		for _, d := range g.edges {
-			reached = reached || d.from == none && (d.to == i || g.reach[d.to].has(i))
-			if d.from != none && g.cycle(d.from, d.to) && g.cycle(i, d.to) {
-				g.fuel[i] |= d.raised
+		reached, fuel := false, uint64(0)
+		for _, d := range c.edges {
+			if d.from == none {
+				reached = reached || d.to == i || reach[d.to].has(i)
+			} else if cycle(d.from, d.to) && cycle(i, d.to) {
+				fuel |= d.raised
 			}
 		}
 		if !reached {
 			c.fail(p.phases[i].pos, "phase `"+p.phases[i].name+"` can never begin", "lead to it with `next "+p.phases[i].name+"`, or remove it")
 		}
-	}
-}
-
-// unused warns of what is declared and plays no part.
-func (c *checker) unused() {
-	p := c.p
-	var terms, parties uint64
-	for _, n := range p.nodes {
-		if n.op == opTerm {
-			terms |= 1 << n.v
-		}
-	}
-	for _, pot := range p.pots {
-		parties |= 1<<pot.From | pot.cands
-	}
-	for i := range p.phases {
-		for _, cl := range p.phases[i].clauses {
-			parties |= cl.members
-		}
-	}
-	for i, t := range p.terms {
-		if terms>>i&1 == 0 {
-			c.warn(pos{}, "term `"+t.Name+"` is never used", "remove it")
-		}
-	}
-	for i, name := range p.parties {
-		if parties>>i&1 == 0 {
-			c.warn(pos{}, "party `"+name+"` has no part in this contract", "remove it")
+		p.phases[i].rounds = 1
+		for j, k := range p.counters {
+			if width, _ := opSub.apply(k.Hi, k.Lo, 0); fuel>>j&1 == 1 {
+				p.phases[i].rounds = plus(p.phases[i].rounds, width)
+			}
 		}
 	}
 }

@@ -20,12 +20,15 @@ type Deal struct {
 // Bind fills in the terms, in the order of Terms: units and numbers as they are, times in Unix seconds, durations in
 // seconds. It refuses, with ErrTerms, a wrong count, a value outside its range, and terms that miss a requirement.
 func (p *Program) Bind(terms []int64) (*Deal, error) {
+	refuse := func(format string, args ...any) (*Deal, error) {
+		return nil, fmt.Errorf("bind contract %s: %w: %s", p.name, ErrTerms, fmt.Sprintf(format, args...))
+	}
 	if len(terms) != len(p.terms) {
-		return nil, fmt.Errorf("bind contract %s: %w: %d values for %d terms", p.name, ErrTerms, len(terms), len(p.terms))
+		return refuse("%d values for %d terms", len(terms), len(p.terms))
 	}
 	for i, t := range p.terms {
 		if v := terms[i]; v < t.Lo || v > t.Hi {
-			return nil, fmt.Errorf("bind contract %s: %w: term %s is %d, outside %d..%d", p.name, ErrTerms, t.Name, v, t.Lo, t.Hi)
+			return refuse("term %s is %d, outside %d..%d", t.Name, v, t.Lo, t.Hi)
 		}
 	}
 	d := &Deal{p: p, terms: slices.Clone(terms), units: make([]int64, 0, len(p.pots))}
@@ -35,7 +38,7 @@ func (p *Program) Bind(terms []int64) (*Deal, error) {
 	}
 	for _, n := range p.requires {
 		if r.eval(n) == 0 {
-			return nil, fmt.Errorf("bind contract %s: %w: the requirement in line %d does not hold", p.name, ErrTerms, p.nodes[n].pos.line)
+			return refuse("the requirement in line %d does not hold", p.nodes[n].pos.line)
 		}
 	}
 	if r.fault != nil {
@@ -66,65 +69,33 @@ func (d *Deal) Candidates(pot int) []int {
 }
 
 // LastDeadline returns a time, in Unix seconds, by which every instance that opened at openBy or before has closed,
-// if deadlines fire when they are due. It is an upper bound: phases on no cycle are passed once, in the longest order,
-// those on cycles as often as the counters allow. It is the greatest int64 where that is beyond any calendar.
+// if deadlines fire when they are due. It is an upper bound: the latest absolute end of a phase, or openBy, and then
+// every relative phase as often as the counters let it come. It is the greatest int64 where that is off any calendar.
 func (d *Deal) LastDeadline(openBy int64) int64 {
-	p, g, e := d.p, &d.p.graph, d.env()
-	for i, c := range p.counters {
-		*e.at(opCounter, i) = span{c.lo, c.hi}
-	}
-	for i, u := range d.units {
-		*e.at(opLeft, i) = span{0, u}
-	}
-	ends := make([]int64, len(p.phases))
-	var end func(i int) int64
-	end = func(i int) int64 {
-		if ends[i] > 0 {
-			return ends[i]
+	e := d.env()
+	end, lasting := openBy, int64(0)
+	for _, ph := range d.p.phases {
+		if until := e.eval(ph.until).hi; ph.relative {
+			all, _ := muldiv(until, ph.rounds, 1)
+			lasting = plus(lasting, all)
+		} else {
+			end = max(end, until)
 		}
-		enter, lasting, rounds := max(openBy, 1), int64(0), int64(1)
-		for _, x := range g.edges {
-			if x.from != none && (x.to == i || g.cycle(x.to, i)) && x.from != i && !g.cycle(x.from, i) {
-				enter = max(enter, end(x.from))
-			}
-		}
-		for j := range p.phases {
-			if until := e.eval(p.phases[j].until).hi; j != i && !g.cycle(i, j) {
-				continue
-			} else if p.phases[j].relative {
-				lasting = plus(lasting, until)
-			} else {
-				enter = max(enter, until)
-			}
-		}
-		for j, k := range p.counters {
-			if g.fuel[i]>>j&1 == 1 {
-				width, _ := opSub.apply(k.hi, k.lo, 0)
-				rounds = plus(rounds, width)
-			}
-		}
-		lasting, _ = muldiv(lasting, rounds, 1)
-		ends[i] = plus(enter, lasting)
-		return ends[i]
 	}
-	last := openBy
-	for i := range p.phases {
-		last = max(last, end(i))
-	}
-	if last > farAway {
+	if end = plus(end, lasting); end > farAway {
 		return math.MaxInt64
 	}
-	return last
+	return end
 }
 
-// env returns the environment of this deal's terms and pots; counters and what is left are not filled in.
+// env returns the environment of this deal's terms and pots; counters and what is left may be anything.
 func (d *Deal) env() *env {
 	e := d.p.newEnv()
 	for i, v := range d.terms {
 		*e.at(opTerm, i) = point(v)
 	}
 	for i, v := range d.units {
-		*e.at(opPot, i) = point(v)
+		*e.at(opPot, i), *e.at(opLeft, i) = point(v), span{0, v}
 	}
 	return e
 }

@@ -112,12 +112,35 @@ type note struct {
 	asked, given, left int64
 }
 
-// same notes that the machine does the same on the whole interval, if ok.
+// same notes whether the machine does the same on the whole interval.
 func (t *trace) same(ok bool) { t.split = t.split || !ok }
+
+// decided follows a condition, set a counter that gets value v, within the range of a word's value.
+func (t *trace) decided(cond int32) {
+	if t != nil && cond != none {
+		t.same(t.env.eval(cond).isPoint())
+	}
+}
+
+func (t *trace) set(s *stmt, v int64) {
+	if t.decided(s.expr); t != nil {
+		*t.env.at(opCounter, s.index) = point(v)
+	}
+}
+
+func (t *trace) within(c *clause) {
+	if t != nil {
+		v := t.env.at(opInput, 0)
+		t.same(v.hi < c.lo || v.lo > c.hi || v.lo >= c.lo && v.hi <= c.hi)
+	}
+}
 
 // give follows a give that r, a copy, is about to run. Between two amounts for which the rule picks the same chunks it
 // picks them for every amount.
 func (t *trace) give(r run, s *stmt) {
+	if t == nil {
+		return
+	}
 	left := t.env.at(opLeft, s.index)
 	had, asked := left.lo, *left
 	if s.expr != none {
@@ -132,39 +155,41 @@ func (t *trace) give(r run, s *stmt) {
 	t.notes = append(t.notes, note{s, asked.hi, had - left.lo, had})
 }
 
-// expand plays every event that a place may meet.
+// expand plays every event that a place may meet, over all values that a clause takes.
 func (x *explorer) expand(i int) {
 	if i == unopened {
 		x.play(i, Event{}, 0, 0)
 		return
 	}
-	clauses := x.d.p.phases[x.states[i].s.phase].clauses
-	x.play(i, Event{Kind: Deadline}, 0, 0)
-	r := run{d: x.d, s: x.states[i].s}
-	for j, c := range clauses {
-		if c.kind == onEach || c.kind == onFor {
-			// A value for a time comes too late for `each`, and a fresh one at a time that no clause waits for.
-			ev := Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: farAway}
-			if c.kind == onFor {
-				ev.Observed = r.eval(c.time)
-			}
-			if !slices.ContainsFunc(clauses[:j], func(b clause) bool {
-				return b.kind == c.kind && b.oracle == c.oracle && (c.kind == onEach || r.eval(b.time) == ev.Observed)
-			}) {
-				x.play(i, ev, c.lo, c.hi)
-			}
+	var events []Event
+	var values []span
+	meet := func(c *clause, ev Event) {
+		j := slices.Index(events, ev)
+		if v := (span{c.lo, c.hi}); j < 0 {
+			events, values = append(events, ev), append(values, v)
+		} else {
+			values[j] = values[j].hull(v)
 		}
-		for party := range x.d.p.parties {
-			if c.hears(party, c.word) && !slices.ContainsFunc(clauses[:j], func(b clause) bool { return b.hears(party, c.word) }) {
-				lo, hi := c.lo, c.hi
-				for _, b := range clauses[j:] {
-					if b.hears(party, c.word) {
-						lo, hi = min(lo, b.lo), max(hi, b.hi)
-					}
+	}
+	meet(&clause{}, Event{Kind: Deadline})
+	ph, r := &x.d.p.phases[x.states[i].s.phase], run{d: x.d, s: x.states[i].s}
+	for j := range ph.clauses {
+		// A value for a time comes too late for `each`, and a fresh one at a time that no clause waits for.
+		switch c := &ph.clauses[j]; c.kind {
+		case onEach:
+			meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: farAway})
+		case onFor:
+			meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: r.eval(c.time)})
+		case onWord:
+			for party := range x.d.p.parties {
+				if c.hears(party, c.word) {
+					meet(c, Event{Kind: Word, Party: party, Word: c.word, HasValue: c.hasValue})
 				}
-				x.play(i, Event{Kind: Word, Party: party, Word: c.word, HasValue: c.hasValue}, lo, hi)
 			}
 		}
+	}
+	for j, ev := range events {
+		x.play(i, ev, values[j].lo, values[j].hi)
 	}
 }
 
@@ -177,7 +202,7 @@ func (x *explorer) play(i int, ev Event, lo, hi int64) {
 		return
 	}
 	t := &x.trace
-	t.env.p, t.env.vars = x.d.p, append(t.env.vars[:0], x.base.vars...)
+	t.env.p, t.env.first, t.env.vars = x.d.p, x.base.first, append(t.env.vars[:0], x.base.vars...)
 	*t.env.at(opInput, 0), t.split, t.notes = span{lo, hi}, false, t.notes[:0]
 	ev.Value = lo
 	r := run{d: x.d, s: x.states[i].s, exploring: t}
@@ -185,7 +210,7 @@ func (x *explorer) play(i int, ev Event, lo, hi int64) {
 	if i == unopened {
 		r.open()
 	} else {
-		_, err = r.apply(&ev)
+		err = r.apply(&ev)
 	}
 	switch {
 	case t.split && lo < hi:

@@ -1,6 +1,9 @@
 package contract
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // How tightly operators bind, loosest first.
 const (
@@ -20,11 +23,8 @@ func (p *parser) typed(want Type, of string) int32 {
 		return none
 	}
 	if t, ok := unify(p.nodes[n].typ, want); !ok || t != want {
-		mend := "write an expression of type " + want.String()
-		if want == Units && t == Number {
-			mend = "give its range in units, as `in 0..100 units`, or take a part by share(pot, number, number)"
-		}
-		p.fail(at, fmt.Sprintf("%s must be %s, this is %s", of, article(want), article(p.nodes[n].typ)), mend)
+		p.fail(at, fmt.Sprintf("%s must be of type %s, this is of type %s", of, want, p.nodes[n].typ),
+			"units are a pot, a term, a range `in 0..100 units`, or share(pot, number, number) of them; a duration has a unit, as `5 days`")
 	}
 	return n
 }
@@ -37,33 +37,19 @@ func unify(a, b Type) (Type, bool) {
 	return a, a == b || b == Literal && (a == Number || a == Units)
 }
 
-// operator returns the operator that stands here and how tightly it binds; none if none does.
-func (p *parser) operator() (o op, binds int, swap bool) {
-	if p.tok.kind == tName || p.tok.kind == tSign {
-		switch p.tok.text {
-		case "or":
-			return opOr, bindOr, false
-		case "and":
-			return opAnd, bindAnd, false
-		case "=", "==":
-			return opEq, bindCompare, false
-		case "!=":
-			return opNe, bindCompare, false
-		case "<", ">":
-			return opLt, bindCompare, p.tok.text == ">"
-		case "<=", ">=":
-			return opLe, bindCompare, p.tok.text == ">="
-		case "+":
-			return opAdd, bindSum, false
-		case "-":
-			return opSub, bindSum, false
-		case "*":
-			return opMul, bindProduct, false
-		case "/":
-			return opDiv, bindProduct, false
-		}
-	}
-	return 0, none, false
+// operators of two operands. A swapped one is written the other way round.
+func operators() []operator {
+	return []operator{{"or", opOr, bindOr, false}, {"and", opAnd, bindAnd, false}, {"=", opEq, bindCompare, false},
+		{"!=", opNe, bindCompare, false}, {"<", opLt, bindCompare, false}, {">", opLt, bindCompare, true},
+		{"<=", opLe, bindCompare, false}, {">=", opLe, bindCompare, true}, {"==", opEq, bindCompare, false},
+		{"+", opAdd, bindSum, false}, {"-", opSub, bindSum, false}, {"*", opMul, bindProduct, false}, {"/", opDiv, bindProduct, false}}
+}
+
+type operator struct {
+	text  string
+	op    op
+	binds int
+	swap  bool
 }
 
 // expr reads an expression whose operators bind at least as tightly as level.
@@ -78,31 +64,28 @@ func (p *parser) expr(level int) int32 {
 	case level <= bindNot && p.accept("not"):
 		left = p.node(node{op: opNot, a: p.expr(bindNot), b: none, c: none, pos: at})
 	case p.accept("-"):
-		zero := p.node(node{a: none, b: none, c: none, pos: at})
-		left = p.value()
-		if !p.failed {
-			p.nodes[zero].typ = p.nodes[left].typ
-		}
-		left = p.node(node{op: opSub, a: zero, b: left, c: none, pos: at})
+		minus := p.node(node{v: -1, a: none, b: none, c: none, pos: at})
+		left = p.node(node{op: opMul, a: minus, b: p.value(), c: none, pos: at})
 	default:
 		left = p.value()
 	}
 	for compared := false; ; {
-		o, binds, swap := p.operator()
-		if binds < level || p.failed {
+		i := slices.IndexFunc(p.operators, func(o operator) bool { return p.is(o.text) })
+		if i < 0 || p.operators[i].binds < level || p.failed {
 			return left
 		}
+		o := p.operators[i]
 		at := p.tok.pos
-		if p.is("==") || compared && binds == bindCompare {
+		if p.is("==") || compared && o.binds == bindCompare {
 			p.wrong("another operator", "compare two values at a time, for equality by one `=`; join conditions by `and`")
 		}
-		compared = binds == bindCompare
+		compared = o.binds == bindCompare
 		p.advance()
-		right := p.expr(binds + 1)
-		if swap {
+		right := p.expr(o.binds + 1)
+		if o.swap {
 			left, right = right, left
 		}
-		left = p.node(node{op: o, a: left, b: right, c: none, pos: at})
+		left = p.node(node{op: o.op, a: left, b: right, c: none, pos: at})
 	}
 }
 
@@ -132,12 +115,11 @@ func (p *parser) value() int32 {
 	default:
 		p.advance()
 		s := p.lookup(t.text)
-		switch {
-		case s.what == isOracle:
-			p.fail(t.pos, "the value of oracle `"+t.text+"` is not known here", "use it in a clause `when oracle "+t.text+" …`")
-		case s.what >= isParty:
-			p.fail(t.pos, "`"+t.text+"` is not a value", "use the name of a term, a pot or a counter that is declared above")
+		if s == nil || s.what >= isParty {
+			p.fail(t.pos, "`"+t.text+"` is not a value that is known here", "use a term, a pot or a counter that is declared above, an oracle in its clause")
+			return none
 		}
+		s.used = true
 		return p.node(node{op: s.what, typ: s.typ, a: none, b: none, c: none, v: int64(s.index), pos: t.pos})
 	}
 }
@@ -157,36 +139,22 @@ func (p *parser) call(o op, at pos, n int, form string) int32 {
 
 // literal reads a number and the unit behind it.
 func (p *parser) literal() int32 {
-	t, seconds := p.tok, int64(0)
+	t := p.tok
 	if t.kind != tNumber {
 		p.wrong("a number", "write a whole number")
 	}
 	p.advance()
 	n := node{v: t.val, a: none, b: none, c: none, pos: t.pos}
-	if p.tok.kind == tName {
-		switch p.tok.text {
-		case "units":
-			n.typ = Units
-		case "seconds":
-			seconds = 1
-		case "minutes":
-			seconds = 60
-		case "hours":
-			seconds = 60 * 60
-		case "days":
-			seconds = 24 * 60 * 60
-		case "weeks":
-			seconds = 7 * 24 * 60 * 60
-		}
-	}
-	if seconds > 0 {
-		if n.typ = Duration; n.v > MaxDuration/seconds {
+	units := []string{"units", "seconds", "minutes", "hours", "days", "weeks"}
+	if i := slices.IndexFunc(units, p.is); i == 0 {
+		p.advance()
+		n.typ = Units
+	} else if i > 0 {
+		p.advance()
+		seconds, _ := muldiv(n.v, [...]int64{0, 1, 60, 60 * 60, 24 * 60 * 60, 7 * 24 * 60 * 60}[i], 1)
+		if n.typ, n.v = Duration, seconds; seconds > MaxDuration {
 			p.fail(t.pos, "this duration is longer than a thousand years", "write a shorter one")
 		}
-		n.v *= seconds
-	}
-	if n.typ != Literal {
-		p.advance()
 	}
 	return p.node(n)
 }
@@ -204,9 +172,10 @@ func (p *parser) node(n node) int32 {
 		p.fail(n.pos, "this formula is too long", "use fewer operations in one formula")
 	}
 	if n.op >= opAdd && !p.failed {
-		var mend string
-		if n.typ, mend = result(n.op, typ[0], typ[1], typ[2]); mend != "" {
-			p.fail(n.pos, fmt.Sprintf("%s and %s do not go together here", article(typ[0]), article(typ[1])), mend)
+		t, ok := result(n.op, typ[0], typ[1], typ[2])
+		if n.typ = t; !ok {
+			p.fail(n.pos, fmt.Sprintf("the types %s and %s do not go together here", typ[0], typ[1]),
+				"add and compare values of one type, as `1 days` and a duration; multiply and divide by plain numbers; take a part by share(amount, numerator, denominator)")
 		}
 	}
 	if p.failed {
@@ -216,46 +185,34 @@ func (p *parser) node(n node) int32 {
 	return int32(len(p.nodes) - 1)
 }
 
-// result is the type of an operation over types a, b and c; mend is not empty where there is none.
-func result(o op, a, b, c Type) (t Type, mend string) {
-	t, ok := unify(a, b)
+// result is the type of an operation over types a, b and c, and whether they go together.
+func result(o op, a, b, c Type) (t Type, ok bool) {
+	t, ok = unify(a, b)
 	amount := func(t Type) bool { return t != Time && t != truth }
 	plain := func(t Type) bool { return t == Literal || t == Number }
 	switch o {
 	case opNot, opAnd, opOr:
-		ok = a == truth && (o == opNot || b == truth)
-		t, mend = truth, "join conditions, as `a > 1 and b < 2`"
+		return truth, a == truth && (o == opNot || b == truth)
 	case opEq, opNe, opLt, opLe:
-		ok = ok && t != truth
-		t, mend = truth, "compare values of one type; a duration has a unit, as `0 seconds`"
+		return truth, ok && t != truth
 	case opMin, opMax:
-		ok, mend = ok && t != truth, "both must have one type"
-	case opAdd, opSub:
-		mend = "add and subtract values of one type, or a duration and a time"
-		switch {
-		case a == Time && b == Duration || o == opAdd && a == Duration && b == Time:
-			t, ok = Time, true
-		case o == opSub && a == Time && b == Time:
-			t = Duration
-		default:
-			ok = ok && amount(t)
-		}
+		return t, ok && t != truth
 	case opMul:
-		ok = plain(a) && amount(b) || plain(b) && amount(a)
-		t, mend = max(a, b), "multiply by a number; to take a part, write share(amount, numerator, denominator)"
+		return max(a, b), plain(a) && amount(b) || plain(b) && amount(a)
 	case opDiv:
-		mend = "divide by a number, or amounts by amounts"
 		if plain(b) && amount(a) {
-			t, ok = max(a, b), true
-		} else {
-			t, ok = Number, ok && amount(t)
+			return max(a, b), true
 		}
+		return Number, ok && amount(t)
 	case opShare:
 		both, fits := unify(b, c)
-		t, ok, mend = a, fits && amount(a) && amount(both), "write share(amount, numerator, denominator); numerator and denominator have one type"
+		return a, fits && amount(a) && amount(both)
 	}
-	if ok {
-		mend = ""
+	switch { // a sum or a difference
+	case a == Time && b == Duration || o == opAdd && a == Duration && b == Time:
+		return Time, true
+	case o == opSub && a == Time && b == Time:
+		return Duration, true
 	}
-	return t, mend
+	return t, ok && amount(t)
 }

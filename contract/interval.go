@@ -20,20 +20,27 @@ type fact struct {
 }
 
 // maxFacts bounds the work on hostile sources. A fact beyond is forgotten, which only makes the checks stricter.
-const maxFacts = 48
+const maxFacts = 16
 
 // env maps variables to what they may be. The checks begin with the declared ranges and learn from conditions; the
 // exploration uses one state and one interval of input, and has no faults to report.
 type env struct {
 	p      *Program
 	vars   []span // terms, pots, what is left in the pots, counters, input
+	first  [5]int // where each of them begins
 	facts  []fact
 	raised uint64 // counters raised for certain on the way here
 	faults func(at pos, what, mend string)
 }
 
+// newEnv returns an environment in which counters may be anything they are declared to be, and all else is 0.
 func (p *Program) newEnv() *env {
-	return &env{p: p, vars: make([]span, len(p.terms)+2*len(p.pots)+len(p.counters)+1)}
+	t, pots, c := len(p.terms), len(p.pots), len(p.counters)
+	e := &env{p: p, vars: make([]span, t+2*pots+c+1), first: [5]int{0, t, t + pots, t + 2*pots, t + 2*pots + c}}
+	for i, k := range p.counters {
+		*e.at(opCounter, i) = span{k.Lo, k.Hi}
+	}
+	return e
 }
 
 func (e *env) clone() *env {
@@ -44,20 +51,10 @@ func (e *env) clone() *env {
 
 // at returns the place of a variable, nil where o is no variable.
 func (e *env) at(o op, i int) *span {
-	switch o {
-	case opTerm:
-	case opPot:
-		i += len(e.p.terms)
-	case opLeft:
-		i += len(e.p.terms) + len(e.p.pots)
-	case opCounter:
-		i += len(e.p.terms) + 2*len(e.p.pots)
-	case opInput:
-		i = len(e.vars) - 1
-	default:
+	if o < opTerm || o > opInput {
 		return nil
 	}
-	return &e.vars[i]
+	return &e.vars[e.first[o-opTerm]+i]
 }
 
 // eval returns everything that expression i may be, and possibly more. What leaves int64 is reported and cut off.
@@ -101,10 +98,7 @@ func (e *env) corners(n *node) (s span, fits bool) {
 		}
 	}
 	if n.op == opDiv || n.op == opShare {
-		den := &arg[1]
-		if n.op == opShare {
-			den = &arg[2]
-		}
+		den := &arg[1+truthOf(n.op == opShare)]
 		if den.lo <= 0 && den.hi >= 0 {
 			if e.faults == nil {
 				return span{math.MinInt64, math.MaxInt64}, true // a condition that is not decided yet guards it
@@ -132,6 +126,11 @@ func (s span) end(i int) int64 {
 func (e *env) difference(a, b int32) (span, bool) {
 	if e.p.same(a, b) {
 		return point(0), true
+	}
+	if n := &e.p.nodes[a]; n.op == opAdd && e.p.same(n.a, b) {
+		return e.eval(n.b), true
+	} else if n.op == opAdd && e.p.same(n.b, b) {
+		return e.eval(n.a), true
 	}
 	x, y := e.eval(a), e.eval(b)
 	lo, ok1 := opSub.apply(x.lo, y.hi, 0)
@@ -193,37 +192,33 @@ func (e *env) refine(i int32, is bool) bool {
 		return (n.op == opAnd) != is || e.refine(n.a, is) && e.refine(n.b, is)
 	}
 	o, a, b := n.op, n.a, n.b
-	if !is {
-		switch o {
-		case opLt: // not a < b: b <= a
-			o, a, b = opLe, b, a
-		case opLe:
-			o, a, b = opLt, b, a
-		case opEq:
-			o = opNe
-		case opNe:
-			o = opEq
-		}
+	switch {
+	case is:
+	case o == opEq:
+		o = opNe
+	case o == opNe:
+		o = opEq
+	default: // not a < b: b <= a
+		o, a, b = opLt+opLe-o, b, a
 	}
-	report := e.faults // reported when the condition was evaluated
-	e.faults = func(pos, string, string) {}
-	defer func() { e.faults = report }()
 	if e.compare(o, a, b).hi == 0 {
 		return false
 	}
-	x, y := e.eval(a), e.eval(b)
 	switch o {
 	case opEq:
-		e.know(fact{a, b, point(0)})
-		e.know(fact{b, a, point(0)})
-		return e.narrow(a, y) && e.narrow(b, x)
+		return e.ordered(a, b, 0) && e.ordered(b, a, 0)
 	case opNe:
+		x, y := e.eval(a), e.eval(b)
 		return e.narrow(a, x.without(y)) && e.narrow(b, y.without(x))
 	}
-	gap := truthOf(o == opLt)
+	return e.ordered(a, b, truthOf(o == opLt))
+}
+
+// ordered takes for granted that b - a is at least gap.
+func (e *env) ordered(a, b int32, gap int64) bool {
 	e.know(fact{b, a, point(gap)})
-	hi, _ := opSub.apply(y.hi, gap, 0)
-	lo, _ := opAdd.apply(x.lo, gap, 0)
+	hi, _ := opSub.apply(e.eval(b).hi, gap, 0)
+	lo, _ := opAdd.apply(e.eval(a).lo, gap, 0)
 	return e.narrow(a, span{math.MinInt64, hi}) && e.narrow(b, span{lo, math.MaxInt64})
 }
 
@@ -237,10 +232,8 @@ func (s span) without(t span) span {
 	return s
 }
 
-// know adds a fact. The order of a value and a constant is in the value's span already.
 func (e *env) know(f fact) {
-	known := f.y != none && (e.p.nodes[f.x].op == opConst || e.p.nodes[f.y].op == opConst)
-	if len(e.facts) < maxFacts && !known {
+	if len(e.facts) < maxFacts {
 		e.facts = append(e.facts, f)
 	}
 }

@@ -38,13 +38,10 @@ type token struct {
 }
 
 func (t token) String() string {
-	switch t.kind {
-	case tEOF:
+	if t.kind == tEOF {
 		return "the end of the text"
-	case tName, tSign:
-		return "`" + t.text + "`"
 	}
-	return strings.TrimSuffix(string(t.appendCanon(nil)), "\n")
+	return "`" + strings.TrimSuffix(string(t.appendCanon(nil)), "\n") + "`"
 }
 
 // appendCanon appends the token as Program.Hash takes it: its text and a line feed, numbers in plain decimal.
@@ -120,24 +117,16 @@ func (l *lexer) scan() token {
 	return t
 }
 
-// number reads digits, which may be grouped by _ between them.
+// number reads digits, which may be grouped by _.
 func (l *lexer) number(t *token, rest string) {
-	n, fits := 0, true
-	for ; n < len(rest); n++ {
-		if rest[n] == '_' && n+1 < len(rest) && isDigit(rest[n+1]) {
-			continue
-		}
-		if !isDigit(rest[n]) {
-			break
-		}
-		tens, ok1 := muldiv(t.val, 10, 1)
-		sum, ok2 := opAdd.apply(tens, int64(rest[n]-'0'), 0)
-		t.val, fits = sum, fits && ok1 && ok2
+	n := 0
+	for n < len(rest) && (isDigit(rest[n]) || rest[n] == '_') {
+		n++
 	}
 	l.off += n
-	t.kind = tNumber
-	switch {
-	case !fits:
+	v, err := strconv.ParseInt(strings.ReplaceAll(rest[:n], "_", ""), 10, 64)
+	switch t.kind, t.val = tNumber, v; {
+	case err != nil:
 		t.kind, t.text, t.mend = tBad, "this number is too great", "the greatest number is 9_223_372_036_854_775_807"
 	case n < len(rest) && isLetter(rest[n]):
 		t.kind, t.text, t.mend = tBad, "a number and a letter stand together", "put a blank between them, or begin the name with a letter"
@@ -147,28 +136,28 @@ func (l *lexer) number(t *token, rest string) {
 // space skips blanks and comments. A comment may hold any text that looks like what it is: control characters and
 // those that turn the direction of writing are refused, so that nobody signs something other than what he sees.
 func (l *lexer) space() (at pos, ok bool) {
-	comment := false
-	for l.off < len(l.src) {
-		r, n := rune(l.src[l.off]), 1
-		if r >= utf8.RuneSelf && comment {
-			r, n = utf8.DecodeRuneInString(l.src[l.off:])
-		}
-		at = l.here()
-		switch {
-		case r == '\n':
-			l.line, l.lineStart, comment = l.line+1, l.off+1, false
-		case r == ' ' || r == '\t' || r == '\r':
-		case r == '#':
-			comment = true
-		case !comment:
+	for ; l.off < len(l.src); l.off++ {
+		switch l.src[l.off] {
+		case ' ', '\t', '\r':
+		case '\n':
+			l.line, l.lineStart = l.line+1, l.off+1
+		case '#':
+			text, _, _ := strings.Cut(l.src[l.off:], "\n")
+			l.off += len(text) - 1
+			if bad := strings.IndexFunc(text, invisible); bad >= 0 {
+				at = pos{l.line + 1, int32(l.off-l.lineStart-len(text)+bad) + 2}
+				l.off++
+				return at, false
+			}
+		default:
 			return at, true
-		case r == utf8.RuneError && n == 1 || r < ' ' || r > '~' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
-			l.off += n
-			return at, false
 		}
-		l.off += n
 	}
 	return at, true
+}
+
+func invisible(r rune) bool {
+	return r == utf8.RuneError || r != '\t' && r != '\r' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }

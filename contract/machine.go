@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -60,6 +61,7 @@ type run struct {
 	s         State
 	input     int64
 	gives     []Give
+	line      int32 // of the clause that fired
 	fault     error
 	vars      bool   // s.vars is the run's own
 	gone      bool   // s.gone is the run's own
@@ -81,7 +83,7 @@ func (d *Deal) Open(weights [][]int64, now int64) (State, Outcome, error) {
 	if r.fault != nil {
 		return State{}, Outcome{}, fmt.Errorf("open contract %s: %w", d.p.name, r.fault)
 	}
-	return r.s, r.outcome(&d.p.opening), nil
+	return r.s, r.outcome(), nil
 }
 
 // Step applies one event. It is pure: equal arguments give equal results, and s stays valid. On error the returned
@@ -104,36 +106,29 @@ func (d *Deal) Step(s State, ev Event) (State, Outcome, error) {
 	case ev.Kind == Deadline:
 		return s, Outcome{}, fmt.Errorf("%w: it is %d, now is %d", ErrNotDue, s.until, ev.At)
 	}
-	c, err := r.apply(&ev)
-	if r.fault != nil {
-		err = r.fault
-	}
-	if err != nil {
+	if err := r.apply(&ev); err != nil {
 		return s, Outcome{}, err
 	}
-	return r.s, r.outcome(c), nil
+	return r.s, r.outcome(), nil
 }
 
 // Deadline returns when the present phase's deadline is due, in Unix seconds; ok is false when s is closed.
 func (d *Deal) Deadline(s State) (at int64, ok bool) { return s.until, !s.Closed() }
 
-func (r *run) outcome(c *clause) Outcome {
-	o := Outcome{Gives: r.gives, Closed: r.s.closed, Phase: r.s.Phase()}
-	if c != nil {
-		o.Line = int(c.pos.line)
-	}
-	return o
+func (r *run) outcome() Outcome {
+	return Outcome{Gives: r.gives, Closed: r.s.closed, Phase: r.s.Phase(), Line: int(r.line)}
 }
 
 func (r *run) open() {
-	if !r.do(r.d.p.opening.body) {
+	if r.line = r.d.p.opening.pos.line; !r.do(r.d.p.opening.body) {
 		r.enter(0)
 	}
 }
 
 // apply finds the clause that an event fires and runs it. No clause and no error: the event was taken down, no more.
 // It looks at no deadline.
-func (r *run) apply(ev *Event) (c *clause, err error) {
+func (r *run) apply(ev *Event) (err error) {
+	var c *clause
 	ph := &r.d.p.phases[r.s.phase]
 	r.input = ev.Value
 	switch ev.Kind {
@@ -151,9 +146,10 @@ func (r *run) apply(ev *Event) (c *clause, err error) {
 		err = fmt.Errorf("%w: unknown kind %d", ErrEvent, ev.Kind)
 	}
 	if c != nil {
+		r.line = c.pos.line
 		r.do(c.body)
 	}
-	return c, err
+	return cmp.Or(r.fault, err)
 }
 
 // word counts a word towards the first clause that waits for it and whose condition holds.
@@ -164,11 +160,14 @@ func (r *run) word(ph *phase, ev *Event) (*clause, error) {
 	why := "this party has no such word in this phase"
 	for i := range ph.clauses {
 		c := &ph.clauses[i]
+		if !c.hears(ev.Party, ev.Word) {
+			continue
+		}
+		r.exploring.within(c)
 		switch {
-		case !c.hears(ev.Party, ev.Word):
 		case c.hasValue != ev.HasValue:
 			why = "a value is missing, or one too many"
-		case !r.within(c):
+		case c.hasValue && (ev.Value < c.lo || ev.Value > c.hi):
 			why = "the value is outside its range"
 		case !r.holds(c.guard):
 			why = "its condition does not hold"
@@ -203,11 +202,8 @@ func (ph *phase) waits(said uint64) bool {
 // an `each` clause in time but meets no condition is noted, so that no older one can come after it.
 func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 	p := r.d.p
-	if ev.Oracle < 0 || ev.Oracle >= len(p.oracles) || ev.Observed < 0 || ev.Observed > ev.At {
-		return nil, fmt.Errorf("%w: no such oracle, or a value observed after %d", ErrEvent, ev.At)
-	}
-	if o := &p.oracles[ev.Oracle]; ev.Value < o.Lo || ev.Value > o.Hi {
-		return nil, fmt.Errorf("%w: oracle %s: %d is outside %d..%d", ErrEvent, o.Name, ev.Value, o.Lo, o.Hi)
+	if o := ev.Oracle; o < 0 || o >= len(p.oracles) || ev.Value < p.oracles[o].Lo || ev.Value > p.oracles[o].Hi || ev.Observed < 0 || ev.Observed > ev.At {
+		return nil, fmt.Errorf("%w: no oracle %d, or its value %d is outside its range, or observed after %d", ErrEvent, o, ev.Value, ev.At)
 	}
 	newest, fresh := len(p.counters)+ev.Oracle, false
 	for i := range ph.clauses {
@@ -241,25 +237,10 @@ func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 	return nil, nil
 }
 
-// within tells that the value that came with a word is in the clause's range.
-func (r *run) within(c *clause) bool {
-	in := r.input >= c.lo && r.input <= c.hi
-	if r.exploring != nil && c.hasValue {
-		v := r.exploring.env.at(opInput, 0)
-		r.exploring.same(v.hi < c.lo || v.lo > c.hi || v.lo >= c.lo && v.hi <= c.hi)
-	}
-	return in || !c.hasValue
-}
-
 // holds tells that a condition, if there is one, is true.
 func (r *run) holds(cond int32) bool {
-	if cond == none {
-		return true
-	}
-	if r.exploring != nil {
-		r.exploring.same(r.exploring.env.eval(cond).isPoint())
-	}
-	return r.eval(cond) != 0
+	r.exploring.decided(cond)
+	return cond == none || r.eval(cond) != 0
 }
 
 // do runs statements and reports whether they ended in next or close.
@@ -268,9 +249,7 @@ func (r *run) do(body []stmt) bool {
 		s := &body[i]
 		switch s.kind {
 		case stGive:
-			if r.exploring != nil {
-				r.exploring.give(*r, s)
-			}
+			r.exploring.give(*r, s)
 			amount := int64(math.MaxInt64)
 			if s.expr != none {
 				amount = r.eval(s.expr)
@@ -278,13 +257,10 @@ func (r *run) do(body []stmt) bool {
 			r.give(s.index, s.to, amount)
 		case stSet:
 			v := r.eval(s.expr)
-			if k := &r.d.p.counters[s.index]; v < k.lo || v > k.hi {
+			if k := &r.d.p.counters[s.index]; v < k.Lo || v > k.Hi {
 				r.broken(s.pos)
 			}
-			if r.exploring != nil {
-				r.exploring.same(r.exploring.env.eval(s.expr).isPoint())
-				*r.exploring.env.at(opCounter, s.index) = point(v)
-			}
+			r.exploring.set(s, v)
 			r.set(s.index, v)
 		case stIf:
 			branch := s.els
@@ -318,22 +294,18 @@ func (r *run) give(pot, to int, amount int64) {
 	}
 }
 
-// close returns every chunk that is left to its depositor, in the agreed order.
+// close returns what is left to the depositors, by the same rule.
 func (r *run) close() {
-	c := r.s.c
 	for pot := range r.d.p.pots {
-		for i := c.start[pot]; i < c.start[pot+1]; i++ {
-			if !r.s.has(i) {
-				r.hand(pot, i, r.d.p.pots[pot].From)
-			}
-		}
+		r.give(pot, r.d.p.pots[pot].From, math.MaxInt64)
 	}
-	r.s = State{c: c, closed: true, now: r.s.now}
+	r.s = State{c: r.s.c, closed: true, now: r.s.now}
 }
 
 func (r *run) hand(pot int, i int32, to int) {
 	if !r.gone {
 		r.s.gone, r.gone = append(make([]uint64, 0, len(r.s.gone)), r.s.gone...), true
+		r.gives = make([]Give, 0, len(r.s.c.weight))
 	}
 	r.s.gone[i/64] |= 1 << (i % 64)
 	r.gives = append(r.gives, Give{pot, int(i - r.s.c.start[pot]), to, to == r.d.p.pots[pot].From})
@@ -379,15 +351,11 @@ func (r *run) eval(i int32) int64 {
 	case opInput:
 		return r.input
 	}
-	a := r.eval(n.a)
-	if n.op == opAnd && a == 0 || n.op == opOr && a != 0 {
-		return a
+	a, b, c := r.eval(n.a), int64(0), int64(0)
+	if n.op == opNot || n.op == opAnd && a == 0 || n.op == opOr && a != 0 {
+		return a ^ truthOf(n.op == opNot)
 	}
-	var b, c int64
-	if n.b != none {
-		b = r.eval(n.b)
-	}
-	if n.c != none {
+	if b = r.eval(n.b); n.op == opShare {
 		c = r.eval(n.c)
 	}
 	v, ok := n.op.apply(a, b, c)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"strings"
 )
 
 // hashDomain opens the text under Program.Hash.
@@ -25,6 +24,8 @@ type symbol struct {
 	what  op // the op that reads it, isParty or isOracle
 	index int
 	typ   Type
+	pos   pos
+	used  bool
 }
 
 // parser reads a source in one pass. Names are declared before they are used, except phases. After an error it stands
@@ -33,18 +34,19 @@ type parser struct {
 	lexer
 	findings
 	*Program
-	tok     token
-	end     pos // of the last token that was taken
-	failed  bool
-	stuck   token // where the parser stands still
-	depth   int
-	symbols []symbol
-	targets []token // of every `next`
-	canon   []byte
+	tok       token
+	end       pos // of the last token that was taken
+	failed    bool
+	stuck     token // where the parser stands still
+	depth     int
+	symbols   []symbol
+	targets   []token // of every `next`
+	canon     []byte
+	operators []operator
 }
 
 func parse(source []byte) (*Program, *findings) {
-	p := &parser{lexer: lexer{src: string(source)}, Program: &Program{nodes: make([]node, 0, 48)}}
+	p := &parser{lexer: lexer{src: string(source)}, Program: &Program{nodes: make([]node, 0, 48)}, operators: operators()}
 	p.canon = append(make([]byte, 0, len(source)+64), hashDomain...)
 	p.load()
 	p.contract()
@@ -81,7 +83,10 @@ func (p *parser) wrong(expected, mend string) {
 	if at.line > p.end.line && p.end.line > 0 {
 		at, what = p.end, "the line ends"
 	}
-	p.fail(at, what+" where "+expected+" is expected", mend)
+	if what += " where " + expected + " is expected"; at == p.tok.pos && (p.is("later") || p.is("curve") || p.is("role") || p.is("deposit")) {
+		what = p.tok.String() + " is not yet in this version of the language"
+	}
+	p.fail(at, what, mend)
 }
 
 // sync goes on after an error, at the next word that begins a declaration or a clause.
@@ -127,44 +132,43 @@ func (p *parser) name(of string) token {
 	return t
 }
 
-func (p *parser) lookup(name string) symbol {
+// lookup finds a name, nil if it was not declared.
+func (p *parser) lookup(name string) *symbol {
 	for i := len(p.symbols) - 1; i >= 0; i-- {
 		if p.symbols[i].name == name {
-			return p.symbols[i]
+			return &p.symbols[i]
 		}
 	}
-	return symbol{what: isTaken}
+	return nil
 }
 
-// declare reads the name of the n-th of at most limit things, which nothing else has.
-func (p *parser) declare(of string, what op, n, limit int) string {
+// declare reads the name of the n-th of at most limit things, which nothing else has. It returns its symbol, one that
+// counts for nothing after an error.
+func (p *parser) declare(of string, what op, n, limit int) *symbol {
 	t := p.name(of)
-	if s := p.lookup(t.text); s.what != isTaken && !p.failed {
+	if p.lookup(t.text) != nil {
 		p.fail(t.pos, "the name `"+t.text+"` is taken", "choose another name for "+of)
 	}
 	if n >= limit {
 		p.fail(t.pos, fmt.Sprintf("this is one too many: %s may be one of %d at most", of, limit), "split the contract")
 	}
-	if !p.failed {
-		p.symbols = append(p.symbols, symbol{name: t.text, what: what, index: n})
+	s := symbol{name: t.text, what: what, index: n, pos: t.pos}
+	if p.failed {
+		return &s
 	}
-	return t.text
-}
-
-// typeIs gives the last declared name its type.
-func (p *parser) typeIs(t Type) {
-	if !p.failed {
-		p.symbols[len(p.symbols)-1].typ = t
-	}
+	p.symbols = append(p.symbols, s)
+	return &p.symbols[len(p.symbols)-1]
 }
 
 // ref reads a name that was declared as what.
 func (p *parser) ref(what op, of string) int {
 	t := p.name(of)
 	s := p.lookup(t.text)
-	if s.what != what {
+	if s == nil || s.what != what {
 		p.fail(t.pos, "`"+t.text+"` is not the name of "+of, "declare it above, or use a name that is declared")
+		return 0
 	}
+	s.used = true
 	return s.index
 }
 
@@ -173,9 +177,8 @@ func (p *parser) contract() {
 	p.Program.name = p.name("the contract").text
 	p.expect("parties", "after the contract's name comes `parties` and their names")
 	for more := true; more; more = p.accept(",") {
-		p.parties = append(p.parties, p.declare("a party", isParty, len(p.parties), MaxParties))
+		p.parties = append(p.parties, p.declare("a party", isParty, len(p.parties), MaxParties).name)
 	}
-	p.opening = clause{guard: none, time: none, pos: p.tok.pos}
 	if p.failed {
 		return // without parties every line would be an error
 	}
@@ -200,18 +203,21 @@ func (p *parser) contract() {
 		case p.accept("counter"):
 			p.counter()
 		case p.accept("oracle"):
-			o := Feed{Name: p.declare("an oracle", isOracle, len(p.oracles), MaxOracles)}
+			o := Feed{Name: p.declare("an oracle", isOracle, len(p.oracles), MaxOracles).name}
 			p.expect("in", "say the range of its values: `oracle price in 1..1_000_000`")
 			o.Type, o.Lo, o.Hi = p.span(Literal)
 			p.oracles = append(p.oracles, o)
 		case p.accept("require"):
 			p.requires = append(p.requires, p.typed(truth, "a requirement"))
-		case p.is("later") || p.is("curve") || p.is("role"):
-			p.fail(at, "`"+p.tok.text+"` is not yet in this version of the language", "leave it out")
-			p.stuck = token{kind: tSign}
 		default:
-			p.fail(at, p.tok.String()+" cannot stand here", "begin with term, pot, counter, oracle, require, at open or phase")
+			p.end = at // it is this word that is wrong, not the line before
+			p.wrong("a declaration or a phase", "begin with term, pot, counter, oracle, require, at open or phase")
 			p.stuck = token{kind: tSign}
+		}
+	}
+	for _, sym := range p.symbols {
+		if !sym.used && p.errors == 0 {
+			p.add(sym.pos, SeverityWarning, "`"+sym.name+"` plays no part in this contract", "remove it, or use it")
 		}
 	}
 	for _, t := range p.targets {
@@ -223,35 +229,24 @@ func (p *parser) contract() {
 }
 
 func (p *parser) term() {
-	t := Term{Name: p.declare("a term", opTerm, len(p.terms), MaxTerms)}
+	sym := p.declare("a term", opTerm, len(p.terms), MaxTerms)
+	t := Term{Name: sym.name}
 	p.expect(":", "write `term price : units 1..1000`")
-	ranged := false
-	switch typ := p.tok; typ.text {
-	case "units":
-		t.Type, ranged = Units, true
-	case "number":
-		t.Type, ranged = Number, true
-	case "percent":
-		t.Type, t.Hi = Number, 100
-	case "time":
-		t.Type, t.Hi = Time, MaxTime
-	case "duration":
-		t.Type, t.Hi = Duration, MaxDuration
-	case "money", "asset", "oracle":
-		p.fail(typ.pos, "terms of type "+typ.text+" are not yet in this version of the language", "use units or number")
-	default:
-		p.wrong("a type", "the types are units, number, percent, time and duration")
+	types := []Term{{"units", Units, 0, 0}, {"number", Number, 0, 0}, {"percent", Number, 0, 100}, {"time", Time, 0, MaxTime}, {"duration", Duration, 0, MaxDuration}}
+	i := slices.IndexFunc(types, func(t Term) bool { return p.is(t.Name) })
+	if i < 0 {
+		p.wrong("a type", "the types are units, number, percent, time and duration; money, asset and oracle are not yet in this version")
+		return
 	}
+	t.Type, t.Lo, t.Hi = types[i].Type, types[i].Lo, types[i].Hi
 	p.advance()
-	if at := p.tok.pos; ranged || p.tok.kind == tNumber || p.is("-") {
-		lo, hi := t.Lo, t.Hi
+	if at := p.tok.pos; t.Hi == 0 || p.tok.kind == tNumber || p.is("-") {
 		_, t.Lo, t.Hi = p.span(t.Type)
-		if !ranged && (t.Lo < lo || t.Hi > hi) {
-			p.fail(at, "the range is wider than its type allows", fmt.Sprintf("stay within %d..%d", lo, hi))
+		if most := types[i].Hi; most > 0 && (t.Lo < 0 || t.Hi > most) {
+			p.fail(at, "the range is wider than its type allows", fmt.Sprintf("stay within 0..%d", most))
 		}
 	}
-	p.terms = append(p.terms, t)
-	p.typeIs(t.Type)
+	p.terms, sym.typ = append(p.terms, t), t.Type
 }
 
 // span reads a range, both ends included, of type want; with want Literal the ends decide, for Number if they are plain.
@@ -278,15 +273,15 @@ func (p *parser) bound() (Type, int64) {
 	if p.failed {
 		return Literal, 0
 	}
-	x := p.nodes[n]
 	if neg {
-		x.v = -x.v
+		p.nodes[n].v *= -1
 	}
-	return x.typ, x.v
+	return p.nodes[n].typ, p.nodes[n].v
 }
 
 func (p *parser) pot() {
-	pot := Pot{Name: p.declare("a pot", isTaken, len(p.pots), MaxPots)}
+	sym := p.declare("a pot", isTaken, len(p.pots), MaxPots)
+	pot := Pot{Name: sym.name}
 	p.expect("=", "write `pot payment = price units from buyer`")
 	start := len(p.canon)
 	pot.expr = p.typed(Units, "what a pot holds")
@@ -294,23 +289,20 @@ func (p *parser) pot() {
 	p.accept("units")
 	p.expect("from", "say who deposits it: `pot payment = price units from buyer`")
 	pot.From = p.ref(isParty, "a party")
-	p.symbols = append(p.symbols, symbol{pot.Name, opPot, len(p.pots), Units})
-	p.pots = append(p.pots, pot)
+	p.pots, sym.what, sym.typ = append(p.pots, pot), opPot, Units
 }
 
 func (p *parser) counter() {
-	c := counter{name: p.declare("a counter", opCounter, len(p.counters), MaxCounters)}
+	sym := p.declare("a counter", opCounter, len(p.counters), MaxCounters)
 	p.expect("=", "write `counter renewals = 0 in 0..1000`")
 	at := p.tok.pos
 	typ, start := p.bound()
 	p.expect("in", "say its range: `counter renewals = 0 in 0..1000`")
-	c.typ, c.lo, c.hi = p.span(Literal)
-	c.start = start
-	if _, ok := unify(typ, c.typ); !ok || start < c.lo || start > c.hi {
+	t, lo, hi := p.span(Literal)
+	if _, ok := unify(typ, t); !ok || start < lo || start > hi {
 		p.fail(at, "the counter begins outside its range", "begin with a value of its range")
 	}
-	p.counters = append(p.counters, c)
-	p.typeIs(c.typ)
+	p.counters, sym.typ = append(p.counters, counter{Term{sym.name, t, lo, hi}, start}), t
 }
 
 func (p *parser) phase() {
@@ -325,7 +317,6 @@ func (p *parser) phase() {
 		ph.relative, want = true, Duration
 	}
 	ph.until = p.typed(want, "the end of a phase")
-	p.accept(":")
 	for p.sync(); p.is("when") || p.is("at"); p.sync() {
 		outer := len(p.symbols)
 		p.clause(&ph)
@@ -341,8 +332,6 @@ func (p *parser) clause(ph *phase) {
 		c.kind = onDeadline
 	} else if p.advance(); p.accept("oracle") {
 		p.observed(&c)
-	} else if p.is("deposit") {
-		p.fail(p.tok.pos, "`deposit` is not yet in this version of the language", "leave it out")
 	} else {
 		p.said(&c)
 	}
@@ -405,10 +394,10 @@ func (p *parser) said(c *clause) {
 		if c.need > 1 {
 			p.fail(at, "a word that several must say cannot carry a value", "let one party say the value, or write a clause for each value")
 		}
-		c.hasValue, c.name = true, p.declare("the value", opInput, 0, 1)
+		sym := p.declare("the value", opInput, 0, 1)
 		p.expect("in", "say its range: `with percent in 0..100`")
-		c.typ, c.lo, c.hi = p.span(Literal)
-		p.typeIs(c.typ)
+		sym.typ, c.lo, c.hi = p.span(Literal)
+		c.hasValue = true
 	}
 }
 
@@ -418,7 +407,7 @@ func (p *parser) observed(c *clause) {
 		return
 	}
 	o := p.oracles[c.oracle]
-	c.hasValue, c.name, c.typ, c.lo, c.hi = true, o.Name, o.Type, o.Lo, o.Hi
+	c.hasValue, c.lo, c.hi = true, o.Lo, o.Hi
 	switch {
 	case p.accept("each"):
 		c.kind, c.time = onEach, p.typed(Duration, "the age of a value")
@@ -427,7 +416,7 @@ func (p *parser) observed(c *clause) {
 	default:
 		p.wrong("`each` or `for`", "say which value counts: `for settle_at`, or `each 60 seconds` for one that is at most so old")
 	}
-	p.symbols = append(p.symbols, symbol{c.name, opInput, 0, c.typ})
+	p.symbols = append(p.symbols, symbol{name: o.Name, what: opInput, typ: o.Type})
 }
 
 // body reads statements up to the next clause. A body ends by at most one `next` or `close`.
@@ -449,7 +438,8 @@ func (p *parser) body() []stmt {
 			s.kind, s.index = stSet, p.ref(opCounter, "a counter")
 			p.expect("=", "write `set counter = value`")
 			if !p.failed {
-				s.expr = p.typed(p.counters[s.index].typ, "the value of this counter")
+				s.old = p.node(node{op: opCounter, a: none, b: none, c: none, v: int64(s.index), pos: s.pos})
+				s.expr = p.typed(p.counters[s.index].Type, "the value of this counter")
 			}
 		case p.accept("if"):
 			s.kind, s.expr = stIf, p.typed(truth, "a condition")
@@ -485,15 +475,4 @@ func (p *parser) deeper() {
 	if p.depth++; p.depth > MaxDepth {
 		p.fail(p.tok.pos, "this is nested too deeply", fmt.Sprintf("at most %d levels", MaxDepth))
 	}
-}
-
-// article names a type in a sentence.
-func article(t Type) string {
-	switch t {
-	case Units:
-		return "an amount in units"
-	case Literal:
-		return "a plain number"
-	}
-	return strings.Join([]string{"a", t.String()}, " ")
 }

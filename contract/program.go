@@ -19,7 +19,8 @@ const (
 	MaxChunks   = 4096 // over all pots of one instance
 )
 
-// Times and durations stay within these, so that no sum of them leaves int64.
+// Terms that are times or durations stay within these. An absolute or relative end of a phase may be a formula of them,
+// up to half of farAway: no sum with a moment leaves int64.
 const (
 	MaxTime     = 253_402_300_799           // the last second of the year 9999
 	MaxDuration = 1000 * 366 * 24 * 60 * 60 // a thousand years
@@ -41,7 +42,7 @@ const (
 
 // String returns the word for t that a contract uses.
 func (t Type) String() string {
-	return [...]string{"literal", "number", "units", "time", "duration", "condition"}[t]
+	return [...]string{"plain number", "number", "units", "time", "duration", "condition"}[t]
 }
 
 // Term is one parameter that the parties fill in. Its range includes Lo and Hi.
@@ -52,11 +53,7 @@ type Term struct {
 }
 
 // Feed is one value that an oracle observes outside the contract. Its range includes Lo and Hi.
-type Feed struct {
-	Name   string
-	Type   Type
-	Lo, Hi int64
-}
+type Feed Term
 
 // Pot is one party's stake.
 type Pot struct {
@@ -68,9 +65,8 @@ type Pot struct {
 }
 
 type counter struct {
-	name          string
-	typ           Type
-	start, lo, hi int64
+	Term
+	start int64
 }
 
 // Program is a compiled contract: it passed every check that needs no terms. It is immutable.
@@ -88,7 +84,6 @@ type Program struct {
 	jumps    []int32 // a `next` holds an index of jumps, which holds the phase
 	warnings []Finding
 	hash     [32]byte
-	graph    graph
 }
 
 // none stands for an expression, a phase or a name that is not there.
@@ -119,6 +114,7 @@ type stmt struct {
 	index     int   // pot, counter, or jump
 	to        int   // receiving party
 	expr      int32 // amount, value or condition; none for "all"
+	old       int32 // of a set: the counter as it was
 	then, els []stmt
 	pos       pos
 }
@@ -140,9 +136,7 @@ type clause struct {
 	members   uint64 // parties that may say the word, by bit
 	need      int    // how many of them must
 	hasValue  bool
-	name      string // of the value
-	typ       Type
-	lo, hi    int64
+	lo, hi    int64 // of the value
 	oracle    int
 	time      int32 // of an oracle clause: its age limit or its observation time
 	guard     int32
@@ -168,6 +162,7 @@ type phase struct {
 	name     string
 	relative bool // the deadline is the moment of entry plus until
 	until    int32
+	rounds   int64 // how often an instance can enter it
 	clauses  []clause
 	pos      pos
 }

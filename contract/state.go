@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -21,7 +22,11 @@ func (d *Deal) newChunks(weights [][]int64) (*chunks, error) {
 	if len(weights) != len(d.units) {
 		return nil, fmt.Errorf("chunks for %d pots, the contract has %d", len(weights), len(d.units))
 	}
-	c := &chunks{start: make([]int32, 1, len(weights)+1)}
+	c := &chunks{start: make([]int32, 1, len(weights)+1), weight: slices.Concat(weights...)}
+	if len(c.weight) > MaxChunks {
+		return nil, fmt.Errorf("%d chunks, more than %d", len(c.weight), MaxChunks)
+	}
+	c.order = make([]int32, len(c.weight))
 	for i, pot := range weights {
 		missing := d.units[i]
 		for _, w := range pot {
@@ -33,15 +38,12 @@ func (d *Deal) newChunks(weights [][]int64) (*chunks, error) {
 		if missing != 0 {
 			return nil, fmt.Errorf("pot %s: %d of %d units are missing", d.p.pots[i].Name, missing, d.units[i])
 		}
-		if len(c.weight)+len(pot) > MaxChunks {
-			return nil, fmt.Errorf("more than %d chunks", MaxChunks)
+		first, end := c.start[i], c.start[i]+int32(len(pot))
+		for j := first; j < end; j++ {
+			c.order[j] = j
 		}
-		c.weight = append(c.weight, pot...)
-		for j := c.start[i]; int(j) < len(c.weight); j++ {
-			c.order = append(c.order, j)
-		}
-		slices.SortStableFunc(c.order[c.start[i]:], func(a, b int32) int { return cmp.Compare(c.weight[b], c.weight[a]) })
-		c.start = append(c.start, int32(len(c.weight)))
+		slices.SortStableFunc(c.order[first:end], func(a, b int32) int { return cmp.Compare(c.weight[b], c.weight[a]) })
+		c.start = append(c.start, end)
 	}
 	return c, nil
 }
@@ -148,57 +150,44 @@ func (d *Deal) DecodeState(weights [][]int64, b []byte) (State, error) {
 		return State{}, fmt.Errorf("decode state: %w: %w", ErrSnapshot, err)
 	}
 	s := d.start(c, 0)
-	if what := s.decode(d.p, b); what != "" {
-		return State{}, fmt.Errorf("decode state: %w: %s", ErrSnapshot, what)
+	ok := s.decode(d.p, b)
+	if again, err := s.AppendBinary(nil); !ok || err != nil || !bytes.Equal(again, b) {
+		return State{}, fmt.Errorf("decode state: %w: no snapshot of contract %s", ErrSnapshot, d.p.name)
 	}
 	return s, nil
 }
 
-// decode fills s from b and returns what is wrong with b.
-func (s *State) decode(p *Program, b []byte) (wrong string) {
-	minimal := true
+// decode fills s from b and reports whether what it holds can be. Whether b is what s encodes to, the caller looks.
+func (s *State) decode(p *Program, b []byte) bool {
+	ok := true
 	uvarint := func(most uint64) uint64 {
 		v, n := binary.Uvarint(b)
-		if n <= 0 || n > 1 && b[n-1] == 0 || v > most {
-			b, minimal = nil, false
+		if n <= 0 || v > most {
+			b, ok = nil, false
 			return 0
 		}
 		b = b[n:]
 		return v
 	}
-	if uvarint(snapshotVersion) != snapshotVersion {
-		return "unknown version"
-	}
-	at := uvarint(uint64(len(p.phases)))
+	version, at := uvarint(snapshotVersion), uvarint(uint64(len(p.phases)))
 	s.now = int64(uvarint(farAway))
 	if at == 0 {
-		if s.closed, s.vars, s.gone = true, nil, nil; !minimal || len(b) > 0 {
-			return "truncated, too long, or not minimal"
-		}
-		return ""
+		*s = State{c: s.c, closed: true, now: s.now}
+		return ok && version == snapshotVersion
 	}
 	s.phase = int32(at - 1)
 	s.until = s.now + int64(uvarint(farAway))
 	s.said = uvarint(1<<MaxVoices - 1)
 	for i := range s.vars {
-		u := uvarint(1<<64 - 1)
-		lo, hi := int64(0), int64(farAway)
+		u, lo, hi := uvarint(1<<64-1), int64(0), int64(farAway)
 		if i < len(p.counters) {
-			lo, hi = p.counters[i].lo, p.counters[i].hi
+			lo, hi = p.counters[i].Lo, p.counters[i].Hi
 		}
-		if s.vars[i] = int64(u>>1) ^ -int64(u&1); minimal && (s.vars[i] < lo || s.vars[i] > hi) {
-			return "a counter or a time is out of range"
-		}
+		s.vars[i] = int64(u>>1) ^ -int64(u&1)
+		ok = ok && s.vars[i] >= lo && s.vars[i] <= hi
 	}
-	n := len(s.c.weight)
-	if !minimal || len(b) != (n+7)/8 {
-		return "truncated, too long, or not minimal"
+	for i := range min(len(s.c.weight), 8*len(b)) {
+		s.gone[i/64] |= uint64(b[i/8]>>(i%8)&1) << (i % 64)
 	}
-	for i, x := range b {
-		s.gone[i/8] |= uint64(x) << (i % 8 * 8)
-	}
-	if n%64 != 0 && s.gone[n/64]>>(n%64) != 0 || !p.phases[s.phase].waits(s.said) {
-		return "a chunk or a voice that does not exist"
-	}
-	return ""
+	return ok && p.phases[s.phase].waits(s.said)
 }
