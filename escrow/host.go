@@ -314,3 +314,57 @@ func (h *Host) update(ctx context.Context, note []byte, size, known int64, curso
 	}
 	return u, nil
 }
+
+// maxEntries bounds the entries of one page.
+const maxEntries = 1024
+
+// Page is a part of the log for those who follow all of it.
+type Page struct {
+	Head        []byte      // newest witnessed head; empty before the first
+	Entries     [][]byte    // from the position asked for on, all under Head
+	Consistency []head.Hash // from the size after Entries to that of Head
+}
+
+// Entries returns up to limit entries from a position on, or waits for some.
+func (h *Host) Entries(ctx context.Context, from int64, limit int, wait time.Duration) (Page, error) {
+	deadline := time.NewTimer(wait)
+	defer deadline.Stop()
+	for waiting := true; ; {
+		h.mu.Lock()
+		note, size, changed := h.note, h.seen, h.changed
+		h.mu.Unlock()
+		if note != nil && size > from || !waiting {
+			return h.page(ctx, note, size, from, limit)
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			waiting = false
+		case <-ctx.Done():
+			return Page{}, ctx.Err()
+		}
+	}
+}
+
+func (h *Host) page(ctx context.Context, note []byte, size, from int64, limit int) (Page, error) {
+	p := Page{Head: note}
+	if note == nil || from >= size {
+		return p, nil
+	}
+	bytes := 0
+	for raw, err := range h.cfg.Log.Read(ctx, uint64(from)) {
+		if err != nil {
+			return Page{}, err
+		}
+		if bytes += len(raw); len(p.Entries) > 0 && bytes > maxFeedBytes {
+			break
+		}
+		p.Entries = append(p.Entries, raw)
+		if len(p.Entries) == limit || from+int64(len(p.Entries)) == size {
+			break
+		}
+	}
+	var err error
+	p.Consistency, err = h.prover.Consistency(ctx, from+int64(len(p.Entries)), size)
+	return p, err
+}

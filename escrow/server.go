@@ -96,6 +96,21 @@ func (s server) Feed(ctx context.Context, r *escrowpb.FeedRequest) (*escrowpb.Fe
 	return out, nil
 }
 
+func (s server) Entries(ctx context.Context, r *escrowpb.EntriesRequest) (*escrowpb.EntriesResponse, error) {
+	if r.From < 0 {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("from position %d", r.From))
+	}
+	n := int(min(r.Max, maxEntries))
+	if n == 0 {
+		n = maxEntries
+	}
+	p, err := s.h.Entries(ctx, r.From, n, min(time.Duration(r.WaitMs)*time.Millisecond, maxWait))
+	if err != nil {
+		return nil, refuse(err)
+	}
+	return &escrowpb.EntriesResponse{Head: p.Head, Entries: p.Entries, Consistency: hashes(p.Consistency)}, nil
+}
+
 func (s server) Peer(_ context.Context, r *escrowpb.PeerRequest) (*escrowpb.PeerResponse, error) {
 	if len(r.Vault) != 32 {
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a vault id of %d bytes, want 32", len(r.Vault)))
@@ -223,6 +238,17 @@ func (c *Client) Feed(ctx context.Context, v wire.VaultID, cursor uint64, known 
 		u.Entries = append(u.Entries, vault.Logged{Position: l.Position, Entry: l.Entry, Proof: p})
 	}
 	return u, nil
+}
+
+// Entries asks for all entries from a position on.
+func (c *Client) Entries(ctx context.Context, from int64, limit int, wait time.Duration) (Page, error) {
+	r, err := c.c.Entries(ctx, &escrowpb.EntriesRequest{From: from, Max: uint32(limit), WaitMs: uint32(wait.Milliseconds())})
+	if err != nil {
+		return Page{}, fmt.Errorf("ask the escrow for its log: %w", err)
+	}
+	p := Page{Head: r.Head, Entries: r.Entries}
+	p.Consistency, err = parseHashes(r.Consistency)
+	return p, err
 }
 
 // Peer asks for the identity and evidence of an enrolled vault.

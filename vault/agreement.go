@@ -141,9 +141,12 @@ func (a Agreement) bind() (*deal, error) {
 	if stakes == 0 {
 		return refuse("no chunk is at stake")
 	}
-	d.hash, err = wire.HashOf("latchkey/agreement/v1", a)
+	d.hash, err = a.Hash()
 	return d, err
 }
+
+// Hash names an agreement: it is what every party's acceptance signs.
+func (a Agreement) Hash() (wire.Hash, error) { return wire.HashOf("latchkey/agreement/v1", a) }
 
 // depositor returns the party that fills a pot.
 func (d *deal) depositor(pot int) int { return d.Program().Pots()[pot].From }
@@ -196,6 +199,15 @@ func (a Acceptance) sign(k ed25519.PrivateKey) (SignedAcceptance, error) {
 	return SignedAcceptance{a, wire.Sign(k, purposeAccept, b)}, nil
 }
 
+// Verify returns an error unless the vault with these keys signed a.
+func (a SignedAcceptance) Verify(id wire.Identity) error {
+	b, err := wire.Marshal(a.Body)
+	if err != nil {
+		return err
+	}
+	return id.Verify(purposeAccept, b, a.Sig)
+}
+
 // instanceID names the run that these acceptances, one per party in order,
 // agree to.
 func instanceID(all []SignedAcceptance) (wire.InstanceID, error) {
@@ -222,11 +234,7 @@ func (d *deal) checkAcceptances(all []SignedAcceptance, identity func(wire.Vault
 		if !ok {
 			return none, fmt.Errorf("%w: vault %s is not enrolled", ErrAgreement, d.parties[i].Short())
 		}
-		b, err := wire.Marshal(a.Body)
-		if err != nil {
-			return none, err
-		}
-		if err := id.Verify(purposeAccept, b, a.Sig); err != nil {
+		if err := a.Verify(id); err != nil {
 			return none, fmt.Errorf("%w: party %d: %w", ErrAgreement, i, err)
 		}
 	}

@@ -45,6 +45,8 @@ const (
 	EscrowServiceLockProcedure = "/latchkey.escrow.v1.EscrowService/Lock"
 	// EscrowServiceFeedProcedure is the fully-qualified name of the EscrowService's Feed RPC.
 	EscrowServiceFeedProcedure = "/latchkey.escrow.v1.EscrowService/Feed"
+	// EscrowServiceEntriesProcedure is the fully-qualified name of the EscrowService's Entries RPC.
+	EscrowServiceEntriesProcedure = "/latchkey.escrow.v1.EscrowService/Entries"
 	// EscrowServicePeerProcedure is the fully-qualified name of the EscrowService's Peer RPC.
 	EscrowServicePeerProcedure = "/latchkey.escrow.v1.EscrowService/Peer"
 )
@@ -66,6 +68,10 @@ type EscrowServiceClient interface {
 	// one of known_size, and the entries that a vault needs from its cursor on, in
 	// order, each with its proof. It waits up to wait_ms for something new.
 	Feed(context.Context, *FeedRequest) (*FeedResponse, error)
+	// Entries returns all entries from a position on, in order, for those who follow
+	// the whole log: the newest witnessed head, and the proof that it continues the
+	// log that ends with the last of these entries. It waits up to wait_ms for more.
+	Entries(context.Context, *EntriesRequest) (*EntriesResponse, error)
 	// Peer returns the identity and evidence of an enrolled vault.
 	Peer(context.Context, *PeerRequest) (*PeerResponse, error)
 }
@@ -111,6 +117,12 @@ func NewEscrowServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(escrowServiceMethods.ByName("Feed")),
 			connect.WithClientOptions(opts...),
 		),
+		entries: connect.NewClient[EntriesRequest, EntriesResponse](
+			httpClient,
+			baseURL+EscrowServiceEntriesProcedure,
+			connect.WithSchema(escrowServiceMethods.ByName("Entries")),
+			connect.WithClientOptions(opts...),
+		),
 		peer: connect.NewClient[PeerRequest, PeerResponse](
 			httpClient,
 			baseURL+EscrowServicePeerProcedure,
@@ -127,6 +139,7 @@ type escrowServiceClient struct {
 	send     *connect.Client[SendRequest, SendResponse]
 	lock     *connect.Client[LockRequest, LockResponse]
 	feed     *connect.Client[FeedRequest, FeedResponse]
+	entries  *connect.Client[EntriesRequest, EntriesResponse]
 	peer     *connect.Client[PeerRequest, PeerResponse]
 }
 
@@ -175,6 +188,15 @@ func (c *escrowServiceClient) Feed(ctx context.Context, req *FeedRequest) (*Feed
 	return nil, err
 }
 
+// Entries calls latchkey.escrow.v1.EscrowService.Entries.
+func (c *escrowServiceClient) Entries(ctx context.Context, req *EntriesRequest) (*EntriesResponse, error) {
+	response, err := c.entries.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // Peer calls latchkey.escrow.v1.EscrowService.Peer.
 func (c *escrowServiceClient) Peer(ctx context.Context, req *PeerRequest) (*PeerResponse, error) {
 	response, err := c.peer.CallUnary(ctx, connect.NewRequest(req))
@@ -201,6 +223,10 @@ type EscrowServiceHandler interface {
 	// one of known_size, and the entries that a vault needs from its cursor on, in
 	// order, each with its proof. It waits up to wait_ms for something new.
 	Feed(context.Context, *FeedRequest) (*FeedResponse, error)
+	// Entries returns all entries from a position on, in order, for those who follow
+	// the whole log: the newest witnessed head, and the proof that it continues the
+	// log that ends with the last of these entries. It waits up to wait_ms for more.
+	Entries(context.Context, *EntriesRequest) (*EntriesResponse, error)
 	// Peer returns the identity and evidence of an enrolled vault.
 	Peer(context.Context, *PeerRequest) (*PeerResponse, error)
 }
@@ -242,6 +268,12 @@ func NewEscrowServiceHandler(svc EscrowServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(escrowServiceMethods.ByName("Feed")),
 		connect.WithHandlerOptions(opts...),
 	)
+	escrowServiceEntriesHandler := connect.NewUnaryHandlerSimple(
+		EscrowServiceEntriesProcedure,
+		svc.Entries,
+		connect.WithSchema(escrowServiceMethods.ByName("Entries")),
+		connect.WithHandlerOptions(opts...),
+	)
 	escrowServicePeerHandler := connect.NewUnaryHandlerSimple(
 		EscrowServicePeerProcedure,
 		svc.Peer,
@@ -260,6 +292,8 @@ func NewEscrowServiceHandler(svc EscrowServiceHandler, opts ...connect.HandlerOp
 			escrowServiceLockHandler.ServeHTTP(w, r)
 		case EscrowServiceFeedProcedure:
 			escrowServiceFeedHandler.ServeHTTP(w, r)
+		case EscrowServiceEntriesProcedure:
+			escrowServiceEntriesHandler.ServeHTTP(w, r)
 		case EscrowServicePeerProcedure:
 			escrowServicePeerHandler.ServeHTTP(w, r)
 		default:
@@ -289,6 +323,10 @@ func (UnimplementedEscrowServiceHandler) Lock(context.Context, *LockRequest) (*L
 
 func (UnimplementedEscrowServiceHandler) Feed(context.Context, *FeedRequest) (*FeedResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.escrow.v1.EscrowService.Feed is not implemented"))
+}
+
+func (UnimplementedEscrowServiceHandler) Entries(context.Context, *EntriesRequest) (*EntriesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.escrow.v1.EscrowService.Entries is not implemented"))
 }
 
 func (UnimplementedEscrowServiceHandler) Peer(context.Context, *PeerRequest) (*PeerResponse, error) {

@@ -621,6 +621,126 @@ func (x *Logged) GetProof() [][]byte {
 	return nil
 }
 
+type EntriesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          int64                  `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`                   // how many entries the caller has
+	Max           uint32                 `protobuf:"varint,2,opt,name=max,proto3" json:"max,omitempty"`                     // at most so many; 0 and above 1024: 1024
+	WaitMs        uint32                 `protobuf:"varint,3,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"` // at most 30,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntriesRequest) Reset() {
+	*x = EntriesRequest{}
+	mi := &file_escrow_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntriesRequest) ProtoMessage() {}
+
+func (x *EntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_escrow_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntriesRequest.ProtoReflect.Descriptor instead.
+func (*EntriesRequest) Descriptor() ([]byte, []int) {
+	return file_escrow_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EntriesRequest) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *EntriesRequest) GetMax() uint32 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *EntriesRequest) GetWaitMs() uint32 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+type EntriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Head          []byte                 `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	Entries       [][]byte               `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	Consistency   [][]byte               `protobuf:"bytes,3,rep,name=consistency,proto3" json:"consistency,omitempty"` // from the size after these entries to the head's
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EntriesResponse) Reset() {
+	*x = EntriesResponse{}
+	mi := &file_escrow_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EntriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EntriesResponse) ProtoMessage() {}
+
+func (x *EntriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_escrow_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EntriesResponse.ProtoReflect.Descriptor instead.
+func (*EntriesResponse) Descriptor() ([]byte, []int) {
+	return file_escrow_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *EntriesResponse) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *EntriesResponse) GetEntries() [][]byte {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *EntriesResponse) GetConsistency() [][]byte {
+	if x != nil {
+		return x.Consistency
+	}
+	return nil
+}
+
 type PeerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Vault         []byte                 `protobuf:"bytes,1,opt,name=vault,proto3" json:"vault,omitempty"`
@@ -630,7 +750,7 @@ type PeerRequest struct {
 
 func (x *PeerRequest) Reset() {
 	*x = PeerRequest{}
-	mi := &file_escrow_proto_msgTypes[11]
+	mi := &file_escrow_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -642,7 +762,7 @@ func (x *PeerRequest) String() string {
 func (*PeerRequest) ProtoMessage() {}
 
 func (x *PeerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_escrow_proto_msgTypes[11]
+	mi := &file_escrow_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -655,7 +775,7 @@ func (x *PeerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerRequest.ProtoReflect.Descriptor instead.
 func (*PeerRequest) Descriptor() ([]byte, []int) {
-	return file_escrow_proto_rawDescGZIP(), []int{11}
+	return file_escrow_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PeerRequest) GetVault() []byte {
@@ -675,7 +795,7 @@ type PeerResponse struct {
 
 func (x *PeerResponse) Reset() {
 	*x = PeerResponse{}
-	mi := &file_escrow_proto_msgTypes[12]
+	mi := &file_escrow_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +807,7 @@ func (x *PeerResponse) String() string {
 func (*PeerResponse) ProtoMessage() {}
 
 func (x *PeerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_escrow_proto_msgTypes[12]
+	mi := &file_escrow_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +820,7 @@ func (x *PeerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerResponse.ProtoReflect.Descriptor instead.
 func (*PeerResponse) Descriptor() ([]byte, []int) {
-	return file_escrow_proto_rawDescGZIP(), []int{12}
+	return file_escrow_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PeerResponse) GetIdentity() []byte {
@@ -758,18 +878,27 @@ const file_escrow_proto_rawDesc = "" +
 	"\x06Logged\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\x03R\bposition\x12\x14\n" +
 	"\x05entry\x18\x02 \x01(\fR\x05entry\x12\x14\n" +
-	"\x05proof\x18\x03 \x03(\fR\x05proof\"#\n" +
+	"\x05proof\x18\x03 \x03(\fR\x05proof\"O\n" +
+	"\x0eEntriesRequest\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x03R\x04from\x12\x10\n" +
+	"\x03max\x18\x02 \x01(\rR\x03max\x12\x17\n" +
+	"\await_ms\x18\x03 \x01(\rR\x06waitMs\"a\n" +
+	"\x0fEntriesResponse\x12\x12\n" +
+	"\x04head\x18\x01 \x01(\fR\x04head\x12\x18\n" +
+	"\aentries\x18\x02 \x03(\fR\aentries\x12 \n" +
+	"\vconsistency\x18\x03 \x03(\fR\vconsistency\"#\n" +
 	"\vPeerRequest\x12\x14\n" +
 	"\x05vault\x18\x01 \x01(\fR\x05vault\"F\n" +
 	"\fPeerResponse\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\fR\bidentity\x12\x1a\n" +
-	"\bevidence\x18\x02 \x01(\fR\bevidence2\xe0\x03\n" +
+	"\bevidence\x18\x02 \x01(\fR\bevidence2\xb4\x04\n" +
 	"\rEscrowService\x12U\n" +
 	"\bDescribe\x12#.latchkey.escrow.v1.DescribeRequest\x1a$.latchkey.escrow.v1.DescribeResponse\x12L\n" +
 	"\x05Greet\x12 .latchkey.escrow.v1.GreetRequest\x1a!.latchkey.escrow.v1.GreetResponse\x12I\n" +
 	"\x04Send\x12\x1f.latchkey.escrow.v1.SendRequest\x1a .latchkey.escrow.v1.SendResponse\x12I\n" +
 	"\x04Lock\x12\x1f.latchkey.escrow.v1.LockRequest\x1a .latchkey.escrow.v1.LockResponse\x12I\n" +
-	"\x04Feed\x12\x1f.latchkey.escrow.v1.FeedRequest\x1a .latchkey.escrow.v1.FeedResponse\x12I\n" +
+	"\x04Feed\x12\x1f.latchkey.escrow.v1.FeedRequest\x1a .latchkey.escrow.v1.FeedResponse\x12R\n" +
+	"\aEntries\x12\".latchkey.escrow.v1.EntriesRequest\x1a#.latchkey.escrow.v1.EntriesResponse\x12I\n" +
 	"\x04Peer\x12\x1f.latchkey.escrow.v1.PeerRequest\x1a .latchkey.escrow.v1.PeerResponseB\x1aZ\x18latchkey/escrow/escrowpbb\x06proto3"
 
 var (
@@ -784,7 +913,7 @@ func file_escrow_proto_rawDescGZIP() []byte {
 	return file_escrow_proto_rawDescData
 }
 
-var file_escrow_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_escrow_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_escrow_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: latchkey.escrow.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: latchkey.escrow.v1.DescribeResponse
@@ -797,8 +926,10 @@ var file_escrow_proto_goTypes = []any{
 	(*FeedRequest)(nil),      // 8: latchkey.escrow.v1.FeedRequest
 	(*FeedResponse)(nil),     // 9: latchkey.escrow.v1.FeedResponse
 	(*Logged)(nil),           // 10: latchkey.escrow.v1.Logged
-	(*PeerRequest)(nil),      // 11: latchkey.escrow.v1.PeerRequest
-	(*PeerResponse)(nil),     // 12: latchkey.escrow.v1.PeerResponse
+	(*EntriesRequest)(nil),   // 11: latchkey.escrow.v1.EntriesRequest
+	(*EntriesResponse)(nil),  // 12: latchkey.escrow.v1.EntriesResponse
+	(*PeerRequest)(nil),      // 13: latchkey.escrow.v1.PeerRequest
+	(*PeerResponse)(nil),     // 14: latchkey.escrow.v1.PeerResponse
 }
 var file_escrow_proto_depIdxs = []int32{
 	10, // 0: latchkey.escrow.v1.FeedResponse.entries:type_name -> latchkey.escrow.v1.Logged
@@ -807,15 +938,17 @@ var file_escrow_proto_depIdxs = []int32{
 	4,  // 3: latchkey.escrow.v1.EscrowService.Send:input_type -> latchkey.escrow.v1.SendRequest
 	6,  // 4: latchkey.escrow.v1.EscrowService.Lock:input_type -> latchkey.escrow.v1.LockRequest
 	8,  // 5: latchkey.escrow.v1.EscrowService.Feed:input_type -> latchkey.escrow.v1.FeedRequest
-	11, // 6: latchkey.escrow.v1.EscrowService.Peer:input_type -> latchkey.escrow.v1.PeerRequest
-	1,  // 7: latchkey.escrow.v1.EscrowService.Describe:output_type -> latchkey.escrow.v1.DescribeResponse
-	3,  // 8: latchkey.escrow.v1.EscrowService.Greet:output_type -> latchkey.escrow.v1.GreetResponse
-	5,  // 9: latchkey.escrow.v1.EscrowService.Send:output_type -> latchkey.escrow.v1.SendResponse
-	7,  // 10: latchkey.escrow.v1.EscrowService.Lock:output_type -> latchkey.escrow.v1.LockResponse
-	9,  // 11: latchkey.escrow.v1.EscrowService.Feed:output_type -> latchkey.escrow.v1.FeedResponse
-	12, // 12: latchkey.escrow.v1.EscrowService.Peer:output_type -> latchkey.escrow.v1.PeerResponse
-	7,  // [7:13] is the sub-list for method output_type
-	1,  // [1:7] is the sub-list for method input_type
+	11, // 6: latchkey.escrow.v1.EscrowService.Entries:input_type -> latchkey.escrow.v1.EntriesRequest
+	13, // 7: latchkey.escrow.v1.EscrowService.Peer:input_type -> latchkey.escrow.v1.PeerRequest
+	1,  // 8: latchkey.escrow.v1.EscrowService.Describe:output_type -> latchkey.escrow.v1.DescribeResponse
+	3,  // 9: latchkey.escrow.v1.EscrowService.Greet:output_type -> latchkey.escrow.v1.GreetResponse
+	5,  // 10: latchkey.escrow.v1.EscrowService.Send:output_type -> latchkey.escrow.v1.SendResponse
+	7,  // 11: latchkey.escrow.v1.EscrowService.Lock:output_type -> latchkey.escrow.v1.LockResponse
+	9,  // 12: latchkey.escrow.v1.EscrowService.Feed:output_type -> latchkey.escrow.v1.FeedResponse
+	12, // 13: latchkey.escrow.v1.EscrowService.Entries:output_type -> latchkey.escrow.v1.EntriesResponse
+	14, // 14: latchkey.escrow.v1.EscrowService.Peer:output_type -> latchkey.escrow.v1.PeerResponse
+	8,  // [8:15] is the sub-list for method output_type
+	1,  // [1:8] is the sub-list for method input_type
 	1,  // [1:1] is the sub-list for extension type_name
 	1,  // [1:1] is the sub-list for extension extendee
 	0,  // [0:1] is the sub-list for field type_name
@@ -832,7 +965,7 @@ func file_escrow_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_escrow_proto_rawDesc), len(file_escrow_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
