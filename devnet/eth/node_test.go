@@ -262,3 +262,34 @@ func TestParseAddress(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseAmount(f *testing.F) {
+	for _, text := range []string{"1", "2.5eth", "3gwei", "0.0eth", "1e9", "-1", "00001.10gwei", "eth", "."} {
+		f.Add(text)
+	}
+	most := new(big.Int).Lsh(big.NewInt(1), 100)
+	f.Fuzz(func(t *testing.T, text string) {
+		wei, err := eth.ParseAmount(text)
+		if err != nil {
+			return
+		}
+		if wei.Sign() <= 0 || wei.Cmp(most) >= 0 {
+			t.Errorf("ParseAmount(%q) = %v, out of range", text, wei)
+		}
+		again, err := eth.ParseAmount(wei.String())
+		if err != nil || again.Cmp(wei) != 0 {
+			t.Errorf("%v came back as %v, %v", wei, again, err)
+		}
+	})
+}
+
+func FuzzParseAddress(f *testing.F) {
+	f.Add("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")
+	f.Add("0X5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")
+	f.Fuzz(func(t *testing.T, text string) {
+		address, err := eth.ParseAddress(text)
+		if err == nil && !strings.EqualFold(address.Hex(), text) {
+			t.Errorf("ParseAddress(%q) = %v", text, address)
+		}
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -84,7 +85,7 @@ type written struct {
 	tx      *types.Transaction
 	raw     hexutil.Bytes
 	sender  common.Address
-	settled bool // so deep in the chain, itself or a rival, that nobody looks at it again
+	settled atomic.Bool // so deep in the chain, itself or a rival, that nobody looks at it again
 }
 
 // openBook reads the book in folder, or begins one. A torn last line, as a crash
@@ -159,7 +160,7 @@ func decodeEntry(line []byte) (entry, error) {
 			kinds++
 		}
 	}
-	if kinds != 1 {
+	if kinds != 1 || e.Settled != nil && len(e.Settled) == 0 {
 		return entry{}, fmt.Errorf("an entry of %d kinds, want one", kinds)
 	}
 	return e, nil
@@ -209,11 +210,11 @@ func (b *book) apply(e entry, signer types.Signer) error {
 			}
 		}
 		for _, hash := range e.Settled {
-			b.txs[hash].settled = true
+			b.txs[hash].settled.Store(true)
 		}
 		var open []*written
 		for _, w := range b.open {
-			if !w.settled {
+			if !w.settled.Load() {
 				open = append(open, w)
 			}
 		}

@@ -151,7 +151,7 @@ func estimateGas(from, to common.Address, value *big.Int, result *hexutil.Uint64
 func (w *Wallet) sendNow(ctx context.Context, txs []*written) {
 	var open []*written
 	for _, tx := range txs {
-		if !tx.settled {
+		if !tx.settled.Load() {
 			open = append(open, tx)
 		}
 	}

@@ -349,7 +349,7 @@ func TestBookSurvivesTornLine(t *testing.T) {
 	if _, err := b.sweep("s", []byte{9}); !errors.Is(err, wallet.ErrIDReused) {
 		t.Errorf("another sweep with the id: %v", err)
 	}
-	if txs, err := b.sweep("s2", []byte{3}); err != nil || len(txs) != 1 || !txs[0].settled {
+	if txs, err := b.sweep("s2", []byte{3}); err != nil || len(txs) != 1 || !txs[0].settled.Load() {
 		t.Errorf("a shared transaction: %v, %v", txs, err)
 	}
 }

@@ -184,7 +184,7 @@ func (w *Wallet) tend(ctx context.Context) error {
 	for i, tx := range open {
 		if uint64(final[i]) > tx.tx.Nonce() {
 			for _, same := range w.book.sentFrom(tx.sender) {
-				if same.tx.Nonce() == tx.tx.Nonce() && !same.settled {
+				if same.tx.Nonce() == tx.tx.Nonce() && !same.settled.Load() {
 					settled = append(settled, same.tx.Hash())
 				}
 			}

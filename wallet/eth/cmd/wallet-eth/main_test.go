@@ -98,6 +98,12 @@ func (p *process) start() {
 func (p *process) kill() {
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
+	for _, bad := range []string{"DATA RACE", "panic:"} {
+		if text := p.log.String(); strings.Contains(text, bad) {
+			p.t.Errorf("%s: %s", p.role, text)
+			p.log.Reset()
+		}
+	}
 }
 
 // world is a chain and two wallets, each in a process of its own.
