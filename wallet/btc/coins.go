@@ -24,7 +24,7 @@ const (
 	weightInput   = 4*41 + 108      // a p2wpkh input with the longest signature
 	weightFrame   = 4*(4+4+3+3) + 2 // version, lock time, counts, segwit marker
 	scriptLen     = 22              // of a p2wpkh output
-	maxInputs     = 1000            // of one sweep transaction: 68 kvB, and 100 are relayed
+	maxInputs     = 250             // of one sweep transaction: a rival of one key spoils it for all in it
 	maxSatoshi    = 21_000_000 * 100_000_000
 	assumedInputs = 3 // of a funding transaction, in an estimate
 )

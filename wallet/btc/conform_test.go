@@ -33,7 +33,7 @@ type binaries struct {
 	cleanupFolder func()
 }
 
-func (b *binaries) build(t *testing.T) {
+func (b *binaries) build(t testing.TB) {
 	t.Helper()
 	b.once.Do(func() {
 		start := time.Now()
@@ -78,7 +78,7 @@ type process struct {
 }
 
 // start kills the program at the end of the whole test, not of a part of it.
-func start(whole *testing.T, t testing.TB, ready any, program string, args ...string) *process {
+func start(whole, t testing.TB, ready any, program string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(program, args...), gone: make(chan struct{})}
 	p.cmd.Stderr = &p.stderr
@@ -113,7 +113,7 @@ func (p *process) kill() {
 
 // A net is a devnet with two wallets.
 type net struct {
-	whole  *testing.T
+	whole  testing.TB
 	dir    string
 	args   []string
 	devnet *process
@@ -127,7 +127,7 @@ type net struct {
 	}
 }
 
-func newNet(t *testing.T, args ...string) *net {
+func newNet(t testing.TB, args ...string) *net {
 	t.Helper()
 	built.build(t)
 	n := &net{whole: t, dir: t.TempDir()}
@@ -163,7 +163,7 @@ func (n *net) mine(t testing.TB, blocks int) {
 
 // A connector is a wallet-btc process and a client of it.
 type connector struct {
-	whole *testing.T
+	whole testing.TB
 	wallet.Wallet
 	config string
 	*process
@@ -237,7 +237,7 @@ func secretsStayOut(t *testing.T, n *net) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name := e.Name(); !strings.Contains("own.key signed.log lock", name) || info.Mode().Perm()&0o077 != 0 && name != "lock" {
+		if name := e.Name(); !strings.Contains("own.key signed.log view.cache lock", name) || info.Mode().Perm()&0o077 != 0 && name != "lock" {
 			t.Errorf("data folder has %s with mode %v", name, info.Mode())
 		}
 	}

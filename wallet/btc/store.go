@@ -70,7 +70,7 @@ type signedTx struct {
 	Fee int64  `json:"fee"`
 }
 
-const storeName, keyName = "signed.log", "own.key"
+const storeName, keyName, cacheName = "signed.log", "own.key", "view.cache"
 
 // openStore opens or makes the store of a folder. One process at a time.
 func openStore(dir string) (*store, error) {

@@ -45,6 +45,7 @@ type view struct {
 	known      []chainhash.Hash // best blocks, the last is the tip; empty = not started
 	base       int64            // height of known[0]
 
+	dirty   bool                       // what follows has changed since save
 	scripts map[string][]wire.OutPoint // watched, each with what it received in blocks, in order
 	outs    map[wire.OutPoint]*output
 
@@ -226,6 +227,7 @@ func (v *view) rewind(i int) {
 	if i == len(v.known)-1 {
 		return
 	}
+	v.dirty = true
 	v.known = v.known[:i+1]
 	top := v.height()
 	for script, ops := range v.scripts {
@@ -246,6 +248,7 @@ func (v *view) rewind(i int) {
 }
 
 func (v *view) connect(block *wire.MsgBlock) {
+	v.dirty = true
 	v.known = append(v.known, block.BlockHash())
 	for i, tx := range block.Transactions {
 		v.apply(tx, v.height(), i == 0)
@@ -402,63 +405,87 @@ type found struct {
 	coinbase bool
 }
 
-// lookUp asks for the history of scripts. It changes nothing.
+// lookUp asks for the history of scripts. It changes nothing. One transaction
+// may be in the history of a thousand scripts, and comes as often: so it is
+// asked for raw, which is the least that can be asked for.
 func (v *view) lookUp(ctx context.Context, scripts []string) ([]found, error) {
-	type entry struct {
-		TxID          string `json:"txid"`
-		Hex           string `json:"hex"`
-		BlockHash     string `json:"blockhash"`
-		Confirmations int64  `json:"confirmations"`
-	}
 	var all []found
-	seen := make(map[string]bool) // one transaction may be in the history of a thousand scripts
-	left := scripts
-	for skip := 0; len(left) > 0; skip += pageSize {
-		pages, calls := make([][]entry, len(left)), make([]rpc.Call, len(left))
-		for i, s := range left {
-			a, err := addressOf([]byte(s), v.params)
+	seen := make(map[string]bool)
+	for some := range slices.Chunk(scripts, lookUpBatch) {
+		for skip := 0; len(some) > 0; skip += pageSize {
+			pages, err := v.histories(ctx, some, skip)
 			if err != nil {
 				return nil, err
 			}
-			calls[i] = rpc.Call{
-				Method: "searchrawtransactions", Result: &pages[i],
-				Params: []any{a, 1, skip, pageSize, 0, false, []string{a}},
+			var more []string
+			for i, page := range pages {
+				for _, raw := range page {
+					if seen[raw] {
+						continue
+					}
+					seen[raw] = true
+					tx, err := decodeTx(raw)
+					if err != nil {
+						return nil, fmt.Errorf("history of an address: %w", err)
+					}
+					all = append(all, found{tx: tx, coinbase: isCoinbase(tx)})
+				}
+				if len(page) == pageSize {
+					more = append(more, some[i])
+				}
 			}
+			some = more
 		}
-		if err := v.node.Batch(ctx, lookUpBatch, calls); err != nil {
+	}
+	return all, v.locate(ctx, all)
+}
+
+// histories returns a page of the raw transactions of each script.
+func (v *view) histories(ctx context.Context, scripts []string, skip int) ([][]string, error) {
+	pages, calls := make([][]string, len(scripts)), make([]rpc.Call, len(scripts))
+	for i, s := range scripts {
+		a, err := addressOf([]byte(s), v.params)
+		if err != nil {
 			return nil, err
 		}
-		var more []string
-		for i := range left {
-			switch {
-			case rpc.CodeOf(calls[i].Err) == rpc.CodeNoInfo:
-			case rpc.CodeOf(calls[i].Err) == rpc.CodeMisc:
-				return nil, fmt.Errorf("node %w: %v: start btcd with --txindex --addrindex", wallet.ErrUnreachable, calls[i].Err)
-			case calls[i].Err != nil:
-				return nil, fmt.Errorf("history of an address: %w", calls[i].Err)
-			}
-			for _, e := range pages[i] {
-				if seen[e.TxID] {
-					continue
-				}
-				seen[e.TxID] = true
-				tx, err := decodeTx(e.Hex)
-				if err != nil {
-					return nil, fmt.Errorf("history of an address: %w", err)
-				}
-				f := found{tx: tx, coinbase: isCoinbase(tx)}
-				if e.BlockHash != "" {
-					f.height = v.height() + 1 - e.Confirmations
-				}
-				all = append(all, f)
-			}
-			if len(pages[i]) == pageSize {
-				more = append(more, left[i])
-			}
-		}
-		left = more
+		calls[i] = rpc.Call{Method: "searchrawtransactions", Result: &pages[i], Params: []any{a, 0, skip, pageSize}}
 	}
-	return all, nil
+	if err := v.node.Batch(ctx, len(calls), calls); err != nil {
+		return nil, err
+	}
+	for _, c := range calls {
+		switch {
+		case c.Err == nil, rpc.CodeOf(c.Err) == rpc.CodeNoInfo:
+		case rpc.CodeOf(c.Err) == rpc.CodeMisc:
+			return nil, fmt.Errorf("node %w: %v: start btcd with --txindex --addrindex", wallet.ErrUnreachable, c.Err)
+		default:
+			return nil, fmt.Errorf("history of an address: %w", c.Err)
+		}
+	}
+	return pages, nil
+}
+
+// locate finds out at which height transactions are.
+func (v *view) locate(ctx context.Context, all []found) error {
+	type place struct {
+		Confirmations int64 `json:"confirmations"`
+	}
+	places, calls := make([]place, len(all)), make([]rpc.Call, len(all))
+	for i, f := range all {
+		calls[i] = rpc.Call{Method: "getrawtransaction", Params: []any{f.tx.TxHash().String(), 1}, Result: &places[i]}
+	}
+	if err := v.node.Batch(ctx, lookUpBatch, calls); err != nil {
+		return err
+	}
+	for i, c := range calls {
+		if c.Err != nil && rpc.CodeOf(c.Err) != rpc.CodeNoInfo {
+			return fmt.Errorf("place of a transaction: %w", c.Err)
+		}
+		if places[i].Confirmations > 0 {
+			all[i].height = v.height() + 1 - places[i].Confirmations
+		}
+	}
+	return nil
 }
 
 func isCoinbase(tx *wire.MsgTx) bool {
@@ -467,6 +494,7 @@ func isCoinbase(tx *wire.MsgTx) bool {
 
 // learn watches scripts whose whole history is given.
 func (v *view) learn(scripts []string, history []found) {
+	v.dirty = true
 	for _, s := range scripts {
 		v.scripts[s] = nil
 	}

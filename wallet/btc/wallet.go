@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -24,6 +25,9 @@ import (
 
 // Version of the connector.
 const Version = "1"
+
+// keepEvery is the least time between two saves of the view.
+const keepEvery = 5 * time.Second
 
 // buried is how deep a transaction of ours is when it is no longer offered.
 const buried = 100
@@ -41,6 +45,7 @@ type Wallet struct {
 	key    wallet.PrivateKey
 	script string // of the own key
 	tried  map[string]time.Time
+	kept   time.Time // when the view was saved
 }
 
 var _ wallet.Wallet = (*Wallet)(nil)
@@ -74,6 +79,7 @@ func Open(cfg Config) (*Wallet, error) {
 		cfg: cfg, params: params, node: n, turn: make(chan struct{}, 1), store: s,
 		view: newView(n, params), key: key, script: string(scriptOf(public)), tried: make(map[string]time.Time),
 	}
+	_ = w.view.restore(filepath.Join(cfg.Data, cacheName)) // or all is looked up anew
 	w.turn <- struct{}{}
 	return w, nil
 }
@@ -90,6 +96,7 @@ func (w *Wallet) Address() string {
 // Close waits for calls in flight and gives the data folder free.
 func (w *Wallet) Close() error {
 	<-w.turn
+	_ = w.view.save(filepath.Join(w.cfg.Data, cacheName)) // it is a cache
 	return w.store.close()
 }
 
@@ -106,9 +113,19 @@ func (w *Wallet) Run(ctx context.Context) {
 		}
 		if done, err := w.begin(ctx, w.cfg.asset()); err == nil {
 			_ = w.sync(ctx) // a node that is down is tried again
+			w.keep()
 			done()
 		}
 	}
+}
+
+// keep saves the view now and then: what it costs to lose it is time.
+func (w *Wallet) keep() {
+	if !w.view.dirty || len(w.view.known) == 0 || time.Since(w.kept) < keepEvery {
+		return
+	}
+	_ = w.view.save(filepath.Join(w.cfg.Data, cacheName))
+	w.kept = time.Now()
 }
 
 // begin checks the asset and waits for this call's turn.
@@ -421,7 +438,8 @@ func (w *Wallet) Fee(ctx context.Context, asset coin.Asset, fund, sweep int) (wa
 		f.Fund = amountOf(r.fee(weightFrame + assumedInputs*weightInput + int64(fund+1)*output))
 	}
 	if sweep > 0 {
-		f.Sweep = amountOf(r.fee(weightFrame + int64(sweep)*weightInput + output))
+		txs := int64(sweep+maxInputs-1) / maxInputs
+		f.Sweep = amountOf(r.fee(txs*(weightFrame+output)+int64(sweep)*weightInput) + txs)
 	}
 	return f, nil
 }
