@@ -178,8 +178,9 @@ func (l *Log) settleAll(syncs <-chan written) {
 		l.taken = l.taken[w.blocks:]
 		l.durable.Store(w.events)
 		l.mu.Unlock()
-		for _, f := range settled {
-			f.result <- nil
+		for i := range settled {
+			settled[i].result <- nil
+			settled[i] = flight{} // the array behind it may live on
 		}
 		// Closing gives the batch's memory back, no more.
 		_ = w.batch.Close()
@@ -199,7 +200,9 @@ func (l *Log) gather() []flight {
 		n++
 	}
 	blocks := l.queue[:n:n]
-	l.queue = l.queue[n:]
+	if l.queue = l.queue[n:]; len(l.queue) == 0 {
+		l.queue = nil // so that its memory is free after the write
+	}
 	l.taken = append(l.taken, blocks...)
 	return blocks
 }
