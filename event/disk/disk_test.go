@@ -35,12 +35,32 @@ func (s store) Open() (event.Log, error) {
 	return l, nil
 }
 
+// The suite runs on files in memory, which sync fast; TestFiles is on the
+// machine's.
 func TestDisk(t *testing.T) {
-	folder := t.TempDir()
-	var n atomic.Int64
 	eventtest.Run(t, func() eventtest.Store {
-		return store{disk.Config{Folder: filepath.Join(folder, fmt.Sprint(n.Add(1)))}}
+		return store{disk.Config{Folder: "log", Files: vfs.NewMem()}}
 	})
+}
+
+func TestFiles(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "made", "by", "open")
+	var want []string
+	for i := range 5 {
+		l := open(t, disk.Config{Folder: folder})
+		if diff := cmp.Diff(want, read(t, l)); diff != "" {
+			t.Fatal(diff)
+		}
+		e := fmt.Sprint("event ", i)
+		appendOK(t, l, e, e)
+		want = append(want, e, e)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder's mode is %v, %v", info.Mode(), err)
+	}
 }
 
 func open(t *testing.T, c disk.Config) *disk.Log {
