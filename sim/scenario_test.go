@@ -1,0 +1,83 @@
+package sim
+
+import (
+	"sync"
+	"testing"
+
+	"latchkey/wire"
+)
+
+var cast = sync.OnceValues(NewCast)
+
+// world returns a world in which every client has made its deposits, confirmed.
+func world(t testing.TB, cfg Config) *World {
+	t.Helper()
+	c, err := cast()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Clients == 0 {
+		cfg.Clients = 3
+	}
+	w, err := New(c, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if testing.Verbose() {
+		w.log = func(s string) { t.Log(s) }
+	}
+	return w
+}
+
+// stock gives each named client one chunk of weight 5 of each asset named.
+func (w *World) stock(t testing.TB, asset int, names ...string) map[string]wire.ChunkID {
+	t.Helper()
+	old := map[wire.ChunkID]bool{}
+	for _, n := range names {
+		for _, id := range w.Client(n).Owned() {
+			old[id] = true
+		}
+		if err := w.Client(n).Deposit(w.cast.Coins[asset], 5, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Rest(20)
+	w.Mine(depth)
+	out := map[string]wire.ChunkID{}
+	for _, n := range names {
+		for _, id := range w.Client(n).Owned() {
+			if !old[id] {
+				out[n] = id
+			}
+		}
+		if _, ok := out[n]; !ok {
+			t.Fatalf("%s has no new chunk", n)
+		}
+	}
+	ok(t, w)
+	return out
+}
+
+func ok(t testing.TB, w *World) {
+	t.Helper()
+	if w.err != nil {
+		t.Fatal(w.err)
+	}
+}
+
+func TestSwapSmooth(t *testing.T) {
+	w := world(t, Config{Seed: 1})
+	a := w.stock(t, 0, "alice")["alice"]
+	b := w.stock(t, 1, "bob")["bob"]
+	p, err := w.Propose(Stakes{Contract: Swap, Parties: []*Client{w.Client("alice"), w.Client("bob")}, Pots: [][]wire.ChunkID{{a}, {b}}, LockIn: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Rest(20)
+	ok(t, w)
+	if c := p.course(w); c == nil || !c.Ended || c.Aborted {
+		t.Fatalf("the swap did not end: %+v", c)
+	}
+	w.Settle()
+	ok(t, w)
+}
