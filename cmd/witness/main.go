@@ -18,7 +18,8 @@ import (
 const usage = `witness countersigns the heads of logs, never two that disagree.
 
 usage:
-  witness run   [--config FILE]    serve; the first start makes key and state
+  witness run   [--config FILE]    serve; the first start makes key and state;
+                                   prints a line of JSON when it is ready
   witness init  [--config FILE]    make key and state and print the public key
   witness key   [--config FILE]    print the public key, for the log's group
   witness adopt [--config FILE] [--lost-state] CHECKPOINT-FILE...
@@ -136,6 +137,6 @@ func command(ctx context.Context, args []string, stdout io.Writer, logger *slog.
 	case "adopt":
 		return s.adopt(ctx, flags.Args(), lostState, logger)
 	default:
-		return s.serve(ctx, logger)
+		return s.serve(ctx, stdout, logger)
 	}
 }

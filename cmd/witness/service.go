@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -120,7 +122,7 @@ func (s *service) adopt(ctx context.Context, files []string, lostState bool, log
 }
 
 // serve answers requests until ctx ends or the store fails.
-func (s *service) serve(ctx context.Context, logger *slog.Logger) error {
+func (s *service) serve(ctx context.Context, stdout io.Writer, logger *slog.Logger) error {
 	w, err := s.witness(ctx)
 	if err != nil {
 		return err
@@ -153,6 +155,9 @@ func (s *service) serve(ctx context.Context, logger *slog.Logger) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
+	if err := json.NewEncoder(stdout).Encode(map[string]any{"ready": true, "listen": "http://" + listener.Addr().String(), "key": s.public.String()}); err != nil {
+		return err
+	}
 	logger.Info("listening", "address", listener.Addr().String(), "vkey", s.public.String())
 	for _, log := range s.config.Logs {
 		seen, known := w.Seen(log.Name())

@@ -1,0 +1,469 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"latchkey/client"
+	"latchkey/client/clientpb"
+	"latchkey/coin"
+	"latchkey/devnet"
+	"latchkey/rate"
+)
+
+// The story: who has what, and at which rates of the demo's own rate file.
+var (
+	demoClients = []string{"alice", "bob", "carol"}
+	demoFunds   = map[string]devnet.Amount{"btc": "0.05", "eth": "2"}
+	demoUSD     = map[string]string{"btc": "96400", "eth": "3120"}
+)
+
+// A demoRun tells the story while it happens.
+type demoRun struct {
+	out     io.Writer
+	asJSON  bool
+	started time.Time
+	world   *devnet.World
+	clients map[string]clientpb.ClientServiceClient
+
+	mu     sync.Mutex
+	events map[string][]*clientpb.Event
+	seen   chan struct{} // one token: there is a new event
+}
+
+// line is one line of the timeline for programs.
+type line struct {
+	Seconds float64         `json:"t"` // since the start
+	Who     string          `json:"who"`
+	Kind    string          `json:"kind"`
+	Text    string          `json:"text"`
+	Event   *clientpb.Event `json:"event,omitempty"`
+}
+
+func (d *demoRun) tell(who, kind, text string, e *clientpb.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := time.Since(d.started).Seconds()
+	if d.asJSON {
+		b, err := json.Marshal(line{t, who, kind, text, e})
+		if err == nil {
+			fmt.Fprintln(d.out, string(b))
+		}
+		return
+	}
+	fmt.Fprintf(d.out, "%7.2fs  %-8s %s\n", t, who, text)
+}
+
+func (d *demoRun) say(text string) { d.tell("", "progress", text, nil) }
+
+func (d *demoRun) chapter(text string) {
+	if d.asJSON {
+		d.tell("", "chapter", text, nil)
+		return
+	}
+	fmt.Fprintf(d.out, "\n%s\n", text)
+}
+
+func demo(ctx context.Context, args []string, out, _ io.Writer) error {
+	f := newFlags("demo", "latchkey demo starts two real chain nodes, a switchboard, an escrow, four witnesses and three clients on\nthis machine, each a process of its own, and has the clients exchange coins. Its TEEs are SIMULATED.", out)
+	keep := f.Bool("keep", false, "leave the world running at the end, and print commands to play with it")
+	asJSON := f.Bool("json", false, "print the timeline as JSON, a line each")
+	folder := f.String("folder", "", "folder of the world; new or empty (default: a temporary one)")
+	bin := f.String("bin", "", "folder of the built programs (default: bin in the project)")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	root, err := devnet.Root()
+	if err != nil {
+		return &hinted{err, "cd to the clone of the project, then: go run ./cmd/latchkey demo"}
+	}
+	if *bin == "" {
+		*bin = filepath.Join(root, "bin")
+	}
+	if *folder == "" {
+		if *folder, err = os.MkdirTemp("", "latchkey-demo-"); err != nil {
+			return err
+		}
+		if !*keep {
+			defer os.RemoveAll(*folder)
+		}
+	} else if entries, err := os.ReadDir(*folder); err == nil && len(entries) > 0 {
+		return &hinted{fmt.Errorf("folder %s is not empty", *folder), "name a new folder, or none"}
+	}
+	if *folder, err = filepath.Abs(*folder); err != nil {
+		return err
+	}
+	d := &demoRun{
+		out: out, asJSON: *asJSON, started: time.Now(), clients: map[string]clientpb.ClientServiceClient{},
+		events: map[string][]*clientpb.Event{}, seen: make(chan struct{}, 1),
+	}
+	if err := d.run(ctx, root, *bin, *folder, *keep); err != nil {
+		var h *hinted
+		if !errors.As(err, &h) {
+			err = &hinted{err, "the logs of all processes were in " + filepath.Join(*folder, "log") + "; with --keep or --folder they stay"}
+		}
+		return err
+	}
+	return nil
+}
+
+func (d *demoRun) run(ctx context.Context, root, bin, folder string, keep bool) error {
+	d.say("a world of its own on this machine; nothing leaves it, its coins are worth nothing")
+	d.say("its TEEs are SIMULATED: they protect nothing, they only show what real ones would prove")
+	if err := devnet.Build(ctx, root, bin, d.say); err != nil {
+		return err
+	}
+	d.say("programs are built; starting the world in " + folder)
+	d.started = time.Now()
+	world, err := devnet.Start(ctx, devnet.Config{
+		Folder: folder, Bin: bin, Root: root, Clients: demoClients, Funds: demoFunds, USD: demoUSD, Say: d.say,
+	})
+	if err != nil {
+		return err
+	}
+	defer world.Stop()
+	d.world = world
+	watch, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer stop()
+	for _, name := range demoClients {
+		c, err := client.Dial(world.Socket(name))
+		if err != nil {
+			return err
+		}
+		d.clients[name] = c
+		watching.Go(func() { d.watch(watch, name, c) })
+	}
+	if err := d.story(ctx); err != nil {
+		return err
+	}
+	if keep {
+		d.commands(folder)
+		<-ctx.Done()
+		d.say("stopping the world; it stays in " + folder)
+	}
+	return nil
+}
+
+// watch follows a client's timeline and tells it.
+func (d *demoRun) watch(ctx context.Context, name string, c clientpb.ClientServiceClient) {
+	var after uint64
+	for ctx.Err() == nil {
+		r, err := c.Timeline(ctx, &clientpb.TimelineRequest{After: after, WaitMs: 10_000})
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+			continue
+		}
+		for _, e := range r.Events {
+			after = e.Seq
+			d.mu.Lock()
+			d.events[name] = append(d.events[name], e)
+			d.mu.Unlock()
+			d.tell(name, e.Kind, d.text(e), e)
+		}
+		select {
+		case d.seen <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// text is an event's text with its amount in coins and dollars.
+func (d *demoRun) text(e *clientpb.Event) string {
+	s := e.Text
+	if e.Amount != "" && e.Asset != "" {
+		s += ": " + d.worth(e.Asset, e.Amount)
+	}
+	for i, tx := range e.Txs {
+		if i == 2 && len(e.Txs) > 3 {
+			s += fmt.Sprintf(" … %d more", len(e.Txs)-2)
+			break
+		}
+		s += " tx " + short(tx)
+	}
+	return s
+}
+
+func short(tx string) string {
+	if len(tx) > 14 {
+		return tx[:12] + "…"
+	}
+	return tx
+}
+
+var demoDecimals = map[string]int{"btc": 8, "eth": 18}
+
+// worth prints an amount in coins and dollars.
+func (d *demoRun) worth(asset, amount string) string {
+	a, err := coin.ParseAmount(amount)
+	p, perr := rate.ParsePrice(demoUSD[asset])
+	if err != nil || perr != nil {
+		return amount + " " + asset
+	}
+	c, err := p.Value(a, uint8(demoDecimals[asset]))
+	if err != nil {
+		return a.Decimal(demoDecimals[asset]) + " " + asset
+	}
+	return fmt.Sprintf("%s %s ($%d.%02d)", a.Decimal(demoDecimals[asset]), asset, c/100, c%100)
+}
+
+// wait waits until every client has n events of a kind.
+func (d *demoRun) wait(ctx context.Context, what string, n int, kind string, who ...string) error {
+	deadline := time.After(90 * time.Second)
+	patience := time.NewTicker(5 * time.Second)
+	defer patience.Stop()
+	for {
+		missing := ""
+		d.mu.Lock()
+		for _, name := range who {
+			have := 0
+			for _, e := range d.events[name] {
+				if e.Kind == kind {
+					have++
+				}
+			}
+			if have < n {
+				missing = name
+			}
+		}
+		d.mu.Unlock()
+		if missing == "" {
+			return nil
+		}
+		select {
+		case <-d.seen:
+		case <-patience.C:
+			d.say("still waiting for " + what + " of " + missing + d.why(ctx, missing))
+		case <-deadline:
+			return fmt.Errorf("%s of %s did not come within 90 s%s", what, missing, d.why(ctx, missing))
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (d *demoRun) why(ctx context.Context, name string) string {
+	s, err := d.clients[name].Status(ctx, &clientpb.StatusRequest{})
+	if err != nil {
+		return ": " + err.Error()
+	}
+	if len(s.Problems) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(s.Problems, "; ")
+}
+
+// balances returns each client's ordinary wallet, by "name asset".
+func (d *demoRun) balances(ctx context.Context) (map[string]string, error) {
+	out := map[string]string{}
+	for _, name := range demoClients {
+		s, err := d.clients[name].Status(ctx, &clientpb.StatusRequest{})
+		if err != nil {
+			return nil, fmt.Errorf("status of %s: %w", name, err)
+		}
+		for _, b := range s.Balances {
+			if b.Problem != "" {
+				return nil, fmt.Errorf("wallet of %s: %s", name, b.Problem)
+			}
+			out[name+" "+b.Asset] = b.Confirmed
+		}
+	}
+	return out, nil
+}
+
+// waitFunded waits until the faucets' payments are confirmed.
+func (d *demoRun) waitFunded(ctx context.Context) (map[string]string, error) {
+	for end := time.Now().Add(60 * time.Second); ; {
+		b, err := d.balances(ctx)
+		if err == nil && !slices.Contains(mapValues(b), "0") {
+			return b, nil
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("the faucets' payments did not arrive: %v, %w", b, err)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func mapValues(m map[string]string) (out []string) {
+	for _, v := range m {
+		out = append(out, v)
+	}
+	return out
+}
+
+func (d *demoRun) story(ctx context.Context) error {
+	d.chapter("1. Enrolment: evidence is made and verified both ways (SIMULATED TEEs of two simulated vendors)")
+	if err := d.wait(ctx, "enrolment", 2, "enrolled", demoClients...); err != nil {
+		return err
+	}
+	before, err := d.waitFunded(ctx)
+	if err != nil {
+		return err
+	}
+	d.chapter(fmt.Sprintf("2. Deposits: keys made by vault and escrow together, funded on chain in chunks of about $50 (rates: 1 btc = $%s, 1 eth = $%s)", demoUSD["btc"], demoUSD["eth"]))
+	var asking sync.WaitGroup
+	failed := make(chan error, len(demoClients))
+	for _, x := range []struct {
+		who, asset string
+		usd        uint64
+	}{{"alice", "btc", 600}, {"bob", "eth", 300}, {"carol", "eth", 300}} {
+		asking.Go(func() {
+			_, err := d.clients[x.who].Deposit(ctx, &clientpb.DepositRequest{Asset: x.asset, UsdCents: x.usd * 100})
+			if err != nil {
+				err = fmt.Errorf("%s: %w", x.who, plain(err))
+			}
+			failed <- err
+		})
+	}
+	asking.Wait()
+	close(failed)
+	for err := range failed {
+		if err != nil {
+			return err
+		}
+	}
+	if err := d.wait(ctx, "deposits", 1, "announced", demoClients...); err != nil {
+		return err
+	}
+	d.chapter("3. Alice asks for $500 of eth against btc, bound by the contract Swap; Bob and Carol fill it")
+	for _, x := range []struct {
+		who, give, want string
+		usd             uint64
+		role            uint32
+	}{{"bob", "eth", "btc", 300, 1}, {"carol", "eth", "btc", 300, 1}, {"alice", "btc", "eth", 500, 0}} {
+		if _, err := d.clients[x.who].Offer(ctx, &clientpb.OfferRequest{
+			Give: x.give, Want: x.want, UsdCents: x.usd * 100, Role: x.role, PremiumBps: 200,
+		}); err != nil {
+			return fmt.Errorf("%s: %w", x.who, plain(err))
+		}
+	}
+	if err := d.wait(ctx, "the exchange", 2, "owned", "alice"); err != nil {
+		return err
+	}
+	if err := d.wait(ctx, "the exchange", 1, "owned", "bob", "carol"); err != nil {
+		return err
+	}
+	d.chapter("4. Everyone sweeps what they received into their ordinary wallet, on chain")
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	return d.account(ctx, before)
+}
+
+// settle waits until nobody has anything under way.
+func (d *demoRun) settle(ctx context.Context) error {
+	for end := time.Now().Add(60 * time.Second); ; {
+		busy := ""
+		for _, name := range demoClients {
+			s, err := d.clients[name].Status(ctx, &clientpb.StatusRequest{})
+			if err != nil {
+				return fmt.Errorf("status of %s: %w", name, plain(err))
+			}
+			for _, c := range s.Chunks {
+				if c.State != "available" && c.State != "swept" {
+					busy = fmt.Sprintf("%s: a chunk is %s, waits for %s", name, c.State, c.Wait.WaitsFor)
+				}
+			}
+		}
+		if busy == "" {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("not everything was swept within a minute: %s", busy)
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// account prints what has changed.
+func (d *demoRun) account(ctx context.Context, before map[string]string) error {
+	after, err := d.balances(ctx)
+	if err != nil {
+		return err
+	}
+	d.chapter("What has happened")
+	txs := map[string]map[string]bool{"funded": {}, "swept": {}}
+	var ownership []string
+	d.mu.Lock()
+	for _, name := range demoClients {
+		for _, e := range d.events[name] {
+			if m := txs[e.Kind]; m != nil {
+				for _, tx := range e.Txs {
+					m[tx] = true
+				}
+			}
+			if e.Kind == "owned" {
+				ownership = append(ownership, fmt.Sprintf("%s %s", name, e.Text))
+			}
+		}
+	}
+	d.mu.Unlock()
+	for _, name := range demoClients {
+		s, err := d.clients[name].Status(ctx, &clientpb.StatusRequest{})
+		if err != nil {
+			return plain(err)
+		}
+		deposited := map[string]coin.Amount{}
+		for _, c := range s.Chunks {
+			if a, err := coin.ParseAmount(c.Amount); err == nil && c.State == "available" {
+				deposited[c.Asset], _ = deposited[c.Asset].Plus(a)
+			}
+		}
+		for _, asset := range []string{"btc", "eth"} {
+			text := fmt.Sprintf("%-3s wallet before %s, after %s", asset, d.worth(asset, before[name+" "+asset]), d.worth(asset, after[name+" "+asset]))
+			if x := deposited[asset]; !x.IsZero() {
+				text += ", and in chunks " + d.worth(asset, x.String())
+			}
+			d.tell(name, "balance", text, nil)
+		}
+	}
+	d.tell("", "summary", fmt.Sprintf("on chain: %d funding transactions, %d sweeping transactions, none for the exchange itself", len(txs["funded"]), len(txs["swept"])), nil)
+	for _, o := range ownership {
+		d.tell("", "summary", o, nil)
+	}
+	d.tell("", "summary", fmt.Sprintf("done in %.1f s; nobody wrote a script, a contract or a transaction for either chain", time.Since(d.started).Seconds()), nil)
+	return nil
+}
+
+// commands prints how to play with the world.
+func (d *demoRun) commands(folder string) {
+	d.chapter("The world runs until you press ctrl-C. In another terminal, from the project's folder:")
+	run := "go run ./cmd/latchkey"
+	for _, c := range append([]string{
+		fmt.Sprintf("%s status --client %s", run, d.world.Socket("alice")),
+		fmt.Sprintf("%s timeline --follow --client %s", run, d.world.Socket("bob")),
+		fmt.Sprintf("%s deposit --client %s --asset btc --usd 200", run, d.world.Socket("alice")),
+		fmt.Sprintf("%s exchange --client %s --give btc --want eth --usd 100", run, d.world.Socket("alice")),
+		"kill -9 PID of any of the processes below, and start it again with the script beside it",
+	}, d.world.Faucets()...) {
+		d.tell("", "command", c, nil)
+	}
+	for _, p := range d.world.Processes {
+		if pid, ok := p.Running(); ok {
+			d.tell("", "process", fmt.Sprintf("%-12s pid %-7d %s", p.Name, pid, filepath.Join(folder, "run", p.Name+".sh")), nil)
+		}
+	}
+
+}

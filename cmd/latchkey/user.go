@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"latchkey/client"
+	"latchkey/client/clientpb"
+	"latchkey/coin"
+	"latchkey/rate"
+)
+
+// clientFlags adds the flags that every user's command has.
+func clientFlags(f *flag.FlagSet) (socket *string, asJSON *bool) {
+	return f.String("client", os.Getenv("LATCHKEY_CLIENT"), "where the client's host listens: unix:PATH or http://127.0.0.1:PORT"),
+		f.Bool("json", false, "print JSON")
+}
+
+func dial(socket string) (clientpb.ClientServiceClient, error) {
+	if socket == "" {
+		return nil, &hinted{fmt.Errorf("%w: no client is named", errUsage), "add --client unix:PATH, or set LATCHKEY_CLIENT"}
+	}
+	return client.Dial(socket)
+}
+
+// plain takes the RPC's code off an error: people read the reason.
+func plain(err error) error {
+	var c *connect.Error
+	if errors.As(err, &c) {
+		if c.Code() == connect.CodeUnavailable {
+			return &hinted{errors.New(c.Message()), "is the client's host running? see its log"}
+		}
+		return errors.New(c.Message())
+	}
+	return err
+}
+
+func printJSON(out io.Writer, m proto.Message) error {
+	b, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil { // protojson's spaces vary on purpose
+		return err
+	}
+	b, err = json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		_, err = fmt.Fprintln(out, string(b))
+	}
+	return err
+}
+
+func coins(asset, amount string, decimals uint32) string {
+	a, err := coin.ParseAmount(amount)
+	if err != nil {
+		return amount + " units of " + asset
+	}
+	return a.Decimal(int(decimals)) + " " + asset
+}
+
+func when(unix, now int64) string {
+	if unix == 0 {
+		return ""
+	}
+	t := time.Unix(unix, 0).UTC().Format("2006-01-02 15:04:05Z")
+	if d := time.Duration(unix-now) * time.Second; now > 0 && d > 0 && d < time.Hour {
+		t += " (in " + d.String() + ")"
+	}
+	return t
+}
+
+func status(ctx context.Context, args []string, out, _ io.Writer) error {
+	f := newFlags("status", "latchkey status says what there is, what each thing waits for, until when, and what happens then.", out)
+	socket, asJSON := clientFlags(f)
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	s, err := c.Status(ctx, &clientpb.StatusRequest{})
+	if err != nil {
+		return plain(err)
+	}
+	if *asJSON {
+		return printJSON(out, s)
+	}
+	fmt.Fprintf(out, "%s, vault %.8s, witnesses' time %s\n", s.Name, s.Vault, when(s.Now, 0))
+	for _, p := range s.Problems {
+		fmt.Fprintln(out, "PROBLEM", p)
+	}
+	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "\nWALLET\tCONFIRMED\tPENDING\tADDRESS")
+	for _, b := range s.Balances {
+		if b.Problem != "" {
+			fmt.Fprintf(t, "%s\t%s\t\t\n", b.Asset, b.Problem)
+			continue
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", b.Asset, coins(b.Asset, b.Confirmed, b.Decimals), coins(b.Asset, b.Pending, b.Decimals), b.Address)
+	}
+	fmt.Fprintln(t, "\nCHUNK\tHOLDS\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
+	for _, c := range s.Chunks {
+		fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\t%s\t%s\n", c.Id, coins(c.Asset, c.Amount, c.Decimals), c.State, c.Wait.WaitsFor, when(c.Wait.Until, s.Now), c.Wait.Then)
+	}
+	fmt.Fprintln(t, "\nDEAL\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
+	for _, d := range s.Deals {
+		fmt.Fprintf(t, "%s\t%s as %s\t%s\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+	}
+	fmt.Fprintln(t, "\nOFFER\tWAITS FOR\tTHEN")
+	for _, o := range s.Offers {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", o.What, o.WaitsFor, o.Then)
+	}
+	return t.Flush()
+}
+
+func timeline(ctx context.Context, args []string, out, _ io.Writer) error {
+	f := newFlags("timeline", "latchkey timeline prints what has happened; with --follow it goes on.", out)
+	socket, asJSON := clientFlags(f)
+	follow := f.Bool("follow", false, "wait for more")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	var after uint64
+	for {
+		q := &clientpb.TimelineRequest{After: after}
+		if *follow {
+			q.WaitMs = 20_000
+		}
+		r, err := c.Timeline(ctx, q)
+		if err != nil {
+			return plain(err)
+		}
+		for _, e := range r.Events {
+			after = e.Seq
+			if *asJSON {
+				b, err := protojson.Marshal(e)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(out, string(b))
+				continue
+			}
+			fmt.Fprintf(out, "%s  %-10s %s %s\n", time.UnixMilli(e.AtMs).UTC().Format("15:04:05.000"), e.Kind, e.Text, strings.Join(e.Txs, " "))
+		}
+		if !*follow && len(r.Events) == 0 {
+			return nil
+		}
+	}
+}
+
+func cents(text string) (uint64, error) {
+	c, err := rate.ParseCents(text)
+	if err != nil {
+		return 0, &hinted{fmt.Errorf("%w: --usd %q: %w", errUsage, text, err), "an amount of dollars, such as 500 or 99.50"}
+	}
+	return uint64(c), nil
+}
+
+func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("deposit", "latchkey deposit pays coins from your wallet to keys that your vault and the escrow make together,\nin standard chunks. They stay yours; without a contract only your vault can take them back.", out)
+	socket, asJSON := clientFlags(f)
+	asset := f.String("asset", "", "asset, such as btc")
+	usd := f.String("usd", "", "about how much, in dollars")
+	weight := f.Uint("weight", 5, "units of each chunk: 1, 2, 5, 10 …; a unit is about $10")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	n, err := cents(*usd)
+	if err != nil {
+		return err
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(talk, "paying about $%s of %s from your wallet into chunks of %d units\n", *usd, *asset, *weight)
+	r, err := c.Deposit(ctx, &clientpb.DepositRequest{Asset: *asset, UsdCents: n, Weight: uint32(*weight)})
+	if err != nil {
+		return plain(err)
+	}
+	if *asJSON {
+		return printJSON(out, r)
+	}
+	_, err = fmt.Fprintf(out, "%d chunks of denomination %s; funding goes on by itself: see latchkey status\n", r.Chunks, r.Denomination)
+	return err
+}
+
+func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("exchange", "latchkey exchange offers what you have deposited for another asset.", out)
+	socket, asJSON := clientFlags(f)
+	give := f.String("give", "", "asset that you give")
+	want := f.String("want", "", "asset that you want")
+	usd := f.String("usd", "", "about how much you want, in dollars")
+	premium := f.Int("premium", 0, "basis points that what you give may be worth more than what you get")
+	name := f.String("contract", "Swap", "contract, as the switchboard trades it")
+	role := f.Uint("role", 0, "which of its two parties you are: 0 or 1")
+	good := f.Duration("good-for", time.Hour, "how long the offer stands")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	n, err := cents(*usd)
+	if err != nil {
+		return err
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(talk, "offering %s for about $%s of %s\n", *give, *usd, *want)
+	r, err := c.Offer(ctx, &clientpb.OfferRequest{
+		Contract: *name, Give: *give, Want: *want, UsdCents: n, PremiumBps: int32(*premium), Role: uint32(*role), GoodFor: int64(good.Seconds()),
+	})
+	if err != nil {
+		return plain(err)
+	}
+	if *asJSON {
+		return printJSON(out, r)
+	}
+	_, err = fmt.Fprintln(out, r.Id)
+	return err
+}
+
+func cancel(ctx context.Context, args []string, out, _ io.Writer) error {
+	f := newFlags("cancel", "latchkey cancel OFFER closes an offer; what was agreed already goes on.", out)
+	socket, _ := clientFlags(f)
+	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	c, err := dial(*socket)
+	if err == nil {
+		_, err = c.Cancel(ctx, &clientpb.CancelRequest{Id: f.Arg(0)})
+	}
+	return plain(err)
+}
+
+func claim(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("claim", "latchkey claim CHUNK... takes the private keys of chunks out and sweeps their coins to your wallet.", out)
+	socket, _ := clientFlags(f)
+	if err := parse(f, args, 1, 1000); err != nil {
+		return err
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	ids := f.Args()
+	s, err := c.Status(ctx, &clientpb.StatusRequest{})
+	if err != nil {
+		return plain(err)
+	}
+	for i, id := range ids { // the first digits, as status shows them, are enough
+		for _, ch := range s.Chunks {
+			if len(id) >= 8 && strings.HasPrefix(ch.Id, id) {
+				ids[i] = ch.Id
+			}
+		}
+	}
+	fmt.Fprintf(talk, "claiming %d chunks; their coins will be swept to your wallet, which costs a fee on chain\n", len(ids))
+	_, err = c.Claim(ctx, &clientpb.ClaimRequest{Chunks: ids})
+	return plain(err)
+}
+
+func say(ctx context.Context, args []string, out, _ io.Writer) error {
+	f := newFlags("say", "latchkey say --instance ID WORD [NUMBER] speaks a word of your party in a contract.", out)
+	socket, _ := clientFlags(f)
+	instance := f.String("instance", "", "instance, 64 hexadecimal digits, as latchkey status --json shows it")
+	if err := parse(f, args, 1, 2); err != nil {
+		return err
+	}
+	q := &clientpb.SayRequest{Instance: *instance, Word: f.Arg(0)}
+	if f.NArg() == 2 {
+		n, err := strconv.ParseInt(f.Arg(1), 10, 64)
+		if err != nil {
+			return &hinted{fmt.Errorf("%w: %q is not a whole number", errUsage, f.Arg(1)), "latchkey say --instance ID award 60"}
+		}
+		q.Value, q.HasValue = n, true
+	}
+	c, err := dial(*socket)
+	if err == nil {
+		_, err = c.Say(ctx, q)
+	}
+	return plain(err)
+}
