@@ -275,7 +275,8 @@ func TestMachine(t *testing.T) {
 	facts := map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		p := testPolicy()
-		p.Limits = Limits{Client: 400 * usd, Device: 400 * usd, Vendor: 700 * usd, TCB: 600 * usd, Asset: 900 * usd}
+		limit := func(kind string) Micros { return rapid.SampledFrom([]Micros{100, 300, 1000}).Draw(t, kind) * usd }
+		p.Limits = Limits{limit("client"), limit("device"), limit("vendor"), limit("tcb"), limit("asset")}
 		p.MaxOffers, p.MaxClosed, p.MaxQueue, p.MaxStock, p.MaxPicks, p.KeepEnded = 3, 4, 14, 40, 6, 50
 		x := &machine{world: newWorld(t, p), devices: map[string]Enrol{}, facts: facts}
 		x.every = 16

@@ -680,6 +680,81 @@ func TestBet(t *testing.T) {
 	w.compare()
 }
 
+// A limit makes a slice smaller, to the unit, and a bond that carries what is at stake cannot be taken away.
+func TestLimitsCutSlices(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		limits func(l *Limits)
+		bob    func(w *world) // before the deposits
+		want   Units
+	}{
+		{"client", func(l *Limits) { l.Client = 234 * usd }, nil, 46},
+		{"device", func(l *Limits) { l.Device = 234 * usd }, nil, 46},
+		{"vendor of one", func(l *Limits) { l.Vendor = 234 * usd }, nil, 46},
+		{"tcb level of one", func(l *Limits) { l.TCB = 239 * usd }, nil, 47},
+		{"asset", func(l *Limits) { l.Asset = 100 * usd }, nil, 20},
+		{"vendor of both", func(l *Limits) { l.Vendor = 234 * usd }, func(w *world) {
+			w.do(Enrol{Client: vault("bob"), Vendor: wire.Hash(sum("red")), TCB: "2", Device: Device{DeviceUnique, []byte("device of bob")}})
+		}, 23},
+		{"two devices without identity", func(l *Limits) { l.Device = 100 * usd }, func(w *world) {
+			for _, name := range []string{"alice", "bob"} {
+				w.do(Enrol{Client: vault(name), Vendor: wire.Hash(sum("red")), TCB: "1", Device: Device{Kind: DeviceNone}})
+			}
+		}, 10},
+		{"exempt", func(l *Limits) { l.Client, l.Device = 50*usd, 50*usd }, func(w *world) {
+			for _, name := range []string{"alice", "bob"} {
+				w.do(Enrol{Client: vault(name), Vendor: wire.Hash(sum(name)), TCB: "1", Device: Device{DeviceUnique, []byte(name)}, Exempt: true})
+			}
+		}, 100},
+		{"exempt client", func(l *Limits) { l.Client = 50 * usd }, func(w *world) {
+			for _, name := range []string{"alice", "bob"} {
+				w.do(Enrol{Client: vault(name), Vendor: wire.Hash(sum(name)), TCB: "1", Device: Device{DeviceUnique, []byte(name)}, Exempt: true})
+			}
+		}, 100},
+		{"bonds", func(l *Limits) { l.Client, l.Device = 50*usd, 50*usd }, func(w *world) {
+			w.do(Bond{vault("alice"), 100 * usd})
+			w.do(Bond{vault("bob"), 60 * usd})
+		}, 22},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := testPolicy()
+			test.limits(&p.Limits)
+			w := newWorld(t, p)
+			w.enrol("alice", "red")
+			w.enrol("bob", "blue")
+			if test.bob != nil {
+				test.bob(w)
+			}
+			w.deposit("alice", "btc", 1, 100)
+			w.deposit("bob", "eth", 1, 100)
+			w.do(Place{vault("bob"), w.swapOffer(1, "eth", 100, 0)})
+			list := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 100, 0)}))
+			if len(list) != 1 || list[0].Sides[0].Units != test.want || !list[0].Proof.Proven {
+				t.Fatalf("proposals %+v, want one of %d units; alice waits for %q", list, test.want, waits(w))
+			}
+			switch test.name {
+			case "bonds":
+				for _, less := range []Micros{0, 59 * usd} {
+					if _, err := w.try(Bond{vault("bob"), less}); !errors.Is(err, ErrLimit) {
+						t.Errorf("bond of %v: %v", less, err)
+					}
+				}
+				_, err := w.try(Enrol{Client: vault("bob"), Vendor: wire.Hash(sum("blue")), TCB: "1", Device: Device{DeviceUnique, []byte("another")}})
+				if !errors.Is(err, ErrLimit) {
+					t.Errorf("bob leaves the device that his bond carries: %v", err)
+				}
+				w.do(Bond{vault("bob"), 65 * usd})
+			case "exempt", "exempt client":
+				_, err := w.try(Enrol{Client: vault("bob"), Vendor: wire.Hash(sum("bob")), TCB: "1", Device: Device{DeviceUnique, []byte("bob")}})
+				if !errors.Is(err, ErrLimit) {
+					t.Errorf("limits apply to bob again: %v", err)
+				}
+			}
+			w.compare()
+		})
+	}
+}
+
 // Chunks whose certificate would end before the contract can are not proposed; at its time a certificate retires.
 func TestExpiry(t *testing.T) {
 	w := newWorld(t, testPolicy())

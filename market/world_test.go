@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"latchkey/coin"
 	"latchkey/wire"
@@ -455,6 +456,7 @@ func checkInvariants(t tester, m *Market) {
 		for _, b := range m.book(p) {
 			stake[b.domain] += b.add
 		}
+		checkOutcomes(t, m, p)
 	}
 	owned := map[*client]int{}
 	stocked := map[*stock]*counts{}
@@ -522,6 +524,44 @@ func checkInvariants(t tester, m *Market) {
 	}
 	if open != len(m.open) {
 		t.Fatalf("%d open offers, listed %d", open, len(m.open))
+	}
+}
+
+// checkOutcomes checks that no outcome of p leaves more at stake than p has booked: every side goes back or to one of
+// its takers; of an exchange both or neither.
+func checkOutcomes(t tester, m *Market, p *proposal) {
+	t.Helper()
+	booked := map[*domain]Micros{}
+	for _, b := range p.bookings {
+		booked[b.domain] += b.add
+	}
+	ends := func(side int) []uint8 { return append([]uint8{p.Sides[side].Role}, p.Sides[side].Takers...) }
+	for i, x := range ends(0) {
+		for j, y := range ends(1) {
+			if p.Exchange && i != j {
+				continue
+			}
+			after := map[*domain]Micros{}
+			for side, to := range [2]uint8{x, y} {
+				for _, c := range p.stakes[side] {
+					d := *c
+					d.line = slices.Clone(c.line)
+					for _, role := range ends(side) {
+						d.line = append(d.line, p.members[role].number())
+					}
+					d.line = m.tidy(d.line)
+					d.owner = p.members[to].client
+					for _, b := range m.holding(&d, nil) {
+						after[b.domain] += b.add
+					}
+				}
+			}
+			for d, v := range after {
+				if v > booked[d] {
+					t.Fatalf("proposal %v: if its sides go to %d and %d, %v is at stake in %v, booked %v", p.ID, x, y, v, d.Domain, booked[d])
+				}
+			}
+		}
 	}
 }
 
