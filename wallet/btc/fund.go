@@ -121,16 +121,11 @@ func (w *Wallet) spendable() []holding {
 	var out []holding
 	for _, h := range w.view.holdings(w.script) {
 		_, own := w.store.own[h.op.Hash.String()]
-		if !h.spent && !taken[h.op] && (h.depth > 0 || own && w.inPool(h)) {
+		if !h.spent && !taken[h.op] && (h.depth > 0 || own && w.view.waits(h.op.Hash)) {
 			out = append(out, h)
 		}
 	}
 	return out
-}
-
-func (w *Wallet) inPool(h holding) bool {
-	_, ok := w.view.pool[h.op.Hash]
-	return ok
 }
 
 // acceptable asks the node whether it would take tx.

@@ -61,7 +61,7 @@ func (w *Wallet) Sweep(ctx context.Context, r wallet.SweepRequest) (wallet.Sweep
 		return wallet.Sweep{}, err
 	}
 	for _, f := range p.fresh { // refused each time, and yet nobody's spend is seen
-		p.reply.Keys[f.index] = wallet.Swept{Err: fmt.Errorf("%w: the node refuses each sweep of it; try again", wallet.ErrUnreachable)}
+		p.reply.Keys[f.index] = wallet.Swept{Err: fmt.Errorf("%w: the node refuses to relay a sweep; if it goes on, restart the node: its pool holds a spend that cannot be mined", wallet.ErrUnreachable)}
 	}
 	return p.reply, nil
 }

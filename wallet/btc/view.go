@@ -22,6 +22,7 @@ import (
 
 const (
 	maxWalk    = 200     // blocks that are followed one by one; beyond, all is looked up anew
+	startKnown = 20      // blocks before the tip that a new view remembers
 	maxKnown   = 2000    // hashes of best blocks that are remembered
 	maxWatched = 100_000 // scripts; beyond, all is looked up anew
 	maxFetch   = 5000    // transactions of the pool that are read at one look
@@ -50,6 +51,7 @@ type view struct {
 	outs    map[wire.OutPoint]*output
 
 	pool      map[chainhash.Hash]*wire.MsgTx // nil = nothing in it is watched
+	poolLive  map[chainhash.Hash]bool        // of what is not nil: not doomed
 	poolOuts  map[string][]wire.OutPoint
 	poolValue map[wire.OutPoint]int64
 	poolSpend map[wire.OutPoint]chainhash.Hash
@@ -192,9 +194,10 @@ func (v *view) catchUp(ctx context.Context, best chainhash.Hash) error {
 				v.connect(blocks[j])
 			}
 			v.forget()
+			v.overlay()
 			return nil
 		}
-		if len(blocks) == maxWalk {
+		if len(blocks) == maxWalk || hash == (chainhash.Hash{}) {
 			break
 		}
 		var raw string
@@ -211,14 +214,39 @@ func (v *view) catchUp(ctx context.Context, best chainhash.Hash) error {
 		blocks = append(blocks, block)
 		hash = block.Header.PrevBlock
 	}
+	return v.restart(ctx, best)
+}
+
+// restart makes best the tip of an empty view. It remembers some blocks before
+// it, so that a small reorganisation does not empty the view again.
+func (v *view) restart(ctx context.Context, best chainhash.Hash) error {
 	var header struct {
 		Height int64 `json:"height"`
 	}
 	if err := v.node.Call(ctx, &header, "getblockheader", best.String(), true); err != nil {
 		return err
 	}
+	base := max(0, header.Height-startKnown)
+	hashes := make([]string, header.Height-base+1)
+	calls := make([]rpc.Call, len(hashes))
+	for i := range hashes {
+		calls[i] = rpc.Call{Method: "getblockhash", Params: []any{base + int64(i)}, Result: &hashes[i]}
+	}
+	if err := v.node.Batch(ctx, len(calls), calls); err != nil {
+		return err
+	}
+	known := make([]chainhash.Hash, len(hashes))
+	for i, s := range hashes {
+		hash, err := chainhash.NewHashFromStr(s)
+		if err = errors.Join(calls[i].Err, err); err != nil {
+			return fmt.Errorf("block %d: %w", base+int64(i), err)
+		}
+		known[i] = *hash
+	}
 	v.reset()
-	v.known, v.base = []chainhash.Hash{best}, header.Height
+	if known[len(known)-1] == best { // else it has changed meanwhile: follow comes again
+		v.known, v.base = known, base
+	}
 	return nil
 }
 
@@ -371,14 +399,17 @@ func (v *view) overlay() {
 	v.poolOuts, v.poolValue = make(map[string][]wire.OutPoint), make(map[wire.OutPoint]int64)
 	v.poolSpend = make(map[wire.OutPoint]chainhash.Hash)
 	var ids []chainhash.Hash
+	doomed := v.doomed()
 	for id, tx := range v.pool {
-		if tx != nil {
+		if tx != nil && !doomed[id] {
 			ids = append(ids, id)
 		}
 	}
 	slices.SortFunc(ids, func(a, b chainhash.Hash) int { return bytes.Compare(a[:], b[:]) })
+	v.poolLive = make(map[chainhash.Hash]bool, len(ids))
 	for _, id := range ids {
 		tx := v.pool[id]
+		v.poolLive[id] = true
 		for _, in := range tx.TxIn {
 			v.poolSpend[in.PreviousOutPoint] = id
 		}
@@ -391,6 +422,32 @@ func (v *view) overlay() {
 		}
 	}
 }
+
+// doomed returns the transactions of the pool that cannot be mined: something
+// that they spend was spent in a block, or they spend from one that is doomed.
+// btcd keeps such ones when it learns of several blocks at once (sync manager,
+// NTBlockConnected while not current).
+func (v *view) doomed() map[chainhash.Hash]bool {
+	doomed := make(map[chainhash.Hash]bool)
+	for grown := true; grown; {
+		grown = false
+		for id, tx := range v.pool {
+			if tx == nil || doomed[id] {
+				continue
+			}
+			for _, in := range tx.TxIn {
+				o, ok := v.outs[in.PreviousOutPoint]
+				if ok && o.spent && o.spentBy != id || doomed[in.PreviousOutPoint.Hash] {
+					doomed[id], grown = true, true
+				}
+			}
+		}
+	}
+	return doomed
+}
+
+// waits reports whether tx is in the pool and can be mined.
+func (v *view) waits(id chainhash.Hash) bool { return v.poolLive[id] }
 
 // sent enters a transaction that the node has just taken into its pool.
 func (v *view) sent(tx *wire.MsgTx) {

@@ -337,8 +337,7 @@ type whereabouts struct {
 // whereIs needs the scripts that tx spends from to be watched.
 func (w *Wallet) whereIs(tx *wire.MsgTx) whereabouts {
 	id := tx.TxHash()
-	_, inPool := w.view.pool[id]
-	at := whereabouts{inPool: inPool}
+	at := whereabouts{inPool: w.view.waits(id)}
 	for _, in := range tx.TxIn {
 		o, ok := w.view.outs[in.PreviousOutPoint]
 		if !ok || !o.spent {
