@@ -109,7 +109,7 @@ func fromWire(method string, err error) error {
 		if e != nil {
 			continue
 		}
-		if m, ok := v.(*walletpb.Error); ok {
+		if m, ok := v.(*walletpb.Error); ok && m.GetReason() != walletpb.Reason_REASON_UNSPECIFIED {
 			return fmt.Errorf("wallet %s: %w", method, toError(m))
 		}
 	}
