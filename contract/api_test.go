@@ -445,3 +445,68 @@ func TestLimitsOfDeclarations(t *testing.T) {
 		})
 	}
 }
+
+// TestStayingClauses plays clauses that do not leave their phase: a quorum votes anew, an oracle's value counts once.
+func TestStayingClauses(t *testing.T) {
+	d := mustBind(`
+contract Stay
+parties a, b
+term t : time
+pot p = 9 units from a
+oracle o in 0..9
+phase A until t + 10 days
+  when a and b say "pay": give 1 of p to b
+  when oracle o each 60 seconds if o > 4: give 1 of p to b
+  when oracle o for t if o > 4: give 2 of p to b
+  when oracle o for t: give 3 of p to b
+  at deadline: close
+`, noon+1000)
+	s, _, err := d.Open([][]int64{repeat(9, 1)}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := func(at int64, party int) Event { return Event{Kind: Word, At: noon + at, Party: party, Word: "pay"} }
+	value := func(at, observed, v int64) Event {
+		return Event{Kind: Oracle, At: noon + at, Observed: noon + observed, Value: v}
+	}
+	for i, step := range []struct {
+		ev    Event
+		gives int // -1: refused
+	}{
+		{word(1, 0), 0}, {word(2, 0), -1}, {word(3, 1), 1},
+		{word(4, 1), 0}, {word(5, 1), -1}, {word(6, 0), 1},
+		{value(70, 9, 9), -1}, {value(70, 10, 9), 1}, {value(70, 10, 9), -1}, {value(70, 60, 4), 0}, {value(70, 60, 9), -1},
+		{value(70, 61, 9), 1}, {value(70, 61, 9), -1},
+		{value(2000, 1000, 9), 2}, {value(2000, 1000, 9), -1}, {value(2000, 1000, 1), -1},
+	} {
+		next, o, err := d.Step(s, step.ev)
+		if (err != nil) != (step.gives < 0) || err == nil && len(o.Gives) != step.gives {
+			t.Errorf("step %d, %+v: %d gives, %v, want %d", i, step.ev, len(o.Gives), err, step.gives)
+		}
+		s = next
+	}
+}
+
+// TestAdmitFollowsTheMachine has cases in which following the statements over intervals goes wrong easily.
+func TestAdmitFollowsTheMachine(t *testing.T) {
+	head := "contract X\nparties a, b\npot p = 5 units from a\nterm t : time\ncounter c = 0 in 0..9\nphase A until t\n at deadline: close\n"
+	for _, test := range []struct {
+		name, body string
+		most       int64
+	}{
+		{"a counter that was set before", `when a says "x" with v in 0..5: set c = 3 if v > c then give 1 of p to b end close`, 1},
+		{"a later range of the same word", `when a says "x" with v in 0..2: close when a says "x" with v in 4..6: give 2 of p to b close`, 2},
+		{"an amount whose formula looks greater than it is", `when a says "x" with v in 0..5 units: give max(5 units, 5 + v + v - 2 * v) of p to b close`, 5},
+		{"a pot that was given from before", `when a says "x" with v in 0..5 units: give v of p to b give left(p) of p to b close`, 5},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			report, err := mustBind(head+test.body, noon).Admit([][]int64{repeat(5, 1)}, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := report.Payouts[1].Most; got != test.most {
+				t.Errorf("b gets %d at most, want %d", got, test.most)
+			}
+		})
+	}
+}

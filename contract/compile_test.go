@@ -155,12 +155,18 @@ func TestHostileSources(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			start := time.Now()
 			_, err := Compile([]byte(source))
-			took := time.Since(start)
 			runtime.ReadMemStats(&after)
-			if limit := 100 * time.Millisecond; took > limit && !testing.Short() {
-				t.Errorf("took %v (%v)", took, err)
+			best := time.Hour // of several, because others may use the machine
+			for try := 0; try < 10 && best > 100*time.Millisecond; try++ {
+				start := time.Now()
+				if _, again := Compile([]byte(source)); fmt.Sprint(again) != fmt.Sprint(err) {
+					t.Fatal("two answers")
+				}
+				best = min(best, time.Since(start))
+			}
+			if best > 100*time.Millisecond {
+				t.Errorf("took %v (%v)", best, err)
 			}
 			if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
 				t.Errorf("allocated %d bytes", used)
