@@ -101,8 +101,10 @@ func TestNothingIsSentUnlessWritten(t *testing.T) {
 	w, n := over(t)
 	k := testPair(t)
 	most := coin.NewAmount(1e15)
-	fund := wallet.FundRequest{Asset: w.asset, ID: "f", MaxFee: most,
-		Payments: []wallet.Payment{{Address: "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", Amount: coin.NewAmount(1)}}}
+	fund := wallet.FundRequest{
+		Asset: w.asset, ID: "f", MaxFee: most,
+		Payments: []wallet.Payment{{Address: "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", Amount: coin.NewAmount(1)}},
+	}
 	sweep := wallet.SweepRequest{Asset: w.asset, ID: "s", MaxFee: most, Keys: []wallet.SweepKey{k}}
 
 	if _, err := w.Fund(t.Context(), fund); err != nil || n.sent != 1 {
@@ -164,8 +166,10 @@ func TestNodeThatIsNotWell(t *testing.T) {
 		if _, err := w.Balance(t.Context(), w.asset); !errors.Is(err, wallet.ErrUnreachable) {
 			t.Errorf("%s: balance: %v, want unreachable", name, err)
 		}
-		if _, err := w.Fund(t.Context(), wallet.FundRequest{Asset: w.asset, ID: "f", MaxFee: coin.NewAmount(1e15),
-			Payments: []wallet.Payment{{Address: "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", Amount: coin.NewAmount(1)}}}); err == nil || n.sent != 0 {
+		if _, err := w.Fund(t.Context(), wallet.FundRequest{
+			Asset: w.asset, ID: "f", MaxFee: coin.NewAmount(1e15),
+			Payments: []wallet.Payment{{Address: "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", Amount: coin.NewAmount(1)}},
+		}); err == nil || n.sent != 0 {
 			t.Errorf("%s: fund: %v, %d sent, want an error and none", name, err, n.sent)
 		}
 	}

@@ -76,8 +76,10 @@ func TestDecide(t *testing.T) {
 		{name: "on its way to elsewhere", balance: cost, others: []*written{old}, now: gas(8), to: elsewhere, price: 12},
 		{name: "on its way, topped up since", balance: cost + 9, past: []*written{old}, others: []*written{old}, now: gas(8), keep: true},
 		{name: "too cheap for the next block", balance: cost, past: []*written{old}, others: []*written{old}, now: gas(20), price: 27},
-		{name: "just too cheap: a tenth more", balance: cost, past: []*written{old}, others: []*written{old},
-			now: price{base: big.NewInt(11), tip: new(big.Int)}, price: 13},
+		{
+			name: "just too cheap: a tenth more", balance: cost, past: []*written{old}, others: []*written{old},
+			now: price{base: big.NewInt(11), tip: new(big.Int)}, price: 13,
+		},
 		{name: "deposit gone", past: []*written{old}, others: []*written{old}, now: gas(8), err: wallet.ErrNotFunded},
 		{name: "deposit smaller after a reorganisation", balance: cost / 2, past: []*written{old}, others: []*written{old}, now: gas(8), price: 12},
 		{name: "mined", nonce: 1, past: []*written{old}, others: []*written{old}, mined: true, now: gas(8), keep: true},
@@ -391,8 +393,10 @@ func TestParseConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Config{Listen: "127.0.0.1:0", Data: "d", Node: "http://127.0.0.1:8545/KEY", ChainID: 1337,
-		Confirmations: DefaultConfirmations, MaxGwei: DefaultMaxGwei, Resend: DefaultResend}
+	want := Config{
+		Listen: "127.0.0.1:0", Data: "d", Node: "http://127.0.0.1:8545/KEY", ChainID: 1337,
+		Confirmations: DefaultConfirmations, MaxGwei: DefaultMaxGwei, Resend: DefaultResend,
+	}
 	if cfg != want {
 		t.Errorf("configuration = %+v, want %+v", cfg, want)
 	}
