@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"time"
 )
 
 // A Failure is a broken invariant with what led to it.
@@ -117,7 +116,7 @@ func Run(cast *Cast, seed uint64, steps int, log func(string)) (Stats, *Failure)
 		return st, nil
 	}
 	f := &Failure{Seed: seed, Err: err, Events: events, Drawn: len(events)}
-	f.shrink(cast, time.Now().Add(5*time.Second))
+	f.shrink(cast, 300)
 	return st, f
 }
 
@@ -189,8 +188,8 @@ func (w *World) prelude(seed uint64) {
 
 // shrink looks for a shorter list of events that breaks the same kind of
 // invariant, by leaving out runs of them, halving the length of the runs
-// (delta debugging; Zeller and Hildebrandt, TSE 28, 2002).
-func (f *Failure) shrink(cast *Cast, until time.Time) {
+// (delta debugging; Zeller and Hildebrandt, TSE 28, 2002). plays bounds the work.
+func (f *Failure) shrink(cast *Cast, plays int) {
 	fails := func(events []Event) error {
 		_, err := Replay(cast, f.Seed, events, nil)
 		return err
@@ -198,7 +197,7 @@ func (f *Failure) shrink(cast *Cast, until time.Time) {
 	for n := (len(f.Events) + 1) / 2; n > 0; {
 		shorter := false
 		for at := 0; at < len(f.Events); {
-			if time.Now().After(until) {
+			if plays--; plays < 0 {
 				return
 			}
 			rest := append(append([]Event(nil), f.Events[:at]...), f.Events[min(len(f.Events), at+n):]...)

@@ -81,3 +81,42 @@ func TestSwapSmooth(t *testing.T) {
 	w.Settle()
 	ok(t, w)
 }
+
+// deal makes and runs a deal to its end, without faults.
+func (w *World) deal(t testing.TB, kind contractID, parties []string, pots ...[]wire.ChunkID) *Course {
+	t.Helper()
+	s := Stakes{Contract: kind, Pots: pots, LockIn: 60}
+	for _, n := range parties {
+		s.Parties = append(s.Parties, w.Client(n))
+	}
+	p, err := w.Propose(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Rest(20)
+	ok(t, w)
+	c := p.course(w)
+	if c == nil {
+		t.Fatal("the deal was not locked")
+	}
+	return c
+}
+
+func TestSecondHand(t *testing.T) {
+	w := world(t, Config{Seed: 1})
+	a := w.stock(t, 0, "alice")["alice"]
+	b := w.stock(t, 1, "bob")["bob"]
+	c := w.stock(t, 1, "carol")["carol"]
+	w.deal(t, Swap, []string{"alice", "bob"}, []wire.ChunkID{a}, []wire.ChunkID{b})
+	for _, x := range []struct {
+		from, to     string
+		first, other wire.ChunkID
+	}{{"bob", "carol", a, c}, {"carol", "alice", a, b}, {"alice", "bob", a, c}} {
+		if d := w.deal(t, Swap, []string{x.from, x.to}, []wire.ChunkID{x.first}, []wire.ChunkID{x.other}); !d.Opened {
+			w.Settle()
+			t.Fatalf("the swap of %s and %s did not open", x.from, x.to)
+		}
+	}
+	w.Settle()
+	ok(t, w)
+}

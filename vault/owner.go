@@ -221,9 +221,14 @@ func (o *Owner) owns(c *Chunk) bool {
 
 // pledged returns the agreement, still able to be locked, that names a chunk.
 func (o *Owner) pledged(id wire.ChunkID) (wire.Hash, bool) {
+	return o.named(id, func(_ wire.Hash, p *pledge) bool { return p.Agreement.LockBy >= o.head.Time })
+}
+
+// named returns the first pledge that counts and names a chunk.
+func (o *Owner) named(id wire.ChunkID, counts func(wire.Hash, *pledge) bool) (wire.Hash, bool) {
 	for _, h := range sorted(o.pledges) {
 		p := o.pledges[h]
-		if p.Agreement.LockBy < o.head.Time {
+		if !counts(h, p) {
 			continue
 		}
 		for _, pot := range p.Agreement.Pots {

@@ -136,7 +136,11 @@ func (t *tx) forget(h wire.Hash, p *pledge) {
 	t.then = append(t.then, func() { delete(t.o.pledges, h) })
 	for _, pot := range p.Agreement.Pots {
 		for _, s := range pot {
-			if c := t.chunk(s.Chunk); c != nil && c.Last == 0 && len(c.Share) == 0 {
+			c := t.chunk(s.Chunk)
+			if c == nil || len(c.Share) > 0 || c.Instance != (wire.InstanceID{}) || c.Last != 0 && c.Owner == t.o.self {
+				continue
+			}
+			if _, other := t.o.named(s.Chunk, func(x wire.Hash, _ *pledge) bool { return x != h }); !other {
 				t.chunks[s.Chunk] = nil
 			}
 		}
@@ -505,6 +509,9 @@ func (t *tx) exit(x Exit, instance wire.InstanceID, at Index) error {
 		return nil
 	}
 	t.chunks[x.Chunk] = nil // another's now: this share is stale, and forgotten
+	if _, ok := t.o.named(x.Chunk, func(wire.Hash, *pledge) bool { return true }); ok {
+		t.chunks[x.Chunk] = &Chunk{Cert: c.Cert, Index: c.Index, P: c.P, Path: c.Path, Weight: c.Weight, Last: at, Owner: to, Epoch: x.Epoch, B: c.B}
+	}
 	return nil
 }
 
