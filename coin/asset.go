@@ -35,7 +35,7 @@ func checkName(what, s string, most int) error {
 		c := s[i]
 		inner := i > 0 && i < len(s)-1 && strings.IndexByte(":-.", c) >= 0
 		if !inner && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return fmt.Errorf("%s name %q: want lower case letters, digits and inner : - .", what, s)
+			return fmt.Errorf("%s name %q: want lower case letters, digits and : - . inside", what, s)
 		}
 	}
 	return nil

@@ -254,7 +254,7 @@ func TestTreeVectors(t *testing.T) {
 				change(&v)
 				made = append(made, v)
 			}
-			add("another index", "", func(v *treeVector) { v.Index-- })
+			add("another index", map[int]string{2: "is not key", 6: "too few"}[i], func(v *treeVector) { v.Index-- })
 			add("an index beyond the tree", "key 7 of 7", func(v *treeVector) { v.Index = 7 })
 			add("another key", "is not key", func(v *treeVector) { v.Key = keys[0] })
 			add("a key of another type", "is not key", func(v *treeVector) { v.Key = other })

@@ -222,16 +222,14 @@ func TestIdentityVectors(t *testing.T) {
 		made = append(made, identityVector{name, "ok", vectors.Hex(v.Sign), v.KEM, id})
 	}
 	sign, kem := made[0].Sign, made[0].KEM
-	for _, v := range []identityVector{
-		{Name: "no keys", Expect: "error: signing key of 0 bytes"},
-		{Name: "a short signing key", Expect: "error: signing key of 31 bytes", Sign: sign[:31], KEM: kem},
-		{Name: "no KEM key", Expect: "error: HPKE key of 0 bytes", Sign: sign},
-		{Name: "a short KEM key", Expect: "error: HPKE key of 1215 bytes", Sign: sign, KEM: kem[:1215]},
-		{Name: "a long KEM key", Expect: "error: HPKE key of 1217 bytes", Sign: sign, KEM: append(slices.Clone(kem), 0)},
-		{Name: "a KEM key that is not reduced", Expect: "error: HPKE key of 1216 bytes", Sign: sign, KEM: bytes.Repeat([]byte{0xff}, 1216)},
-	} {
-		made = append(made, v)
-	}
+	made = append(made,
+		identityVector{Name: "no keys", Expect: "error: signing key of 0 bytes"},
+		identityVector{Name: "a short signing key", Expect: "error: signing key of 31 bytes", Sign: sign[:31], KEM: kem},
+		identityVector{Name: "no KEM key", Expect: "error: HPKE key of 0 bytes", Sign: sign},
+		identityVector{Name: "a short KEM key", Expect: "error: HPKE key of 1215 bytes", Sign: sign, KEM: kem[:1215]},
+		identityVector{Name: "a long KEM key", Expect: "error: HPKE key of 1217 bytes", Sign: sign, KEM: append(slices.Clone(kem), 0)},
+		identityVector{Name: "a KEM key that is not reduced", Expect: "error: HPKE key of 1216 bytes", Sign: sign, KEM: bytes.Repeat([]byte{0xff}, 1216)},
+	)
 	check(t, "identity.json", "Identities and their ids. The first three are used by other files, by their names.",
 		made, func(v identityVector) (string, string) { return v.Name, v.Expect }, func(v identityVector) error {
 			id, err := wire.Identity{Sign: v.Sign, KEM: v.KEM}.ID()
