@@ -120,3 +120,53 @@ func TestSecondHand(t *testing.T) {
 	w.Settle()
 	ok(t, w)
 }
+
+// until pumps until a condition holds.
+func (w *World) until(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for range 30 {
+		if holds() {
+			ok(t, w)
+			return
+		}
+		w.Tick(1)
+		w.Pump()
+	}
+	ok(t, w)
+	t.Fatalf("it never comes to this: %s", what)
+}
+
+// A copy of the escrow from before a step knows nothing of it. What it says to
+// the step's receiver must not make a vault give the chunk up.
+func TestStaleCloneKnowsNothing(t *testing.T) {
+	w := world(t, Config{Seed: 1})
+	a, b := w.stock(t, 0, "alice")["alice"], w.stock(t, 1, "bob")["bob"]
+	old := w.hosts[0].Clone("escrow2", w.hosts[0].Disk.Clone())
+	alice := w.Client("alice")
+	p, err := w.Propose(Stakes{Contract: Swap, Parties: []*Client{alice, w.Client("bob")}, Pots: [][]wire.ChunkID{{a}, {b}}, LockIn: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, "the swap is over", func() bool { c := p.course(w); return c != nil && c.Ended })
+	alice.Sync() // she knows that b is hers, and has no r yet
+	if x, _ := alice.m.Chunk(b); x.Step == 0 {
+		t.Fatal("alice has her r already")
+	}
+	w.hosts = append(w.hosts, old)
+	w.cloned = true
+	old.Start()
+	alice.Route(old)
+	alice.Talk()
+	for len(alice.up) > 0 {
+		alice.Deliver(0, false)
+	}
+	old.Round(15, 0)
+	for len(alice.down) > 0 {
+		alice.Hear(0, false)
+	}
+	if x, _ := alice.m.Chunk(b); x.Lost {
+		t.Error("a word of a stale copy made alice's vault give her chunk up")
+	}
+	w.Settle()
+	ok(t, w)
+}

@@ -6,13 +6,19 @@ import (
 	"latchkey/wire"
 )
 
-// fetch returns mail that its recipient has not yet acknowledged.
+// fetch returns mail that its recipient has not yet acknowledged. That a step has
+// none is held like the mail itself: a vault gives its chunks up on that word, and
+// a copy of this escrow from before the step must not say it.
 func (e *Escrow) fetch(from wire.VaultID, q Fetch) (Answer, error) {
+	if q.Step > Index(e.front.Size()) {
+		return Answer{}, fmt.Errorf("step %d of a log of %d entries: %w", q.Step, e.front.Size(), ErrUnknown)
+	}
 	if q.Step != 0 {
+		var r Reply
 		if m, ok := e.mail[mailRow(from, q.Step)]; ok {
-			return e.say(Reply{Mail: []Mail{m}}, int64(q.Step))
+			r.Mail = []Mail{m}
 		}
-		return e.say(Reply{}, 0)
+		return e.say(r, int64(q.Step))
 	}
 	in, err := e.instanceOf(q.Instance)
 	if err != nil {
