@@ -170,3 +170,38 @@ func TestStaleCloneKnowsNothing(t *testing.T) {
 	w.Settle()
 	ok(t, w)
 }
+
+// Two copies of the escrow make the two halves of one batch: a vault that has
+// the points of one and the certificate of the other lets the batch go.
+func TestBatchBetweenTwoClones(t *testing.T) {
+	w := world(t, Config{Seed: 1})
+	alice := w.Client("alice")
+	for _, x := range []*Host{w.hosts[0], w.hosts[0].Clone("escrow2", w.hosts[0].Disk.Clone())} {
+		if x != w.hosts[0] {
+			w.hosts = append(w.hosts, x)
+			x.Start()
+		}
+	}
+	w.cloned = true
+	if err := alice.Deposit(w.cast.Coins[0], 5, 1); err != nil {
+		t.Fatal(err)
+	}
+	batch := alice.m.Batches()[0]
+	alice.Talk()
+	begin := alice.up[0]
+	alice.Deliver(0, true)
+	w.hosts[0].Flush(1)
+	alice.Route(w.hosts[1])
+	begin.to = alice.peer.boot
+	alice.up = []message{begin}
+	alice.Deliver(0, false)
+	w.hosts[1].Flush(1)
+	alice.Hear(0, false) // the points of the second copy
+	alice.Route(w.hosts[0])
+	w.Rest(10)
+	if len(alice.m.Batches()) != 0 {
+		t.Errorf("batch %s is still being made", batch.Short())
+	}
+	w.Settle()
+	ok(t, w)
+}

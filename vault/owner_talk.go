@@ -144,11 +144,12 @@ func (o *Owner) hasAll(d *deal, role int) bool {
 }
 
 // Hear takes the escrow's answer to a request that Pending returned. A refusal
-// comes back as ErrRefused, with the rows that it changes all the same.
+// comes back as ErrRefused, of either side, with the rows that it changes all the
+// same.
 func (o *Owner) Hear(q Request, r Reply) ([]Row, error) {
 	t := o.begin()
 	err := t.hear(q, r)
-	if err != nil && r.Refused == nil {
+	if err != nil && !errors.Is(err, ErrRefused) {
 		return nil, err
 	}
 	rows, cerr := t.commit()
@@ -181,8 +182,9 @@ func (t *tx) hear(q Request, r Reply) error {
 func (t *tx) refused(q Request, reason string) error {
 	switch {
 	case q.Begin != nil:
-		t.del(rowOwnBatch, q.Begin.Batch[:])
-		t.then = append(t.then, func() { delete(t.o.batches, q.Begin.Batch) })
+		if b := t.o.batches[q.Begin.Batch]; b != nil && b.Escrow == nil { // not an old answer to what was offered since
+			t.dropBatch(q.Begin.Batch)
+		}
 	case q.Open != nil: // perhaps it restarted: offer again, from the start
 		if b := t.o.batches[q.Open.Batch]; b != nil {
 			again := *b
@@ -204,6 +206,11 @@ func (t *tx) refused(q Request, reason string) error {
 		}
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, reason)
+}
+
+func (t *tx) dropBatch(id wire.Hash) {
+	t.del(rowOwnBatch, id[:])
+	t.then = append(t.then, func() { delete(t.o.batches, id) })
 }
 
 func (t *tx) offered(id wire.Hash, r *Offered) error {
@@ -256,8 +263,9 @@ func (t *tx) certified(id wire.Hash, s *key.SignedCertificate) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(body, s.Body) {
-		return errors.New("certificate differs from what was agreed on")
+	if !bytes.Equal(body, s.Body) { // perhaps of another copy of the escrow; nobody has paid to these keys
+		t.dropBatch(id)
+		return fmt.Errorf("%w: its certificate differs from what was agreed on", ErrRefused)
 	}
 	signed := *s
 	if signed.OwnerSig, err = want.Sign(key.Owner, o.cfg.Sign); err != nil {
@@ -284,8 +292,8 @@ func (t *tx) certified(id wire.Hash, s *key.SignedCertificate) error {
 			Owner: o.self, B: b.half.Half().Points[i].Bytes(), Share: b.shares[i].Expose(),
 		}
 	}
-	t.del(rowOwnBatch, id[:])
-	t.then = append(t.then, func() { o.certs[cid] = oc; delete(o.batches, id) })
+	t.dropBatch(id)
+	t.then = append(t.then, func() { o.certs[cid] = oc })
 	return nil
 }
 
