@@ -2,6 +2,7 @@ package switchboard
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -380,7 +381,20 @@ func (s server) Describe(ctx context.Context, _ *switchboardpb.DescribeRequest) 
 		}
 		out.Rates = append(out.Rates, r)
 	}
-	err := b.do(ctx, func(t *turn) error {
+	policy, err := json.Marshal(b.cfg.Market)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	out.Policy = string(policy)
+	err = b.do(ctx, func(t *turn) error {
+		out.Followed = b.ledger.front.Size()
+		for _, d := range b.market.Denominations() {
+			raw, err := wire.Marshal(d)
+			if err != nil {
+				return err
+			}
+			out.Denominations = append(out.Denominations, raw)
+		}
 		for _, source := range b.cfg.Sources {
 			name, h, err := nameOf(source)
 			if err == nil {

@@ -158,7 +158,10 @@ type DescribeResponse struct {
 	EscrowUrl     string                 `protobuf:"bytes,3,opt,name=escrow_url,json=escrowUrl,proto3" json:"escrow_url,omitempty"`
 	Contracts     []*Contract            `protobuf:"bytes,4,rep,name=contracts,proto3" json:"contracts,omitempty"`
 	Rates         []*Rate                `protobuf:"bytes,5,rep,name=rates,proto3" json:"rates,omitempty"`
-	Problems      []string               `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"` // what does not work now, and what that means
+	Problems      []string               `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`           // what does not work now
+	Denominations [][]byte               `protobuf:"bytes,7,rep,name=denominations,proto3" json:"denominations,omitempty"` // coin.Denomination, deterministic CBOR
+	Policy        string                 `protobuf:"bytes,8,opt,name=policy,proto3" json:"policy,omitempty"`               // market.Policy, as JSON
+	Followed      int64                  `protobuf:"varint,9,opt,name=followed,proto3" json:"followed,omitempty"`          // entries of the escrow's log that were followed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -233,6 +236,27 @@ func (x *DescribeResponse) GetProblems() []string {
 		return x.Problems
 	}
 	return nil
+}
+
+func (x *DescribeResponse) GetDenominations() [][]byte {
+	if x != nil {
+		return x.Denominations
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *DescribeResponse) GetFollowed() int64 {
+	if x != nil {
+		return x.Followed
+	}
+	return 0
 }
 
 type Contract struct {
@@ -825,7 +849,7 @@ const file_switchboard_proto_rawDesc = "" +
 	"\tstatement\x18\x01 \x01(\fR\tstatement\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\"\x06\n" +
 	"\x04Done\"\x11\n" +
-	"\x0fDescribeRequest\"\xfd\x01\n" +
+	"\x0fDescribeRequest\"\xd7\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12$\n" +
 	"\x0eescrow_log_key\x18\x02 \x01(\tR\fescrowLogKey\x12\x1d\n" +
@@ -833,7 +857,10 @@ const file_switchboard_proto_rawDesc = "" +
 	"escrow_url\x18\x03 \x01(\tR\tescrowUrl\x12?\n" +
 	"\tcontracts\x18\x04 \x03(\v2!.latchkey.switchboard.v1.ContractR\tcontracts\x123\n" +
 	"\x05rates\x18\x05 \x03(\v2\x1d.latchkey.switchboard.v1.RateR\x05rates\x12\x1a\n" +
-	"\bproblems\x18\x06 \x03(\tR\bproblems\"J\n" +
+	"\bproblems\x18\x06 \x03(\tR\bproblems\x12$\n" +
+	"\rdenominations\x18\a \x03(\fR\rdenominations\x12\x16\n" +
+	"\x06policy\x18\b \x01(\tR\x06policy\x12\x1a\n" +
+	"\bfollowed\x18\t \x01(\x03R\bfollowed\"J\n" +
 	"\bContract\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x16\n" +
