@@ -278,15 +278,25 @@ func TestBrokenChain(t *testing.T) {
 			v[0] ^= 1
 			return db.Set(eventKey(3), v, pebble.Sync)
 		}, 3},
-		"a missing event":  {func(db *pebble.DB) error { return db.Delete(eventKey(1), pebble.Sync) }, 1},
-		"no first event":   {func(db *pebble.DB) error { return db.Delete(eventKey(0), pebble.Sync) }, 0},
-		"a lost end":       {func(db *pebble.DB) error { return db.Delete(eventKey(4), pebble.Sync) }, 4},
-		"a short event":    {func(db *pebble.DB) error { return db.Set(eventKey(2), []byte("x"), pebble.Sync) }, 2},
-		"events swapped":   {func(db *pebble.DB) error { return db.Set(eventKey(1), value(db, eventKey(2)), pebble.Sync) }, 1},
-		"an added event":   {func(db *pebble.DB) error { return db.Set(eventKey(5), make([]byte, 32), pebble.Sync) }, 5},
-		"a foreign key":    {func(db *pebble.DB) error { return db.Set([]byte("ex"), nil, pebble.Sync) }, 5},
-		"no recorded end":  {func(db *pebble.DB) error { return db.Delete([]byte("h"), pebble.Sync) }, 5},
-		"a wrong end":      {func(db *pebble.DB) error { return db.Set([]byte("h"), make([]byte, 40), pebble.Sync) }, 5},
+		"a missing event": {func(db *pebble.DB) error { return db.Delete(eventKey(1), pebble.Sync) }, 1},
+		"no first event":  {func(db *pebble.DB) error { return db.Delete(eventKey(0), pebble.Sync) }, 0},
+		"a lost end":      {func(db *pebble.DB) error { return db.Delete(eventKey(4), pebble.Sync) }, 4},
+		"a short event":   {func(db *pebble.DB) error { return db.Set(eventKey(2), []byte("x"), pebble.Sync) }, 2},
+		"events swapped":  {func(db *pebble.DB) error { return db.Set(eventKey(1), value(db, eventKey(2)), pebble.Sync) }, 1},
+		"an added event":  {func(db *pebble.DB) error { return db.Set(eventKey(5), make([]byte, 32), pebble.Sync) }, 5},
+		"a foreign key":   {func(db *pebble.DB) error { return db.Set([]byte("ex"), nil, pebble.Sync) }, 5},
+		"no recorded end": {func(db *pebble.DB) error { return db.Delete([]byte("h"), pebble.Sync) }, 5},
+		"a wrong end":     {func(db *pebble.DB) error { return db.Set([]byte("h"), make([]byte, 40), pebble.Sync) }, 5},
+		"a wrong count at the end": {func(db *pebble.DB) error {
+			v := value(db, []byte("h"))
+			v[7]++
+			return db.Set([]byte("h"), v, pebble.Sync)
+		}, 5},
+		"a wrong link at the end": {func(db *pebble.DB) error {
+			v := value(db, []byte("h"))
+			v[8] ^= 1
+			return db.Set([]byte("h"), v, pebble.Sync)
+		}, 5},
 		"a short end":      {func(db *pebble.DB) error { return db.Set([]byte("h"), nil, pebble.Sync) }, 5},
 		"the log emptied":  {func(db *pebble.DB) error { return db.DeleteRange([]byte("e"), []byte("f"), pebble.Sync) }, 0},
 		"a cut to nothing": {func(db *pebble.DB) error { return db.DeleteRange(eventKey(2), []byte("f"), pebble.Sync) }, 2},

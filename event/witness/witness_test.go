@@ -1,6 +1,7 @@
 package witness_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -382,6 +384,63 @@ func TestManyAtOnce(t *testing.T) {
 	group.Wait()
 	if len(signed) < logs {
 		t.Errorf("only %d heads signed", len(signed))
+	}
+}
+
+// gatedStore holds its first row back until another one comes, or for a moment.
+type gatedStore struct {
+	event.Log
+	mu     sync.Mutex
+	count  int
+	second chan struct{}
+}
+
+func (s *gatedStore) Append(ctx context.Context, expect uint64, b event.Block) error {
+	s.mu.Lock()
+	s.count++
+	count := s.count
+	s.mu.Unlock()
+	switch count {
+	case 1:
+		select {
+		case <-s.second:
+		case <-time.After(100 * time.Millisecond):
+		}
+	case 2:
+		close(s.second)
+	}
+	return s.Log.Append(ctx, expect, b)
+}
+
+// The race that C2SP tlog-witness warns of: two heads that disagree are decided
+// at once, both from the same state.
+func TestTwoHeadsAtOnce(t *testing.T) {
+	l, fork := newLog(t, origin), newLog(t, origin)
+	l.add(t, "a")
+	fork.add(t, "b")
+	memory, err := event.NewMemory().Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := witness.Create(t.Context(), memory, witnessKey(t, "w.example")); err != nil {
+		t.Fatal(err)
+	}
+	w, err := witness.Open(t.Context(), &gatedStore{Log: memory, second: make(chan struct{})}, config(t, "w.example", origin))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	lines := make(chan []byte, 2)
+	for _, r := range []head.Request{l.request(t, 0, 1), fork.request(t, 0, 1)} {
+		group.Go(func() {
+			if line, err := w.AddCheckpoint(t.Context(), r, 100); err == nil {
+				lines <- line
+			}
+		})
+	}
+	group.Wait()
+	if len(lines) != 1 {
+		t.Errorf("%d of two heads that disagree are signed", len(lines))
 	}
 }
 
