@@ -19,7 +19,7 @@ func CheckID(id string) error {
 		c := id[i]
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 		if !letter && c != '-' && c != '_' && c != '.' && c != ':' {
-			return fmt.Errorf("%w: id %q: want letters, digits and - _ . :", ErrInvalid, id)
+			return fmt.Errorf("%w: id %q: a character is not one of letters, digits, and -_.: in ASCII", ErrInvalid, id)
 		}
 	}
 	return nil

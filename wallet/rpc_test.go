@@ -129,9 +129,17 @@ func TestHandlerRefusesPages(t *testing.T) {
 		host, origin string
 		want         int
 	}{
-		{"", "", 200}, {"localhost", "", 200}, {"[::1]:80", "", 200}, {"127.0.0.1:1", "", 200},
-		{"", "https://evil.example", 403}, {"", "null", 403}, {"", "http://localhost", 403},
-		{"evil.example", "", 403}, {"127.0.0.1.evil.example", "", 403}, {"10.0.0.1:80", "", 403}, {"localhost.", "", 403},
+		{"", "", 200},
+		{"localhost", "", 200},
+		{"[::1]:80", "", 200},
+		{"127.0.0.1:1", "", 200},
+		{"", "https://evil.example", 403},
+		{"", "null", 403},
+		{"", "http://localhost", 403},
+		{"evil.example", "", 403},
+		{"127.0.0.1.evil.example", "", 403},
+		{"10.0.0.1:80", "", 403},
+		{"localhost.", "", 403},
 	} {
 		if got := post(c.host, c.origin); got != c.want {
 			t.Errorf("host %q, origin %q: got status %d, want %d", c.host, c.origin, got, c.want)

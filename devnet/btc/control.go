@@ -33,7 +33,7 @@ type Result struct {
 func (n *Node) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
-		height, err := n.height(r.Context())
+		height, err := n.Height(r.Context())
 		answer(w, Result{Height: height}, err)
 	})
 	handle := func(path string, do func(*http.Request, Command) (Result, error)) {

@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -189,13 +190,33 @@ func (n *Node) keepSettings() error {
 	return nil
 }
 
+// freeAddress chooses a port below those that systems give to outgoing
+// connections: one of those could be taken whenever the node is down.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+	var err error
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 18_500+mathrand.IntN(13_000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", address); err == nil {
+			return address, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fmt.Errorf("find a free port: %w", err)
+}
+
+// waitFree returns nil when nobody listens at an address. The btcd of a killed
+// predecessor may take a moment to die.
+func waitFree(address string) error {
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			return l.Close()
+		}
+		if wait > time.Second {
+			return fmt.Errorf("btcd: %w", err)
+		}
+		time.Sleep(wait)
+	}
 }
 
 func replaceFile(path string, content []byte) error {
@@ -255,8 +276,16 @@ func (n *Node) launch(ctx context.Context) error {
 	return n.journal.restore(ctx, n.rpc)
 }
 
-// Height returns the number of the best block.
-func (n *Node) Height(ctx context.Context) (int64, error) { return n.height(ctx) }
+// Height returns the number of the best block. When it returns, that block
+// outlives a crash.
+func (n *Node) Height(ctx context.Context) (int64, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.journal.follow(ctx, n.rpc); err != nil {
+		return 0, err
+	}
+	return n.height(ctx)
+}
 
 func (n *Node) height(ctx context.Context) (int64, error) {
 	var h int64
@@ -436,11 +465,9 @@ rejectnonstd=1
 		return nil, err
 	}
 	for _, address := range []string{cfg.RPC, cfg.P2P} { // btcd itself would say it in its log only
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return nil, fmt.Errorf("btcd: %w", err)
+		if err := waitFree(address); err != nil {
+			return nil, err
 		}
-		_ = l.Close()
 	}
 	c := &child{cmd: exec.Command(cfg.Btcd, "--configfile="+conf), gone: make(chan struct{}), said: new(tail)}
 	c.cmd.Stdout, c.cmd.Stderr = c.said, c.said

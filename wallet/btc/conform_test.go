@@ -24,13 +24,12 @@ var asset = coin.Asset{ID: "btc", Chain: "bip122:regtest", Key: coin.Secp256k1, 
 
 // binaries are built once for all tests; TestMain removes them.
 type binaries struct {
-	once          sync.Once
-	dir           string
-	devnet, btcd  string
-	wallet        string
-	err           error
-	builtIn       time.Duration
-	cleanupFolder func()
+	once         sync.Once
+	dir          string
+	devnet, btcd string
+	wallet       string
+	err          error
+	builtIn      time.Duration
 }
 
 func (b *binaries) build(t testing.TB) {

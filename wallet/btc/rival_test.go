@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -150,6 +151,11 @@ func TestSplitNetwork(t *testing.T) {
 	}
 	// The same request again: one key is lost, the other swept anew. The node may
 	// have kept our lost sweep in its pool; a node that starts has an empty one.
+	if answer, err := http.Get(one.node.Control + "/status"); err != nil { // which is said of durable blocks only
+		t.Fatal(err)
+	} else if err := answer.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
 	one.down(t)
 	one.up(t)
 	again, err := alice.Sweep(t.Context(), ours)

@@ -103,13 +103,18 @@ func (w *Wallet) plan(ctx context.Context, r wallet.SweepRequest) (plan, error) 
 	if err := w.sync(ctx, watch...); err != nil {
 		return plan{}, err
 	}
-	least, err := w.rate(ctx)
-	if err != nil {
-		return plan{}, err
-	}
 	onWay, err := w.onWay(r.ID)
 	if err != nil {
 		return plan{}, err
+	}
+	var least rate
+	for i, k := range r.Keys { // what is on its way costs nothing more
+		if _, ok := onWay[string(k.Public)]; !ok && scripts[i] != "" {
+			if least, err = w.rate(ctx); err != nil {
+				return plan{}, err
+			}
+			break
+		}
 	}
 	told := make(map[string]bool)
 	for i, k := range r.Keys {

@@ -587,10 +587,15 @@ type holding struct {
 	spentDep uint32
 }
 
-// holdings returns all that a watched script ever received.
+// holdings returns all that a watched script ever received: by height, within a
+// block by outpoint, so that the order does not depend on how it was learnt.
 func (v *view) holdings(script string) []holding {
 	var all []holding
 	inBlock := make(map[wire.OutPoint]bool)
+	slices.SortFunc(v.scripts[script], func(a, b wire.OutPoint) int {
+		return cmp.Or(
+			cmp.Compare(v.outs[a].height, v.outs[b].height), bytes.Compare(a.Hash[:], b.Hash[:]), cmp.Compare(a.Index, b.Index))
+	})
 	for _, op := range v.scripts[script] {
 		o := v.outs[op]
 		inBlock[op] = true
