@@ -99,6 +99,8 @@ type world struct {
 	policy   attest.Policy
 	folder   string
 	disk     *event.Memory
+	log      *event.MemoryLog
+	ended    chan error // what Run returned
 	cfg      switchboard.Config
 	url      string
 	board    *switchboard.Board
@@ -277,6 +279,7 @@ func (w *world) start(log *event.MemoryLog) {
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ready, ended := make(chan struct{}), make(chan error, 1)
+	w.log, w.ended = log, ended
 	go func() { ended <- b.Run(ctx, func() { close(ready) }) }()
 	select {
 	case <-ready:
