@@ -191,13 +191,9 @@ func (c *checker) walk(body []stmt, e *env) bool {
 		switch s := &body[i]; s.kind {
 		case stGive:
 			p.pots[s.index].cands |= 1 << s.to
-			a := point(1) // of "all"
-			if s.expr != none {
-				a = e.eval(s.expr)
-			}
-			if a.lo < 0 {
+			if a := e.eval(s.expr); a.lo < 0 {
 				c.fail(s.pos, "this amount can be less than nothing", "add a condition, or write max(0 units, amount)")
-			} else if a.lo == 0 {
+			} else if a.lo == 0 && p.nodes[s.expr].op != opLeft {
 				c.warn(s.pos, "this amount can come out as nothing", "see in the exploration what the chunks make of it")
 			}
 			e.assign(opLeft, s.index, span{0, e.at(opPot, s.index).hi})

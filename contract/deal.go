@@ -50,9 +50,6 @@ func (p *Program) Bind(terms []int64) (*Deal, error) {
 // Program returns the program that d binds.
 func (d *Deal) Program() *Program { return d.p }
 
-// Terms returns the values that d was bound with.
-func (d *Deal) Terms() []int64 { return slices.Clone(d.terms) }
-
 // PotUnits returns how many units the chunks of a pot weigh together; a pot of 0 has no chunks.
 func (d *Deal) PotUnits(pot int) int64 { return d.units[pot] }
 

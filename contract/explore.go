@@ -11,7 +11,7 @@ import (
 // signs it raises the bound.
 type Limits struct {
 	States int // default 50,000
-	Moves  int // default 200,000: plays of one event over one interval of values
+	Moves  int // default 200,000: plays of one event over one interval of values, each counted again for every 64 chunks
 }
 
 // Report is what an exploration found: what each party can end up with, and what rounding to whole chunks can cost.
@@ -81,7 +81,13 @@ type place struct {
 type move struct {
 	to    int32
 	ev    Event
-	gives []Give
+	gains []gain
+}
+
+// gain is what a move brings a party from a pot.
+type gain struct {
+	pot, party int
+	units      int64
 }
 
 // explorer plays breadth first.
@@ -96,6 +102,7 @@ type explorer struct {
 	trace    trace
 	rounding []Rounding
 	key      []byte
+	gives    []Give // a buffer
 }
 
 // trace follows a run over an interval of input: whether the machine does the same for every value, and what the gives
@@ -142,10 +149,7 @@ func (t *trace) give(r run, s *stmt) {
 		return
 	}
 	left := t.env.at(opLeft, s.index)
-	had, asked := left.lo, *left
-	if s.expr != none {
-		asked = t.env.eval(s.expr)
-	}
+	had, asked := left.lo, t.env.eval(s.expr)
 	other := r
 	r.gone, other.gone = false, false
 	r.give(s.index, s.to, asked.lo)
@@ -195,7 +199,7 @@ func (x *explorer) expand(i int) {
 
 // play plays an event with every value from lo to hi.
 func (x *explorer) play(i int, ev Event, lo, hi int64) {
-	if x.count++; x.errors == 0 && (x.count > x.lim.Moves || len(x.states) > x.lim.States) {
+	if x.count += 1 + len(x.states[0].s.c.weight)/64; x.errors == 0 && (x.count > x.lim.Moves || len(x.states) > x.lim.States) {
 		x.add(pos{}, SeverityError, fmt.Sprintf("this contract has more than %d states or %d moves to explore", x.lim.States, x.lim.Moves), "narrow its ranges, or raise the bound if all parties agree")
 	}
 	if x.errors > 0 {
@@ -205,7 +209,7 @@ func (x *explorer) play(i int, ev Event, lo, hi int64) {
 	t.env.p, t.env.first, t.env.vars = x.d.p, x.base.first, append(t.env.vars[:0], x.base.vars...)
 	*t.env.at(opInput, 0), t.split, t.notes = span{lo, hi}, false, t.notes[:0]
 	ev.Value = lo
-	r := run{d: x.d, s: x.states[i].s, exploring: t}
+	r := run{d: x.d, s: x.states[i].s, exploring: t, gives: x.gives[:0]}
 	var err error
 	if i == unopened {
 		r.open()
@@ -220,9 +224,21 @@ func (x *explorer) play(i int, ev Event, lo, hi int64) {
 	case r.fault != nil:
 		x.add(pos{}, SeverityError, r.fault.Error()+", after: "+x.path(i, ev), "narrow the ranges")
 	case err == nil:
-		x.states[i].moves = append(x.states[i].moves, move{x.place(&r, i, ev), ev, r.gives})
+		x.states[i].moves = append(x.states[i].moves, move{x.place(&r, i, ev), ev, r.gains()})
 		x.judge(i, ev)
 	}
+	x.gives = r.gives
+}
+
+func (r *run) gains() (list []gain) {
+	for _, g := range r.gives {
+		i := slices.IndexFunc(list, func(n gain) bool { return n.pot == g.Pot && n.party == g.To })
+		if i < 0 {
+			i, list = len(list), append(list, gain{g.Pot, g.To, 0})
+		}
+		list[i].units += r.s.c.weight[int(r.s.c.start[g.Pot])+g.Chunk]
+	}
+	return list
 }
 
 // place returns the place where a run has led.
@@ -323,10 +339,10 @@ func (x *explorer) best(order []int32, pot, party int, sign int64) (int64, []Eve
 	}
 	vals := make([]value, len(x.states))
 	after := func(m *move) value {
-		v, c := vals[m.to], x.states[unopened].s.c
-		for _, g := range m.gives {
-			if g.Pot == pot && g.To == party {
-				v.units += c.weight[int(c.start[pot])+g.Chunk]
+		v := vals[m.to]
+		for _, g := range m.gains {
+			if g.pot == pot && g.party == party {
+				v.units += g.units
 			}
 		}
 		return value{v.units, v.moves + 1}

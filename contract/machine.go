@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // What a caller of Step may have to tell apart. Each refusal wraps one of them and leaves the state as it was.
@@ -250,11 +251,7 @@ func (r *run) do(body []stmt) bool {
 		switch s.kind {
 		case stGive:
 			r.exploring.give(*r, s)
-			amount := int64(math.MaxInt64)
-			if s.expr != none {
-				amount = r.eval(s.expr)
-			}
-			r.give(s.index, s.to, amount)
+			r.give(s.index, s.to, r.eval(s.expr))
 		case stSet:
 			v := r.eval(s.expr)
 			if k := &r.d.p.counters[s.index]; v < k.Lo || v > k.Hi {
@@ -305,7 +302,7 @@ func (r *run) close() {
 func (r *run) hand(pot int, i int32, to int) {
 	if !r.gone {
 		r.s.gone, r.gone = append(make([]uint64, 0, len(r.s.gone)), r.s.gone...), true
-		r.gives = make([]Give, 0, len(r.s.c.weight))
+		r.gives = slices.Grow(r.gives, len(r.s.c.weight))
 	}
 	r.s.gone[i/64] |= 1 << (i % 64)
 	r.gives = append(r.gives, Give{pot, int(i - r.s.c.start[pot]), to, to == r.d.p.pots[pot].From})

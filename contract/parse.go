@@ -426,12 +426,14 @@ func (p *parser) body() []stmt {
 		s := stmt{pos: p.tok.pos, expr: none}
 		switch {
 		case p.accept("give"):
-			s.kind = stGive
-			if !p.accept("all") {
+			all := p.accept("all")
+			if s.kind = stGive; !all {
 				s.expr = p.typed(Units, "what is given")
 			}
 			p.expect("of", "write `give all of pot to party`, or `give amount of pot to party`")
-			s.index = p.ref(opPot, "a pot")
+			if s.index = p.ref(opPot, "a pot"); all {
+				s.expr = p.node(node{op: opLeft, typ: Units, a: none, b: none, c: none, v: int64(s.index), pos: s.pos})
+			}
 			p.expect("to", "say who receives it: `to party`")
 			s.to = p.ref(isParty, "a party")
 		case p.accept("set"):

@@ -113,7 +113,7 @@ type stmt struct {
 	kind      stmtKind
 	index     int   // pot, counter, or jump
 	to        int   // receiving party
-	expr      int32 // amount, value or condition; none for "all"
+	expr      int32 // amount, value or condition
 	old       int32 // of a set: the counter as it was
 	then, els []stmt
 	pos       pos

@@ -114,7 +114,7 @@ var ErrSnapshot = errors.New("snapshot refused")
 
 const snapshotVersion = 1
 
-// AppendBinary appends the snapshot of s, as spec/contract.md lays it out: 13 to 20 bytes for an escrow. It holds
+// AppendBinary appends the snapshot of s, as spec/contract.md lays it out: 11 to 20 bytes for an escrow. It holds
 // neither contract, terms nor weights; whoever stores it says beside it which instance it belongs to.
 func (s State) AppendBinary(b []byte) ([]byte, error) {
 	if s.c == nil {
