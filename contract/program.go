@@ -224,7 +224,7 @@ func (p *Program) same(a, b int32) bool {
 	return x.op == y.op && x.v == y.v && p.same(x.a, y.a) && p.same(x.b, y.b) && p.same(x.c, y.c)
 }
 
-// find returns the first node of an expression for which is holds, none if there is none.
+// find returns the first node of an expression for which is holds, nil if there is none.
 func (p *Program) find(n int32, is func(*node) bool) *node {
 	if n == none {
 		return nil
