@@ -39,7 +39,8 @@ type Wallet interface {
 
 	// Fund pays to addresses from the own wallet. The same ID with the same
 	// request pays once, however often it is called, also across a crash, and
-	// answers with the same transactions. After ErrUnreachable, or an error that
+	// answers with the same transactions. When it returns without error, a node
+	// that can be reached has been given them. After ErrUnreachable, or an error that
 	// is none of this package's, the outcome is open: call again with the same
 	// ID. After any other error nothing has been nor will be paid.
 	Fund(ctx context.Context, r FundRequest) (Funding, error)

@@ -30,6 +30,9 @@ func (w *Wallet) Fund(ctx context.Context, r wallet.FundRequest) (wallet.Funding
 		if have.Request != request {
 			return wallet.Funding{}, fmt.Errorf("fund %s: %w", r.ID, wallet.ErrIDReused)
 		}
+		// It is stored, so it will be paid; offered now, if a crash came between. A
+		// node that is down does not change the answer.
+		_ = w.sync(ctx)
 		return have.reply(len(r.Payments)), nil
 	}
 	if err := w.sync(ctx); err != nil {
