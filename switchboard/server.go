@@ -284,8 +284,11 @@ func (b *Board) poll(ctx context.Context, st *Statement, p PollPayload) ([]noted
 			list, err = t.notices(st.Client, p.Acked)
 			return err
 		})
-		if err != nil || len(list) > 0 || last {
-			return list, err
+		if err != nil {
+			return nil, err // list may still be written to
+		}
+		if len(list) > 0 || last {
+			return list, nil
 		}
 		select {
 		case <-next:

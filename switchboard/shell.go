@@ -216,7 +216,8 @@ func (b *Board) Run(ctx context.Context, ready func()) error {
 var errStopping = errors.New("the switchboard is stopping")
 
 // do has the owning goroutine run f, and returns f's error once what f did, and
-// all that it may have seen, is durable. When ctx ends first, f may still run.
+// all that it may have seen, is durable. When ctx ends first, f may still run:
+// after an error the caller leaves alone what f writes to.
 func (b *Board) do(ctx context.Context, f func(*turn) error) error {
 	j := &job{do: f, done: make(chan struct{})}
 	select {

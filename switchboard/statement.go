@@ -18,8 +18,10 @@ import (
 )
 
 // A Statement is what a client's host asks, signed by its vault for
-// enclave.PurposeHost. A statement is taken once: its number is greater than that
-// of the last one taken, its time is within MaxSkew of the switchboard's.
+// enclave.PurposeHost. A statement is taken once: its time is within MaxSkew of
+// the switchboard's, its number was not taken before, and it was overtaken on its
+// way by at most 256 later ones. After a restart of the switchboard all numbers
+// up to that of the last statement that changed something count as taken.
 type Statement struct {
 	Client  wire.VaultID `cbor:"1,keyasint"`
 	Method  string       `cbor:"2,keyasint"` // "Place": the RPC's name
