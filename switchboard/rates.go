@@ -79,10 +79,10 @@ func (t *turn) rate(asset coin.AssetID) error {
 // A unit is worth about ten dollars when its denomination is made; while it is
 // within five percent of that, the denomination stays in use.
 const (
-	unitCents   rate.Cents = 1000
-	unitDigits             = 2
-	driftOneIn             = 20
-	exactDigits            = 6
+	unitCents   = rate.Cents(1000)
+	unitDigits  = 2
+	exactDigits = 6
+	driftOneIn  = 20
 )
 
 // denominate returns the denomination in which an asset is deposited today, and
