@@ -266,6 +266,7 @@ func (c *Client) follow() {
 			return
 		}
 	}
+	c.stuck = nil
 	positions, _ := h.feed.From(c.ID, c.cursor[h], 1<<30)
 	for _, p := range positions {
 		if p >= h.noted {
@@ -278,7 +279,6 @@ func (c *Client) follow() {
 			}
 			return
 		}
-		c.stuck = nil
 		c.cursor[h]++
 	}
 }

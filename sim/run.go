@@ -64,8 +64,8 @@ func ParseFile(text string) (seed uint64, events []Event, err error) {
 
 // Stats say what worlds were made of.
 type Stats struct {
-	Worlds, Events, Appends, Refusals, Instances, Opened, Claims int
-	Kinds                                                        map[string]int
+	Worlds, Events, Appends, Refusals, Instances, Opened, Claims, Halted int
+	Kinds                                                                map[string]int
 }
 
 // Add sums up.
@@ -77,6 +77,7 @@ func (s *Stats) Add(t Stats) {
 	s.Instances += t.Instances
 	s.Opened += t.Opened
 	s.Claims += t.Claims
+	s.Halted += t.Halted
 	if s.Kinds == nil {
 		s.Kinds = map[string]int{}
 	}
@@ -155,6 +156,9 @@ func play(cast *Cast, seed uint64, log func(string), next func(*World) (Event, b
 	}
 	st := Stats{
 		Worlds: 1, Events: n, Appends: w.appends, Refusals: w.refusals, Instances: len(w.ledger.courses), Claims: w.ledger.claims, Kinds: w.ledger.kinds,
+	}
+	if w.halted {
+		st.Halted = 1
 	}
 	for _, c := range w.ledger.courses {
 		if c.Opened {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"latchkey/vault"
+	"latchkey/head"
 	"latchkey/wire"
 )
 
@@ -87,26 +87,31 @@ func (w *World) Mine(n int) {
 	}
 }
 
-// Heal ends all faults: one escrow, the one whose log is the witnessed one, and
-// everybody up and in touch with it.
+// Heal ends all faults: one escrow, one whose log continues the witnessed one
+// and can be witnessed further, and everybody up and in touch with it. There may
+// be none: a host that lets two copies each win over some of the witnesses has
+// halted its log for good. That is in its power, as it is to switch the machine
+// off.
 func (w *World) Heal() {
 	var best *Host
 	for _, h := range w.hosts {
 		h.Crash(1 << 30)
-		root, err := h.Disk.root(w.ledger.size)
-		if h.Disk.size() >= w.ledger.size && err == nil && wire.Hash(root) == w.ledger.roots[w.ledger.size] && best == nil {
+		if best == nil && h.continues() {
 			best = h
 		}
 	}
 	if best == nil {
-		w.fail("no disk has the witnessed log of %d entries", w.ledger.size)
+		w.halted = true
+		if !w.cloned {
+			w.fail("no disk has the witnessed log of %d entries", w.ledger.size)
+		}
 		return
 	}
 	w.hosts = []*Host{best}
 	best.Start()
 	for i := range w.witnesses {
 		if !w.witnesses[i].liar {
-			w.witnesses[i].offset = 0
+			w.witnesses[i].offset = skew[i]
 		}
 	}
 	for _, c := range w.clients {
@@ -116,11 +121,30 @@ func (w *World) Heal() {
 	}
 }
 
+// continues reports whether a host's log has all that is witnessed, and enough
+// witnesses have seen nothing else.
+func (h *Host) continues() bool {
+	has := func(size int64, want head.Hash) bool {
+		got, err := h.Disk.root(size)
+		return size == 0 || size <= h.Disk.size() && err == nil && got == want
+	}
+	willing := 0
+	for _, x := range h.w.witnesses {
+		if x.liar || has(x.seen.Size, x.seen.Root) {
+			willing++
+		}
+	}
+	return willing >= h.w.cast.Group.K && has(h.w.ledger.size, head.Hash(h.w.ledger.roots[h.w.ledger.size]))
+}
+
 // Settle heals the world and plays on until everything is over: every instance
 // has ended, every chunk is claimed and swept by whom the log names, and every
 // coin is where it must be.
 func (w *World) Settle() {
 	w.Heal()
+	if w.halted {
+		return
+	}
 	for i := range 120 {
 		if w.err != nil {
 			return
@@ -254,5 +278,3 @@ func (w *World) evil() bool { return w.cloned }
 
 // Instance finds the course of an instance.
 func (w *World) Instance(id wire.InstanceID) *Course { return w.ledger.instances[id] }
-
-var _ = vault.Atomic

@@ -53,12 +53,16 @@ type World struct {
 	appends   int
 	kept      []*Host // copies of disks, for later
 	cloned    bool    // some host of the escrow was cloned or rolled back
+	halted    bool    // no log can be witnessed further
 
 	escrowDigest, ownerDigest *digester
 }
 
 // begin is the first moment of every world.
 const begin = 1_800_000_000
+
+// skew is what honest witnesses' clocks are wrong by, in seconds.
+var skew = [...]int64{0, 1, -1, 0}
 
 // minted is what each client's wallet of each asset has at the beginning.
 const minted = 100_000_000
@@ -75,7 +79,9 @@ func New(cast *Cast, cfg Config) (*World, error) {
 	}
 	w.secrets = newSecrets(cast, w.mayHave)
 	for i := range cast.Witnesses {
-		w.witnesses = append(w.witnesses, Witness{WitnessMember: &cast.Witnesses[i], liar: i >= len(cast.Witnesses)-cfg.Liars})
+		w.witnesses = append(w.witnesses, Witness{
+			WitnessMember: &cast.Witnesses[i], liar: i >= len(cast.Witnesses)-cfg.Liars, offset: skew[i],
+		})
 	}
 	for _, d := range cast.Coins {
 		c, err := fake.New(fake.Config{Asset: d.Asset, Confirmations: depth, Fee: coin.NewAmount(fee), Dust: coin.NewAmount(1), Accounts: d.Asset.ID == "sol"})

@@ -183,7 +183,7 @@ func (t *tx) apply(n Entry, at Index) error {
 		return t.run(n, at)
 	case n.Claim != nil:
 		return t.order(n.Claim.Owner, purposeClaim, n.Claim.Order, n.Claim.Sig, n.Claim.Order.Chunks, n.Claim.Prev, at, func(id wire.ChunkID, c *Chunk) error {
-			c.Claimed = true
+			c.Claimed, c.Claim = true, c.Claim || c.Owner == t.o.self // also if it forgot its order, or took a refusal for the last word
 			return t.whole(id, c)
 		})
 	case n.Swept != nil:
