@@ -149,10 +149,10 @@ func (w *World) attack(c *Client, arg int) {
 		}
 		c.peer.release()
 	case 15: // chunks of its own, in two deals at once
-		if ids := sameCoin(c); len(ids) > 0 {
+		if ids := sameCoin(c, 1); len(ids) > 0 {
 			for i := range w.clients {
 				other := w.clients[i]
-				theirs := sameCoin(other)
+				theirs := sameCoin(other, 1)
 				if other == c || len(theirs) == 0 {
 					continue
 				}

@@ -21,6 +21,7 @@ type Client struct {
 	w       *World
 	m       *vault.Owner // nil: down
 	boot    int
+	met     int               // boot of the host that knows this client
 	rows    map[string][]byte // the vault's, durable
 	digest  uint64
 	backups []map[string][]byte
@@ -258,7 +259,9 @@ func (c *Client) follow() {
 	if c.m == nil || h.m == nil || h.note == nil {
 		return
 	}
-	if h.noted >= c.m.Size() {
+	// A head that says nothing new about what there is, and little about the time,
+	// is not worth its signatures.
+	if h.noted > c.m.Size() || h.noted == c.m.Size() && h.time >= c.m.Now()+15 {
 		err := c.do("advance", func(o *vault.Owner) ([]vault.Row, error) {
 			return o.Advance(h.note, h.Disk.consistency(o.Size(), h.noted))
 		})
@@ -298,7 +301,10 @@ func (c *Client) Talk() {
 	if c.m == nil || !c.peer.Up() || len(c.up) >= maxQueue {
 		return
 	}
-	c.peer.Enrol(c.Member)
+	if c.met != c.peer.boot {
+		c.met = c.peer.boot
+		c.peer.Enrol(c.Member)
+	}
 	qs, err := c.m.Pending(c.w.rnd)
 	if err != nil {
 		c.w.fail("%s has nothing to say: %w", c.Name, err)

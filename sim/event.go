@@ -164,6 +164,8 @@ func (p profile) draw(r *rand.Rand, w *World) Event {
 		e.Who, e.Arg = r.IntN(len(w.hosts)), r.IntN(8)
 	case OpRoute, OpRollback:
 		e.Arg = r.IntN(4)
+	case OpAttack:
+		e.Who = len(w.clients) - 1
 	}
 	return e
 }
@@ -299,7 +301,7 @@ func (w *World) propose(who, arg int) {
 		}
 	}
 	s := Stakes{Contract: kind, Parties: []*Client{a, b}, LockIn: []int64{5, 60, 600}[arg/16%3]}
-	x, y := sameCoin(a), sameCoin(b)
+	x, y := sameCoin(a, 1+arg/48%2), sameCoin(b, 1+arg/96%2)
 	switch {
 	case len(x) == 0 || kind == Swap && len(y) == 0:
 		return
@@ -324,11 +326,11 @@ func (w *World) propose(who, arg int) {
 	}
 }
 
-// sameCoin returns up to three free, funded chunks of one denomination.
-func sameCoin(c *Client) (out []wire.ChunkID) {
+// sameCoin returns up to n free, funded chunks of one denomination.
+func sameCoin(c *Client, n int) (out []wire.ChunkID) {
 	for _, id := range c.Owned() {
 		f := c.w.ledger.chunks[id]
-		if f == nil || len(out) == 3 || c.w.Deposited(id) != nil {
+		if f == nil || len(out) == n || c.w.Deposited(id) != nil {
 			continue
 		}
 		if len(out) == 0 || f.Cert.Denomination == c.w.ledger.chunks[out[0]].Cert.Denomination {

@@ -23,8 +23,9 @@ type Host struct {
 	boot    int           // counts starts, over all hosts of the world
 	flight  []decided     // blocks on their way to the disk
 	held    []held        // answers that may not leave yet
-	note    []byte        // the newest witnessed head, and its size
+	note    []byte        // the newest witnessed head, its size and its time
 	noted   int64
+	time    int64
 	feed    *escrow.Feed
 	digests map[int64]uint64 // of the machine, by the size of its log
 	digest  uint64           // now
@@ -62,7 +63,7 @@ func (h *Host) Clone(name string, d *Disk) *Host {
 		}
 	}
 	if h.noted <= d.size() {
-		n.note, n.noted = h.note, h.noted
+		n.note, n.noted, n.time = h.note, h.noted, h.time
 	}
 	return n
 }
@@ -321,8 +322,8 @@ func (h *Host) Present(note []byte, size int64) error {
 	if err := h.m.Cosigned(note); err != nil {
 		return fmt.Errorf("%s: %w", h.Name, err)
 	}
-	h.note, h.noted = note, size
 	h.clock = max(h.clock, h.m.Now())
+	h.note, h.noted, h.time = note, size, h.m.Now()
 	h.w.truth(h, size)
 	h.release()
 	return nil

@@ -179,13 +179,17 @@ func (w *World) prelude(seed uint64) {
 		if seed%8 == 1 {
 			d = w.cast.Coins[2]
 		}
-		if err := c.Deposit(d, 2, 2); err != nil {
+		if err := c.Deposit(d, 2, 3); err != nil {
 			w.fail("%w", err)
 		}
 	}
 	for range 4 {
 		w.Tick(1)
 		w.Pump()
+	}
+	for _, c := range w.clients {
+		c.Sync()
+		c.Fund()
 	}
 	w.Mine(depth)
 }

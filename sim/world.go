@@ -51,6 +51,7 @@ type World struct {
 	log       func(string)
 	refusals  int
 	appends   int
+	pumps     int
 	kept      []*Host // copies of disks, for later
 	cloned    bool    // some host of the escrow was cloned or rolled back
 	halted    bool    // no log can be witnessed further
@@ -62,7 +63,7 @@ type World struct {
 const begin = 1_800_000_000
 
 // skew is what honest witnesses' clocks are wrong by, in seconds.
-var skew = [...]int64{0, 1, -1, 0}
+var skew = [...]int64{0, 3, -3, 2}
 
 // minted is what each client's wallet of each asset has at the beginning.
 const minted = 100_000_000

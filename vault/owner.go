@@ -143,6 +143,7 @@ const (
 type headRow struct {
 	Note  []byte  `cbor:"1,keyasint"`
 	Clock Clocked `cbor:"2,keyasint"`
+	Time  int64   `cbor:"3,keyasint"` // the latest that any head showed: not always the last
 }
 
 // Errors of an owner's vault.
@@ -318,7 +319,7 @@ func (o *Owner) load(r Row) error {
 		if err == nil {
 			o.head, err = o.cfg.Group.Verify(h.Note)
 		}
-		o.note, o.clock = h.Note, h.Clock
+		o.note, o.clock, o.head.Time = h.Note, h.Clock, max(o.head.Time, h.Time)
 		return err
 	}
 	return fmt.Errorf("kind %q is unknown", r.Key[0])

@@ -115,7 +115,7 @@ func (o *Owner) Advance(note []byte, proof []head.Hash) ([]Row, error) {
 		}
 	}
 	c.Time = max(c.Time, o.head.Time)
-	r, err := row(rowHead, nil, headRow{note, o.clock})
+	r, err := row(rowHead, nil, headRow{note, o.clock, c.Time})
 	if err != nil {
 		return nil, err
 	}
@@ -472,7 +472,7 @@ func (t *tx) clock(n *Clock, at Index) error {
 		return fmt.Errorf("%w: clock: %w", ErrDeviate, err)
 	}
 	k := Clocked{at, c.Time}
-	if err := t.put(rowHead, nil, headRow{t.o.note, k}); err != nil {
+	if err := t.put(rowHead, nil, headRow{t.o.note, k, t.o.head.Time}); err != nil {
 		return err
 	}
 	t.then = append(t.then, func() { t.o.clock = k })

@@ -128,7 +128,7 @@ func (o *Owner) Rows() iter.Seq2[Row, error] {
 			}
 		}
 		if o.note != nil {
-			emit(rowHead, nil, headRow{o.note, o.clock})
+			emit(rowHead, nil, headRow{o.note, o.clock, o.head.Time})
 		}
 	}
 }
