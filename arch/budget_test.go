@@ -19,7 +19,7 @@ var budgets = map[string]int{
 	"head":     500,
 	"attest":   600,
 	"contract": 2500,
-	"vault":    3500, // asked for: 2500; see RATIONALE.md
+	"vault":    3600, // asked for: 2500; see RATIONALE.md
 
 	"attest/platform":      50,
 	"attest/policyfile":    200,

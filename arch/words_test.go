@@ -36,25 +36,23 @@ func words(t *tree) (findings []string) {
 		if bytes.IndexByte(data, 0) >= 0 {
 			continue // not a text
 		}
-		n := 0
-		for line := range bytes.Lines(data) {
-			n++
-			if m := places.Find(line); m != nil {
-				findings = append(findings, fmt.Sprintf("%s:%d names %q: a place that only one machine or one network has", p, n, strings.Trim(string(m), " \t\"'`=(,:")))
-			}
-			if path.Ext(p) != ".go" {
-				continue
-			}
-			if m := undone.Find(line); m != nil {
-				findings = append(findings, fmt.Sprintf("%s:%d says %s: do it, or file an issue", p, n, m))
-			}
-			if dir := path.Dir(p); bytes.Contains(line, []byte("//no"+"lint")) && pureOrClosed(dir) {
-				findings = append(findings, fmt.Sprintf("%s:%d switches a linter off: not in a trusted package", p, n))
-			}
+		for _, at := range places.FindAllSubmatchIndex(data, -1) {
+			findings = append(findings, fmt.Sprintf("%s:%d names %q: a place that only one machine or one network has", p, lineOf(data, at[1]), strings.Trim(string(data[at[0]:at[1]]), " \t\n\"'`=(,:")))
+		}
+		if path.Ext(p) != ".go" {
+			continue
+		}
+		for _, at := range undone.FindAllIndex(data, -1) {
+			findings = append(findings, fmt.Sprintf("%s:%d says %s: do it, or file an issue", p, lineOf(data, at[0]), data[at[0]:at[1]]))
+		}
+		if at := bytes.Index(data, []byte("//no"+"lint")); at >= 0 && pureOrClosed(path.Dir(p)) {
+			findings = append(findings, fmt.Sprintf("%s:%d switches a linter off: not in a trusted package", p, lineOf(data, at)))
 		}
 	}
 	return findings
 }
+
+func lineOf(data []byte, at int) int { return bytes.Count(data[:at], []byte("\n")) + 1 }
 
 func pureOrClosed(dir string) bool {
 	_, ok := pure[dir]
