@@ -205,3 +205,33 @@ func TestBatchBetweenTwoClones(t *testing.T) {
 	w.Settle()
 	ok(t, w)
 }
+
+// sale opens an instance of Escrow: alice buys from bob, carol arbitrates.
+func (w *World) sale(t testing.TB) (*Course, [2]wire.ChunkID) {
+	t.Helper()
+	a := [2]wire.ChunkID{w.stock(t, 0, "alice")["alice"], w.stock(t, 0, "alice")["alice"]}
+	c := w.deal(t, Escrow, []string{"alice", "bob", "carol"}, a[:1], a[1:])
+	if !c.Opened || c.Ended {
+		t.Fatalf("the sale is not open: %+v", c)
+	}
+	return c, a
+}
+
+// The escrow comes back long after a deadline, and a word arrives before it has
+// done what time had brought.
+func TestWordLongAfterDeadline(t *testing.T) {
+	w := world(t, Config{Seed: 1})
+	c, _ := w.sale(t)
+	w.hosts[0].Crash(9)
+	w.Tick(2 * 86400)
+	w.hosts[0].Start()
+	w.hosts[0].Round(15, 0)
+	alice := w.Client("alice")
+	if err := alice.Say(c.ID, "release", 0, false); err != nil {
+		t.Fatal(err)
+	}
+	alice.Talk()
+	alice.Deliver(0, false)
+	w.Settle()
+	ok(t, w)
+}

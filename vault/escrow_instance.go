@@ -265,6 +265,9 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 	var p plan
 	at := e.clock
 	if deadline, ok := in.deal.Deadline(in.state); ok {
+		if e.clock >= deadline+grace { // whether or not Due has come to it
+			return Answer{}, fmt.Errorf("instance %s: the deadline was %d, and it is %d: %w", in.id.Short(), deadline, e.clock, ErrExpired)
+		}
 		at = min(at, deadline-1) // on its way when the deadline passed
 	}
 	if err := e.run(&p, in, RunWord, &w, at, rnd); err != nil {

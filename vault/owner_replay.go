@@ -443,7 +443,7 @@ func (o *Owner) checkTime(in *running, n Entry) error {
 			}
 		}
 	case RunWord:
-		if r.EventAt > n.At || r.EventAt < n.At-grace-receiptTime {
+		if r.EventAt > n.At || r.EventAt < n.At-grace {
 			return fmt.Errorf("%w: a word of %d in an entry of %d", ErrDeviate, r.EventAt, n.At)
 		}
 	case RunDeadline, RunAbort:
