@@ -253,7 +253,7 @@ func (h *Host) greet(ctx context.Context) error {
 
 // feedLoop brings the vault what the escrow's log says of it.
 func (h *Host) feedLoop(ctx context.Context) error {
-	cursor := h.store.number("cursor")
+	cursor, again := h.store.number("cursor"), false
 	for ctx.Err() == nil {
 		s, err := h.call(ctx, enclave.Call{Status: &enclave.Nothing{}})
 		if err != nil {
@@ -281,6 +281,11 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
+		if err != nil && !again { // the vault met its escrow meanwhile, and knows a newer head
+			again = true
+			continue
+		}
+		again = false
 		h.problem("what the escrow's log says", err)
 		if err != nil {
 			cursor = 0 // perhaps something was left out: hear it all again

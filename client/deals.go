@@ -430,7 +430,7 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	o.GiveTerm, o.WantTerm = role, 1-role
 	o.Want = market.Quantity{Denomination: wd.ID, Units: units}
 	o.Give = market.Quantity{Denomination: gd.ID, Units: units + units/10 + 1} // a ceiling; the price decides
-	o.Premium, o.Until, o.MinFill = market.Bps(premium), time.Now().Unix()+goodFor, 1
+	o.Premium, o.Until, o.MinFill, o.Sole = market.Bps(premium), time.Now().Unix()+goodFor, 1, true
 	raw, err := wire.Marshal(o)
 	if err != nil {
 		return fail(err)

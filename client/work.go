@@ -157,7 +157,10 @@ func (h *Host) fundOne(ctx context.Context, f *Funding, chunks []enclave.ChunkSt
 		for _, c := range chunks {
 			q.Queries = append(q.Queries, wallet.DepositQuery{Key: c.Chunk.P.Bytes(), Want: each})
 		}
-		if err := checkDeposits(ctx, w, q); err != nil {
+		switch err := checkDeposits(ctx, w, q); {
+		case errors.Is(err, wallet.ErrNotConfirmed), errors.Is(err, wallet.ErrNotFunded):
+			return nil // status says what it waits for
+		case err != nil:
 			return err
 		}
 		f.State = "confirmed"

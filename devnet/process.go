@@ -29,7 +29,6 @@ type Process struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan struct{}
-	err  error
 }
 
 // readyWithin is how long a process may take until it says that it is ready.
@@ -69,13 +68,13 @@ func (p *Process) Start(ctx context.Context, ready any) error {
 			default:
 			}
 		}
-		err := cmd.Wait()
+		_ = cmd.Wait()
+		close(done)
 		p.mu.Lock()
 		if p.cmd == cmd {
-			p.cmd, p.err = nil, err
+			p.cmd = nil
 		}
 		p.mu.Unlock()
-		close(done)
 	}()
 	p.cmd, p.done = cmd, done
 	select {

@@ -229,9 +229,9 @@ func (w *World) startCustody(ctx context.Context) error {
 		if err := write(filepath.Join(w.dir(name), "witness.toml"), e); err != nil {
 			return err
 		}
-		out, err := exec.CommandContext(ctx, filepath.Join(w.cfg.Bin, "witness"), "init", "--config", filepath.Join(w.dir(name), "witness.toml")).CombinedOutput()
+		out, err := exec.CommandContext(ctx, filepath.Join(w.cfg.Bin, "witness"), "init", "--config", filepath.Join(w.dir(name), "witness.toml")).Output()
 		if err != nil {
-			return fmt.Errorf("witness init: %w: %s", err, out)
+			return fmt.Errorf("witness init: %w", err)
 		}
 		k, err := head.ParseWitnessKey(strings.TrimSpace(string(out)))
 		if err != nil {
@@ -341,12 +341,8 @@ func (w *World) startSwitchboard(ctx context.Context) error {
 	if err := write(prices, map[string]any{"always_fresh": true, "usd": w.cfg.USD}); err != nil {
 		return err
 	}
-	text, err := w.switchboardFile(listen, prices)
-	if err != nil {
-		return err
-	}
 	path := filepath.Join(w.dir("switchboard"), "switchboard.toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := write(path, w.switchboardFile(listen, prices)); err != nil {
 		return err
 	}
 	if err := w.process("switchboard", "switchboard", "--config", path).Start(ctx, nil); err != nil {

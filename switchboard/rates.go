@@ -80,7 +80,7 @@ func (t *turn) rate(asset coin.AssetID) error {
 // within five percent of that, the denomination stays in use.
 const (
 	unitCents   = rate.Cents(1000)
-	unitDigits  = 2
+	unitDigits  = 3
 	exactDigits = 6
 	driftOneIn  = 20
 )

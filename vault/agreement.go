@@ -276,6 +276,9 @@ func (w SignedWord) verify(id wire.Identity) error {
 	return id.Verify(purposeWord, b, w.Sig)
 }
 
+// hash names a word for its receipt.
+func (w SignedWord) hash() (wire.Hash, error) { return wire.HashOf("latchkey/signed-word/v1", w) }
+
 // event is what the contract's machine sees of the word, said at a time.
 func (w Word) event(at int64) contract.Event {
 	return contract.Event{

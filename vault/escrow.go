@@ -87,6 +87,7 @@ type instance struct {
 	handed []bool                // by party: left its shares
 	acked  []bool                // by party: stored what was handed to it
 	seq    []uint64              // by party: its last word
+	said   []wire.Hash           // by party: what that was
 	given  map[wire.ChunkID]bool // write-once ledger, kept apart from the contract's own books
 }
 

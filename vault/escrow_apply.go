@@ -106,7 +106,7 @@ func (e *Escrow) applyLock(l *Lock, at Index) error {
 	n := len(d.parties)
 	in := &instance{
 		id: id, deal: d, last: at, handed: make([]bool, n), acked: make([]bool, n), seq: make([]uint64, n),
-		given: map[wire.ChunkID]bool{},
+		said: make([]wire.Hash, n), given: map[wire.ChunkID]bool{},
 	}
 	for _, pot := range l.Agreement.Pots {
 		for _, s := range pot {
@@ -146,7 +146,11 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		in.state, in.open = s, true
 	}
 	if r.Word != nil {
-		in.seq[r.Word.Body.Role] = r.Word.Body.Seq
+		h, err := r.Word.hash()
+		if err != nil {
+			return err
+		}
+		in.seq[r.Word.Body.Role], in.said[r.Word.Body.Role] = r.Word.Body.Seq, h
 	}
 	for _, x := range r.Exits {
 		c := e.chunks[x.Chunk]

@@ -150,6 +150,9 @@ func (e *Escrow) instanceOf(id wire.InstanceID) (*instance, error) {
 
 // hand stores a depositor's sealed shares for those who may receive them.
 func (e *Escrow) hand(from wire.VaultID, q HandAsk) (Answer, error) {
+	if _, over := e.ended[q.Instance]; over {
+		return e.say(Reply{}, 0)
+	}
 	in, err := e.instanceOf(q.Instance)
 	if err != nil {
 		return Answer{}, err
@@ -197,6 +200,9 @@ func addMail(rows []Row, k string, m Mail) ([]Row, error) {
 // ack records that a party stored what was handed to it; with the last one the
 // instance opens.
 func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error) {
+	if _, over := e.ended[q.Instance]; over {
+		return e.say(Reply{}, 0)
+	}
 	in, err := e.instanceOf(q.Instance)
 	if err != nil {
 		return Answer{}, err
@@ -248,7 +254,7 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 	if err := w.verify(id); err != nil {
 		return Answer{}, err
 	}
-	h, err := wire.HashOf("latchkey/signed-word/v1", w)
+	h, err := w.hash()
 	if err != nil {
 		return Answer{}, err
 	}
@@ -257,6 +263,9 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 		return Answer{}, err
 	}
 	if w.Body.Seq <= in.seq[w.Body.Role] {
+		if h != in.said[w.Body.Role] { // a receipt would promise what will not be
+			return Answer{}, fmt.Errorf("party %d has said word %d", w.Body.Role, in.seq[w.Body.Role])
+		}
 		return e.say(Reply{Receipt: &receipt}, 0) // said before
 	}
 	if !in.open {

@@ -92,10 +92,8 @@ func (o *Owner) sign(purpose string, order any) ([]byte, error) {
 // pendingOf says what an instance still needs from this vault.
 func (o *Owner) pendingOf(id wire.InstanceID, in *running) (out []Request, err error) {
 	d, me := in.Pledge.deal, int(in.Pledge.Mine.Body.Role)
-	for i := range in.Said {
-		if in.Opened && !in.Closed {
-			out = append(out, Request{Word: &in.Said[i]})
-		}
+	if len(in.Said) > 0 && in.Opened && !in.Closed { // one at a time: an order that the network cannot change
+		out = append(out, Request{Word: &in.Said[0]})
 	}
 	if in.Opened || in.Closed {
 		return out, nil

@@ -42,9 +42,6 @@ func readConfig(path string) (config, error) {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return config{}, fmt.Errorf("%s: listen: %w", path, err)
 	}
-	if len(c.Logs) == 0 {
-		return config{}, fmt.Errorf("%s: field logs is missing or empty", path)
-	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "key.pem")
 	}

@@ -118,6 +118,9 @@ func command(ctx context.Context, args []string, stdout io.Writer, logger *slog.
 	if name == "key" {
 		return printKey(stdout, c)
 	}
+	if len(c.Logs) == 0 && name != "init" { // its key is needed before a log's is known
+		return &hintError{fmt.Errorf("%s: field logs is missing or empty", *path), "list the key of each log that it is to countersign"}
+	}
 	s, err := openService(ctx, c, logger)
 	if err != nil {
 		return err

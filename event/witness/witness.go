@@ -48,9 +48,6 @@ func (c Config) Check() error {
 	if _, err := c.key(); err != nil {
 		return err
 	}
-	if len(c.Logs) == 0 {
-		return fmt.Errorf("witness %s serves no log", c.Name)
-	}
 	origins := map[string]bool{}
 	for _, l := range c.Logs {
 		if (l == head.LogKey{}) {

@@ -131,6 +131,13 @@ func (e *Enclave) finish(f Finish) error {
 	} else {
 		e.owner.SetDigests(t.Digests, t.Digest)
 	}
+	if e.owner.Size() == 0 { // the vault's clock begins
+		rows, err := e.owner.Advance(f.Head, nil)
+		if err != nil {
+			return err
+		}
+		e.keep(rows)
+	}
 	e.session, e.caller = s, nil
 	clear(e.asked)
 	clear(e.askedRaw)
