@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"latchkey/key"
 	"latchkey/wire"
@@ -299,6 +300,7 @@ func (e *Escrow) run(p *plan, in *instance, kind RunKind, w *SignedWord, at int6
 	}
 	r.Closed = closed
 	step := Index(e.front.Size() + int64(len(p.entries)) + 1)
+	rows, shares := p.rows, map[wire.ChunkID]key.Share{} // p has all of the step in the end, or nothing
 	mail := map[wire.VaultID]*Mail{}
 	given := map[wire.ChunkID]bool{}
 	for _, m := range moves {
@@ -319,11 +321,8 @@ func (e *Escrow) run(p *plan, in *instance, kind RunKind, w *SignedWord, at int6
 			x.Prev = in.last // locked by the entry before this one
 		}
 		r.Exits = append(r.Exits, x)
-		if p.shares == nil {
-			p.shares = map[wire.ChunkID]key.Share{}
-		}
-		p.shares[m.chunk] = bNew
-		p.rows = append(p.rows, Row{Key: shareRow(m.chunk), Value: shareValue(x.Epoch, bNew)})
+		shares[m.chunk] = bNew
+		rows = append(rows, Row{Key: shareRow(m.chunk), Value: shareValue(x.Epoch, bNew)})
 		enc, text, err := e.cfg.Sealer.Seal(e.vaults[m.to].Identity, label(labelR, wire.InstanceID{}, ChunkEpoch{m.chunk, x.Epoch}), rr)
 		if err != nil {
 			return err
@@ -338,7 +337,7 @@ func (e *Escrow) run(p *plan, in *instance, kind RunKind, w *SignedWord, at int6
 	}
 	for _, v := range in.deal.parties {
 		if mail[v] != nil {
-			if p.rows, err = addMail(p.rows, mailRow(v, step), *mail[v]); err != nil {
+			if rows, err = addMail(rows, mailRow(v, step), *mail[v]); err != nil {
 				return err
 			}
 		}
@@ -348,12 +347,16 @@ func (e *Escrow) run(p *plan, in *instance, kind RunKind, w *SignedWord, at int6
 			for to := range in.deal.parties {
 				k := handRow(in.id, in.deal.parties[to], in.deal.parties[from])
 				if _, ok := e.mail[k]; ok {
-					p.rows = append(p.rows, Row{Key: k})
+					rows = append(rows, Row{Key: k})
 				}
 			}
 		}
 	}
-	p.entries = append(p.entries, Entry{Run: r})
+	p.entries, p.rows = append(p.entries, Entry{Run: r}), rows
+	if p.shares == nil {
+		p.shares = shares
+	}
+	maps.Copy(p.shares, shares)
 	return nil
 }
 
@@ -397,13 +400,15 @@ func (d *deal) stakes() (n int) {
 // block when there is nothing to do, and at most a bounded piece of work, so it
 // is called again until it does.
 func (e *Escrow) Due(rnd io.Reader) (Block, error) {
-	for id, b := range e.pending {
-		if e.clock > b.at+pendingLife {
+	for _, id := range sorted(e.pending) {
+		if e.clock > e.pending[id].at+pendingLife {
 			return e.commit(plan{entries: []Entry{{Drop: &Drop{id}}}, rows: []Row{{Key: batchRow(id)}}})
 		}
 	}
-	var p plan
+	p := plan{entries: []Entry{{Clock: &Clock{e.note}}}}
 	seen := map[wire.InstanceID]bool{}
+	var failed []dueItem
+	var cause error
 	for len(e.due) > 0 && e.due[0].at+grace <= e.noteTime && len(seen) < maxDue {
 		item := heap.Pop(&e.due).(dueItem)
 		in := e.instances[item.id]
@@ -411,20 +416,19 @@ func (e *Escrow) Due(rnd io.Reader) (Block, error) {
 			continue
 		}
 		seen[item.id] = true
-		if len(p.entries) == 0 {
-			p.entries = append(p.entries, Entry{Clock: &Clock{e.note}})
-		}
 		kind := RunDeadline
 		if !in.open {
 			kind = RunAbort
 		}
 		if err := e.run(&p, in, kind, nil, item.at, rnd); err != nil {
-			heap.Push(&e.due, item)
-			return Block{}, err
+			failed, cause = append(failed, item), err // one that cannot go on stops no other
 		}
 	}
-	if len(p.entries) == 0 {
-		return Block{First: e.front.Size()}, nil
+	for _, item := range failed {
+		heap.Push(&e.due, item)
+	}
+	if len(p.entries) == 1 {
+		return Block{First: e.front.Size()}, cause
 	}
 	return e.commit(p)
 }
