@@ -235,3 +235,33 @@ func TestWordLongAfterDeadline(t *testing.T) {
 	w.Settle()
 	ok(t, w)
 }
+
+// A vault accepts, is brought back from before that, and accepts again. Either
+// acceptance may be locked; it follows both.
+func TestAcceptedTwiceAroundARollback(t *testing.T) {
+	w := world(t, Config{Seed: 1})
+	a, b := w.stock(t, 0, "alice")["alice"], w.stock(t, 1, "bob")["bob"]
+	alice := w.Client("alice")
+	alice.Backup()
+	p, err := w.Propose(Stakes{Contract: Swap, Parties: []*Client{alice, w.Client("bob")}, Pots: [][]wire.ChunkID{{a}, {b}}, LockIn: 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.Rollback(0)
+	if err := alice.Start(); err != nil {
+		t.Fatal(err)
+	}
+	second, err := alice.Accept(p.a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Body == p.all[0].Body {
+		t.Fatal("the second acceptance is the first: nothing was brought back")
+	}
+	w.Rest(20)
+	if c := p.course(w); c == nil || !c.Ended || c.Aborted {
+		t.Errorf("the swap did not end well: %+v, %v", c, alice.stuck)
+	}
+	w.Settle()
+	ok(t, w)
+}

@@ -126,6 +126,7 @@ type running struct {
 	Given   []wire.ChunkID `cbor:"10,keyasint"` // the write-once ledger of this vault
 	Closed  bool           `cbor:"11,keyasint"`
 	Aborted bool           `cbor:"12,keyasint"`
+	Heard   []uint64       `cbor:"13,keyasint"` // by party: its last word in the log
 	state   contract.State
 }
 
@@ -145,6 +146,10 @@ type headRow struct {
 	Clock Clocked `cbor:"2,keyasint"`
 	Time  int64   `cbor:"3,keyasint"` // the latest that any head showed: not always the last
 }
+
+// maxFollowed bounds the chunks of one owner's vault, which holds all in memory
+// and reports all in one status.
+const maxFollowed = 10_000
 
 // Errors of an owner's vault.
 var (
@@ -374,6 +379,9 @@ func (o *Owner) NewBatch(spec BatchSpec, rnd io.Reader) (wire.Hash, []Row, error
 	}
 	if spec.Expiry < o.head.Time+minCertLife {
 		return fail(fmt.Errorf("expiry %d is less than an hour after %d: %w", spec.Expiry, o.head.Time, ErrExpired))
+	}
+	if n := len(o.chunks) + int(spec.N); n > maxFollowed {
+		return fail(fmt.Errorf("this vault would follow %d chunks, at most %d; sweep some, or use a second vault", n, maxFollowed))
 	}
 	if len(o.batches) >= maxPendingBatches {
 		return fail(fmt.Errorf("%d batches are being made; wait for one", len(o.batches)))

@@ -150,6 +150,9 @@ func (o *Owner) checkStake(t *tx, d *deal, me, pot int, s Stake, papers map[wire
 	none := key.VerifiedCertificate{}
 	c := o.chunks[s.Chunk]
 	mine := d.depositor(pot) == me
+	if !mine && c != nil && c.Owner == o.self {
+		return none, errors.New("it is this vault's, in another party's pot")
+	}
 	if !mine && (c == nil || c.Last == 0) {
 		paper, ok := papers[s.Chunk]
 		if !ok {
@@ -191,9 +194,6 @@ func (o *Owner) checkStake(t *tx, d *deal, me, pot int, s Stake, papers map[wire
 		return none, fmt.Errorf("it weighs %d, the agreement says %d", c.Weight, s.Weight)
 	}
 	if !mine {
-		if c.Owner == o.self && c.Last != 0 {
-			return none, errors.New("it is this vault's, in another party's pot")
-		}
 		return cert, nil
 	}
 	switch {

@@ -57,7 +57,7 @@ func (t *tx) instance(id wire.InstanceID) *running {
 		return nil
 	}
 	in := *old
-	in.Handed, in.Acked = slices.Clone(old.Handed), slices.Clone(old.Acked)
+	in.Handed, in.Acked, in.Heard = slices.Clone(old.Handed), slices.Clone(old.Acked), slices.Clone(old.Heard)
 	in.Said, in.Given = slices.Clone(old.Said), slices.Clone(old.Given)
 	t.running[id] = &in
 	return &in
@@ -252,7 +252,7 @@ func (t *tx) lock(n Entry, at Index) error {
 	}
 	mine := t.o.pledges[h]
 	if mine != nil && t.o.running[id] == nil {
-		if err := mine.check(n, t.o.self); err != nil {
+		if err := mine.check(n); err != nil {
 			return err
 		}
 	}
@@ -273,6 +273,9 @@ func (t *tx) lock(n Entry, at Index) error {
 			if !ok {
 				continue
 			}
+			if mine != nil && c.Owner != mine.deal.parties[mine.deal.depositor(i)] {
+				return fmt.Errorf("%w: chunk %s is locked for a party that does not own it", ErrDeviate, s.Chunk.Short())
+			}
 			if c.Owner == t.o.self && mine == nil && !t.o.accepted(n.Lock, h) {
 				return fmt.Errorf("%w: chunk %s is locked without this vault's acceptance", ErrDeviate, s.Chunk.Short())
 			}
@@ -286,7 +289,9 @@ func (t *tx) lock(n Entry, at Index) error {
 		return nil
 	}
 	parties := len(mine.deal.parties)
-	t.running[id] = &running{Pledge: *mine, Prev: at, Lock: at, Handed: make([]bool, parties), Acked: make([]bool, parties)}
+	in := &running{Pledge: *mine, Prev: at, Lock: at, Handed: make([]bool, parties), Acked: make([]bool, parties), Heard: make([]uint64, parties)}
+	in.Pledge.Mine = n.Lock.Acceptances[mine.Mine.Body.Role] // of an earlier life of this vault, if its host brought back an old copy
+	t.running[id] = in
 	t.del(rowPledge, h[:])
 	t.then = append(t.then, func() { delete(t.o.pledges, h) })
 	return nil
@@ -305,9 +310,9 @@ func (o *Owner) accepted(l *Lock, agreement wire.Hash) bool {
 	return false
 }
 
-// check verifies that a lock entry is of what this vault accepted: its own
-// acceptance, with its nonce, is among the signatures of all parties, in time.
-func (p *pledge) check(n Entry, self wire.VaultID) error {
+// check verifies that a lock entry is of what this vault accepted, signed by all
+// parties, this vault among them, and in time.
+func (p *pledge) check(n Entry) error {
 	identity := func(v wire.VaultID) (wire.Identity, bool) {
 		i := p.deal.role(v)
 		if i < 0 {
@@ -317,9 +322,6 @@ func (p *pledge) check(n Entry, self wire.VaultID) error {
 	}
 	if _, err := p.deal.checkAcceptances(n.Lock.Acceptances, identity); err != nil {
 		return fmt.Errorf("%w: %w", ErrDeviate, err)
-	}
-	if n.Lock.Acceptances[p.Mine.Body.Role].Body != p.Mine.Body {
-		return fmt.Errorf("%w: locked with another acceptance than this vault's", ErrDeviate)
 	}
 	if n.At > p.Agreement.LockBy {
 		return fmt.Errorf("%w: locked at %d, to be locked by %d", ErrDeviate, n.At, p.Agreement.LockBy)
@@ -380,6 +382,10 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		if err := r.Word.verify(in.Pledge.Parties[r.Word.Body.Role]); err != nil {
 			return fmt.Errorf("%w: %w", ErrDeviate, err)
 		}
+		if r.Word.Body.Seq <= in.Heard[r.Word.Body.Role] {
+			return fmt.Errorf("%w: word %d of party %d a second time", ErrDeviate, r.Word.Body.Seq, r.Word.Body.Role)
+		}
+		in.Heard[r.Word.Body.Role] = r.Word.Body.Seq
 	}
 	want, closed, err := own.moves(r.Kind, r.Word, r.EventAt)
 	if err != nil {
@@ -470,6 +476,9 @@ func (t *tx) clock(n *Clock, at Index) error {
 	c, err := t.o.cfg.Group.Verify(n.Head)
 	if err != nil {
 		return fmt.Errorf("%w: clock: %w", ErrDeviate, err)
+	}
+	if at <= t.o.clock.At {
+		return nil
 	}
 	k := Clocked{at, c.Time}
 	if err := t.put(rowHead, nil, headRow{t.o.note, k, t.o.head.Time}); err != nil {
