@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"latchkey/contract"
 	"latchkey/wire"
 )
 
@@ -110,9 +109,28 @@ func (m *Market) applyEnrolled(at int64, f *Enrolled) error {
 	}
 	c.count(-1)
 	c.reach, c.exempt = f.Reach, f.Exempt
-	c.profile = m.profileOf(c, f.Device, f.Vendor, f.TCB)
+	if p := m.profileOf(c, f.Device, f.Vendor, f.TCB); p != c.profile {
+		m.become(c, p)
+	}
 	c.count(1)
 	return nil
+}
+
+// become gives a client another present profile. What it has held as another is not plain any more.
+func (m *Market) become(c *client, p *profile) {
+	var stocked []*chunk
+	for _, s := range c.stocks {
+		for i := range weights {
+			stocked = append(append(stocked, s.plain[i].all()...), s.other[i].all()...)
+		}
+	}
+	for _, x := range stocked {
+		m.move(x, kept)
+	}
+	c.profile = p
+	for _, x := range stocked {
+		m.move(x, available)
+	}
 }
 
 // count adds the client's bond and exemption to its domains, or with sign −1 takes them off.
@@ -154,13 +172,12 @@ func (m *Market) applyDenominated(f *Denominated) error {
 }
 
 func (m *Market) applyPublished(f *Published) error {
-	prog, err := contract.Compile(f.Source)
+	x, err := formOf(f.Source, m.pos)
 	if err != nil {
 		return err
 	}
-	hash := wire.Hash(prog.Hash())
-	if m.contracts[hash] != nil {
-		return fmt.Errorf("contract %s %w", hash, ErrConflict)
+	if m.contracts[x.hash] != nil {
+		return fmt.Errorf("contract %s %w", x.hash, ErrConflict)
 	}
 	for _, h := range f.Evict {
 		if old := m.contracts[h]; old == nil || old.refs > 0 {
@@ -170,7 +187,7 @@ func (m *Market) applyPublished(f *Published) error {
 	for _, h := range f.Evict {
 		delete(m.contracts, h)
 	}
-	m.contracts[hash] = &form{hash: hash, source: f.Source, prog: prog, terms: prog.Terms(), pots: prog.Pots(), pos: m.pos}
+	m.contracts[x.hash] = x
 	return nil
 }
 
@@ -180,8 +197,9 @@ func (m *Market) applyDeposited(f *Deposited) error {
 	if err != nil {
 		return err
 	}
-	d, r := m.denoms[in.Denomination], rung(in.Weight)
-	if d == nil || r < 0 || f.Value < 0 || f.Value > maxUnitValue {
+	d := m.denoms[in.Denomination]
+	r, ok := rung(in.Weight)
+	if d == nil || !ok || f.Value < 0 || f.Value > maxUnitValue {
 		return fmt.Errorf("denomination %q, weight %d, value %d", in.Denomination, in.Weight, f.Value)
 	}
 	k := m.certs[in.Cert]
@@ -210,7 +228,7 @@ func (m *Market) applyDeposited(f *Deposited) error {
 		old := m.chunks[x.Chunk]
 		line := m.lineOf(old, c, x.Lineage)
 		if old == nil {
-			old = &chunk{id: x.Chunk, seq: m.chunkSeq, cert: k, owner: c, place: kept}
+			old = &chunk{id: x.Chunk, seq: m.chunkSeq, cert: k, rung: k.rung, owner: c, place: kept}
 			m.chunkSeq++
 			m.chunks[x.Chunk] = old
 			k.chunks = append(k.chunks, old)
@@ -233,10 +251,10 @@ func (m *Market) applyDeposited(f *Deposited) error {
 // move brings a chunk to another place: into its owner's stock and out of it. Exposures are the caller's business.
 func (m *Market) move(c *chunk, to place) {
 	if c.place == available {
-		c.owner.stock(stockKey{c.cert.denom, c.cert.escrow}, true).take(c, m.foreign(c))
+		c.owner.stock(stockKey{c.cert.denom, c.cert.escrow}).take(c)
 	}
 	if c.place = to; to == available {
-		c.owner.stock(stockKey{c.cert.denom, c.cert.escrow}, true).put(c, m.foreign(c))
+		c.owner.stock(stockKey{c.cert.denom, c.cert.escrow}).put(c)
 	}
 }
 
@@ -318,7 +336,8 @@ func (m *Market) enter(o *offer) error {
 	if form == nil || o.give == nil || o.want == nil {
 		return fmt.Errorf("offer %s: contract or denomination: %w", o.ID, ErrNotFound)
 	}
-	if err := form.suits(&o.Offer); err != nil {
+	deal, err := form.suits(&o.Offer)
+	if err != nil {
 		return fmt.Errorf("offer %s: %w", o.ID, err)
 	}
 	for _, id := range o.Parties {
@@ -330,10 +349,14 @@ func (m *Market) enter(o *offer) error {
 	if err != nil {
 		return err
 	}
-	o.stock, o.side = stockKey{o.give, o.Escrow}, side
+	o.stock, o.side = o.client.stock(stockKey{o.give, o.Escrow}), side
 	if o.book = m.books[key]; o.book == nil {
 		o.book = &book{key: key, form: form}
 		m.books[key] = o.book
+		o.book.takers[side], o.book.takers[1-side] = []uint8{o.Counter}, []uint8{o.Role}
+		if deal != nil {
+			o.book.learn(o, deal)
+		}
 	}
 	o.book.refs++
 	form.refs++
@@ -347,7 +370,7 @@ func (m *Market) applyClosed(at int64, f *Closed) error {
 	if err != nil {
 		return err
 	}
-	if o.closed != 0 || f.Why == 0 {
+	if o.closed != 0 || f.Why < Filled || f.Why > Refused {
 		return fmt.Errorf("offer %s cannot be closed", f.Offer)
 	}
 	o.closed = f.Why

@@ -64,16 +64,14 @@ func (m *Market) refer(p *proposal) error {
 
 // book computes what p adds to exposures.
 func (m *Market) book(p *proposal) []booking {
-	s := &stakes{exchange: p.Exchange, chunks: p.stakes}
+	s := stakes{exchange: p.Exchange, chunks: p.stakes, members: p.members}
 	for i := range p.Sides {
-		for _, role := range p.Sides[i].Takers {
-			s.takers[i] = append(s.takers[i], p.members[role])
-		}
+		s.takers[i] = p.Sides[i].Takers
 		s.value[i], s.worth[i] = p.Sides[i].Value, p.Sides[i].Worth()
 		s.asset[i] = p.offers[i].give.asset
 		s.owner[i] = p.members[p.Sides[i].Role]
 	}
-	return m.bookings(s)
+	return m.bookings(&s, nil)
 }
 
 func (m *Market) applyProposed(at int64, f *Proposed) error {

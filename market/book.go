@@ -3,6 +3,7 @@ package market
 import (
 	"slices"
 
+	"latchkey/contract"
 	"latchkey/wire"
 )
 
@@ -15,7 +16,7 @@ type offer struct {
 	side   int // in the book
 	give   *denom
 	want   *denom
-	stock  stockKey // of what it gives
+	stock  *stock // of what it gives
 
 	got, gave Units // of Want and of Give, in live and in settled proposals
 	live      int   // live proposals
@@ -103,10 +104,23 @@ func (o *offer) avoids(other *offer) bool {
 
 // book is one market: the offers that can meet, those of one role on each side, by price and then time.
 type book struct {
-	key   wire.Hash
-	form  *form
-	sides [2][]*offer
-	refs  int // offers that belong to it, listed or not
+	key    wire.Hash
+	form   *form
+	sides  [2][]*offer
+	takers [2][]uint8 // parties that may be given chunks of each side, as far as can be told without the sizes
+	refs   int        // offers that belong to it, listed or not
+}
+
+// learn notes to whom the contract may give chunks: that depends on its text, not on its terms.
+func (b *book) learn(o *offer, deal *contract.Deal) {
+	if b.form.takers == nil {
+		for pot := range b.form.pots {
+			b.form.takers = append(b.form.takers, rolesOf(deal.Candidates(pot)))
+		}
+	}
+	if mine, theirs, err := potsOf(b.form.pots, deal, int(o.Role), int(o.Counter)); err == nil {
+		b.takers[o.side], b.takers[1-o.side] = b.form.takers[mine], b.form.takers[theirs]
+	}
 }
 
 // rank orders a side: the highest premium first, then the earliest.
@@ -149,7 +163,7 @@ func apart(o, c *offer) bool {
 	case o.client.profile.device.Kind == DeviceUnique && o.client.profile.domains[1] == c.client.profile.domains[1]:
 		return true
 	}
-	return slices.Contains(o.Parties, o.client.id) || slices.Contains(o.Parties, c.client.id)
+	return len(o.Parties) > 2 && (slices.Contains(o.Parties, o.client.id) || slices.Contains(o.Parties, c.client.id))
 }
 
 // alone reports whether c's client is the only one that could fill o now: no other has an offer on the other side that
@@ -160,7 +174,7 @@ func alone(o, c *offer) bool {
 			break
 		}
 		if x.client != c.client && !apart(o, x) {
-			if s := x.client.stock(x.stock, false); s != nil && s.have != (counts{}) {
+			if x.stock.have != (counts{}) {
 				return false
 			}
 		}

@@ -34,10 +34,10 @@ type client struct {
 	chunks   int // that it owns and that are not claimed
 }
 
-// stock returns the client's stock, making it when add is set.
-func (c *client) stock(k stockKey, add bool) *stock {
+// stock returns the client's stock of a denomination at an escrow, which may be empty.
+func (c *client) stock(k stockKey) *stock {
 	s := c.stocks[k]
-	if s == nil && add {
+	if s == nil {
 		s = &stock{}
 		c.stocks[k] = s
 	}

@@ -308,41 +308,42 @@ func (m *Market) decidePlace(now int64, in Place) ([]Fact, error) {
 	if f == nil {
 		return refuse(ErrNotFound, "contract %s has to be published first", o.Contract)
 	}
-	if err := f.suits(&o); err != nil {
+	if _, err := f.suits(&o); err != nil {
 		return refuse(ErrInvalid, "contract %s: %s", f.prog.Name(), err)
 	}
 	return []Fact{&Placed{in.Client, o}}, nil
 }
 
-// suits reports why an offer cannot be of contract f.
-func (f *form) suits(o *Offer) error {
+// suits returns the contract bound with an offer's terms and the least sizes, nil where a requirement stands against
+// these, or reports why an offer cannot be of contract f.
+func (f *form) suits(o *Offer) (*contract.Deal, error) {
 	parties := f.prog.Parties()
 	if len(o.Parties) != len(parties) {
-		return fmt.Errorf("%d parties, it has %d", len(o.Parties), len(parties))
+		return nil, fmt.Errorf("%d parties, it has %d", len(o.Parties), len(parties))
 	}
 	if len(o.Terms) != len(f.terms) {
-		return fmt.Errorf("%d terms, it has %d", len(o.Terms), len(f.terms))
+		return nil, fmt.Errorf("%d terms, it has %d", len(o.Terms), len(f.terms))
 	}
 	probe := slices.Clone(o.Terms)
 	for i, t := range f.terms {
 		size := i == int(o.GiveTerm) || i == int(o.WantTerm)
 		switch {
 		case size && t.Type != contract.Units:
-			return fmt.Errorf("term %s is a %v and says no size", t.Name, t.Type)
+			return nil, fmt.Errorf("term %s is a %v and says no size", t.Name, t.Type)
 		case size && (t.Hi < 1 || t.Lo > int64(MaxSlice)):
-			return fmt.Errorf("term %s ranges from %d to %d units, a slice has 1 to %d", t.Name, t.Lo, t.Hi, MaxSlice)
+			return nil, fmt.Errorf("term %s ranges from %d to %d units, a slice has 1 to %d", t.Name, t.Lo, t.Hi, MaxSlice)
 		case size:
 			probe[i] = max(t.Lo, 1)
 		case probe[i] < t.Lo || probe[i] > t.Hi:
-			return fmt.Errorf("term %s is %d, outside %d..%d", t.Name, probe[i], t.Lo, t.Hi)
+			return nil, fmt.Errorf("term %s is %d, outside %d..%d", t.Name, probe[i], t.Lo, t.Hi)
 		}
 	}
 	deal, err := f.prog.Bind(probe)
 	if err != nil {
-		return nil // a requirement that other sizes may meet
+		return nil, nil // a requirement that other sizes may meet
 	}
 	_, _, err = potsOf(f.pots, deal, int(o.Role), int(o.Counter))
-	return err
+	return deal, err
 }
 
 func (m *Market) decideCancel(in Cancel) ([]Fact, error) {

@@ -13,26 +13,27 @@ func (m *Market) decideDeposit(now int64, in Deposit) ([]Fact, error) {
 		return nil, err
 	}
 	d, k := m.denoms[in.Denomination], m.certs[in.Cert]
+	r, onLadder := rung(in.Weight)
 	retire := in.Expiry - m.policy.ChunkMargin - m.policy.LockWithin
 	switch {
 	case d == nil:
 		return nil, fmt.Errorf("denomination %q: %w", in.Denomination, ErrNotFound)
 	case in.Cert == wire.CertID{} || in.Escrow == wire.VaultID{}:
 		return nil, fmt.Errorf("%w: no certificate or no escrow", ErrInvalid)
-	case rung(in.Weight) < 0:
+	case !onLadder:
 		return nil, fmt.Errorf("%w: weight %d is not on the ladder", ErrInvalid, in.Weight)
 	case in.Expiry < 1 || in.Expiry > maxTime:
 		return nil, fmt.Errorf("%w: certificate expires at %d", ErrInvalid, in.Expiry)
 	case len(in.Chunks) < 1 || len(in.Chunks) > maxBatch:
 		return nil, fmt.Errorf("%w: %d chunks, want 1 to %d", ErrInvalid, len(in.Chunks), maxBatch)
-	case k != nil && (k.escrow != in.Escrow || k.denom != d || k.rung != rung(in.Weight) || k.expiry != in.Expiry):
+	case k != nil && (k.escrow != in.Escrow || k.denom != d || k.rung != r || k.expiry != in.Expiry):
 		return nil, fmt.Errorf("certificate %s %w with what was said of it before", in.Cert.Short(), ErrConflict)
 	case retire <= now || k != nil && k.retired:
 		return nil, fmt.Errorf("certificate %s: %w: it expires at %d, too soon for a contract", in.Cert.Short(), ErrState, in.Expiry)
 	}
 	at := k
 	if at == nil {
-		at = &cert{id: in.Cert, escrow: in.Escrow, denom: d, rung: rung(in.Weight)}
+		at = &cert{id: in.Cert, escrow: in.Escrow, denom: d, rung: r}
 	}
 	value, why := m.fresh(now, d)
 	out := &Deposited{Deposit: in, Retire: retire}
@@ -67,12 +68,12 @@ func (m *Market) decideDeposit(now int64, in Deposit) ([]Fact, error) {
 		if old == nil || old.owner != c {
 			fresh++
 		}
-		after := chunk{id: x.Chunk, cert: at, owner: c, line: m.lineOf(old, c, x.Lineage), value: value}
+		after := chunk{id: x.Chunk, cert: at, rung: r, owner: c, line: m.lineOf(old, c, x.Lineage), value: value}
 		if len(after.line) > 2*maxLineage {
 			return nil, fmt.Errorf("chunk %s: %w: %d earlier holders, at most %d: claim it", x.Chunk.Short(), ErrLimit, len(after.line), 2*maxLineage)
 		}
 		if m.foreign(&after) {
-			if why != nil {
+			if why.obstacle != noObstacle {
 				return nil, fmt.Errorf("chunk %s was held by others: %w: %s", x.Chunk.Short(), ErrState, m.text(now, why))
 			}
 			out.Value = value

@@ -210,6 +210,19 @@ type form struct {
 	prog   *contract.Program
 	terms  []contract.Term
 	pots   []contract.Pot
+	atOnce bool      // it has no phases: it is over when it has opened
+	takers [][]uint8 // of each pot, the parties to whom it may give; nil until some terms were bound
 	pos    uint64
 	refs   int // offers that name it, open or not yet forgotten
+}
+
+// formOf compiles a contract.
+func formOf(source []byte, pos uint64) (*form, error) {
+	prog, err := contract.Compile(source)
+	if err != nil {
+		return nil, err
+	}
+	return &form{
+		hash: prog.Hash(), source: source, prog: prog, terms: prog.Terms(), pots: prog.Pots(), atOnce: len(prog.Phases()) == 0, pos: pos,
+	}, nil
 }

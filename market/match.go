@@ -4,9 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"latchkey/coin"
 	"latchkey/contract"
-	"latchkey/wire"
 )
 
 // obstacle says why no proposal can be made, in rising order of how near it was.
@@ -32,68 +30,67 @@ const (
 // reason is an obstacle with what it is about.
 type reason struct {
 	obstacle obstacle
-	asset    *rateQuery
+	asset    *denom
 	domain   *domain
 	client   *client // of whom it is true
 	err      error
 }
 
-// rateQuery is the answer to a question for a rate.
-type rateQuery struct {
-	asset coin.AssetID
-	have  *rate // nil: none was ever seen
-}
-
 // fresh returns the rate of an asset, or the reason why there is none.
-func (m *Market) fresh(now int64, d *denom) (Micros, *reason) {
+func (m *Market) fresh(now int64, d *denom) (Micros, reason) {
 	r := m.rates[d.Asset.ID]
 	if r == nil || r.lost != "" || r.perCoin == 0 || now-r.observed > m.policy.RateMaxAge {
-		return 0, &reason{obstacle: noRate, asset: &rateQuery{d.Asset.ID, r}}
+		return 0, reason{obstacle: noRate, asset: d}
 	}
 	v, err := unitValue(d.Denomination, r.perCoin)
 	if err != nil {
-		return 0, &reason{obstacle: noRate, asset: &rateQuery{d.Asset.ID, r}, err: err}
+		return 0, reason{obstacle: noRate, asset: d, err: err}
 	}
-	return v, nil
+	return v, reason{}
 }
 
-// plan is a slice that may be proposed. The maker is the offer that came first.
+// plan is a slice that may be proposed. The maker is the offer that came first; x is what it gives, y what the taker
+// gives.
 type plan struct {
 	maker, taker *offer
-	vx, vy       Micros // of the units that the maker and that the taker gives
+	vx, vy       Micros // of a unit
 	cut          cut
-	chunksX      []*chunk // of the maker
+	chunksX      []*chunk
 	chunksY      []*chunk
+	otherX       []*chunk // those of chunksX that are not plain
+	otherY       []*chunk
 	potX, potY   uint8
+	takersX      []uint8 // roles to which the contract may give chunks
+	takersY      []uint8
 	exchange     bool
 	terms        []int64
-	parties      []wire.VaultID
-	members      []*profile
-	takersX      []uint8 // roles to which the contract may give chunks of the maker
-	takersY      []uint8
+	members      []*profile // parties, by role
 	lockBy, end  int64
 }
 
 // seek returns the first slice for o: over the other side of its book by price and time, at most MaxTries offers. When
-// there is none it returns the reason that came nearest.
-func (m *Market) seek(now int64, o *offer) (*plan, *reason) {
+// there is none it returns the reason that came nearest. With exchange set it takes it that a contract that is over when
+// it opens exchanges the sides whole: whoever uses the plan has to check that.
+func (m *Market) seek(now int64, o *offer, exchange bool) (*plan, reason) {
 	switch {
 	case o.closed != 0 || now > o.Until:
-		return nil, &reason{obstacle: isClosed}
+		return nil, reason{obstacle: isClosed}
 	case o.wants() == 0:
-		return nil, &reason{obstacle: isFilled}
+		return nil, reason{obstacle: isFilled}
 	case m.outage:
-		return nil, &reason{obstacle: inOutage}
+		return nil, reason{obstacle: inOutage}
 	}
 	give, why := m.fresh(now, o.give)
-	if why != nil {
+	if why.obstacle != noObstacle {
 		return nil, why
 	}
 	want, why := m.fresh(now, o.want)
-	if why != nil {
+	if why.obstacle != noObstacle {
 		return nil, why
 	}
-	near := &reason{obstacle: noOffer}
+	exchange = exchange && len(o.Parties) == 2 && o.book.form.atOnce
+	near := reason{obstacle: noOffer}
+	p := new(plan)
 	tries := 0
 	for _, c := range o.book.sides[1-o.side] {
 		if tries++; tries > m.policy.MaxTries {
@@ -102,9 +99,9 @@ func (m *Market) seek(now int64, o *offer) (*plan, *reason) {
 		if now > c.Until {
 			continue
 		}
-		p, why := m.pair(now, o, c, give, want)
-		if why == nil {
-			return p, nil
+		why := m.pair(now, p, o, c, give, want, exchange)
+		if why.obstacle == noObstacle {
+			return p, reason{}
 		}
 		if why.obstacle > near.obstacle {
 			near = why
@@ -116,75 +113,74 @@ func (m *Market) seek(now int64, o *offer) (*plan, *reason) {
 	return nil, near
 }
 
-// pair seeks a slice between two offers of one book. give and want are the values of the units that o gives and wants.
-func (m *Market) pair(now int64, o, c *offer, give, want Micros) (*plan, *reason) {
+// pair seeks a slice between two offers of one book, and fills in p. give and want are the values of the units that o
+// gives and wants.
+func (m *Market) pair(now int64, p *plan, o, c *offer, give, want Micros, exchange bool) reason {
 	if apart(o, c) {
-		return nil, &reason{obstacle: onlyApart}
+		return reason{obstacle: onlyApart}
 	}
 	if !meets(o.Premium, c.Premium) {
-		return nil, &reason{obstacle: noPrice}
+		return reason{obstacle: noPrice}
 	}
-	p := &plan{maker: c, taker: o, vx: want, vy: give}
+	*p = plan{maker: c, taker: o, vx: want, vy: give, exchange: exchange, members: p.members[:0]}
 	if o.pos < c.pos {
 		p.maker, p.taker, p.vx, p.vy = o, c, give, want
 	}
-	if why := m.gather(p); why != nil {
-		return nil, why
+	if why := m.gather(p); why.obstacle != noObstacle {
+		return why
 	}
-	for p.exchange = len(p.members) == 2 && len(o.book.form.prog.Phases()) == 0; ; p.exchange = false {
-		why := m.cutPlan(now, p)
-		if why == nil {
-			return p, nil
-		}
-		if !p.exchange || why.obstacle != badTerms || why.err != errNoExchange {
-			return nil, why
-		}
-	}
+	return m.cutPlan(now, p)
 }
 
 // gather finds the parties of a plan, and checks that all of them can be told.
-func (m *Market) gather(p *plan) *reason {
+func (m *Market) gather(p *plan) reason {
 	t := p.taker
-	p.parties = slices.Clone(t.Parties)
-	p.parties[t.Role], p.parties[t.Counter] = t.client.id, p.maker.client.id
-	p.members = make([]*profile, len(p.parties))
-	for i, id := range p.parties {
-		c := m.clients[id]
-		if m.mailRoom(c) < 3 { // the proposal, all acceptances, the end
-			return &reason{obstacle: mailFull, client: c}
+	for i, id := range t.Parties {
+		var c *client
+		switch i {
+		case int(t.Role):
+			c = t.client
+		case int(t.Counter):
+			c = p.maker.client
+		default:
+			c = m.clients[id]
 		}
-		p.members[i] = c.profile
+		if m.mailRoom(c) < 3 { // the proposal, all acceptances, the end
+			return reason{obstacle: mailFull, client: c}
+		}
+		p.members = append(p.members, c.profile)
 	}
-	p.takersX, p.takersY = []uint8{t.Role}, []uint8{t.Counter} // until the contract is asked
-	return nil
+	p.takersX, p.takersY = t.book.takers[p.maker.side], t.book.takers[t.side] // until the contract is asked
+	return reason{}
 }
 
 // cutPlan finds the sizes and chunks of a plan. Chunks that stand in the way of a limit, or whose certificate ends too
 // early, are left out and the search goes on without them.
-func (m *Market) cutPlan(now int64, p *plan) *reason {
+func (m *Market) cutPlan(now int64, p *plan) reason {
 	maker, taker := p.maker, p.taker
-	sx, sy := maker.client.stock(maker.stock, false), taker.client.stock(taker.stock, false)
-	if sx == nil || sx.have == (counts{}) {
-		return &reason{obstacle: noChunks, client: maker.client}
+	sx, sy := maker.stock, taker.stock
+	if sx.have == (counts{}) {
+		return reason{obstacle: noChunks, client: maker.client}
 	}
-	if sy == nil || sy.have == (counts{}) {
-		return &reason{obstacle: noChunks, client: taker.client}
+	if sy.have == (counts{}) {
+		return reason{obstacle: noChunks, client: taker.client}
 	}
 	w, why := m.windowOf(p)
-	if why != nil {
+	if why.obstacle != noObstacle {
 		return why
 	}
 	p.lockBy = now + m.policy.LockWithin
-	haveX, haveY := sx.have, sy.have
-	w.x, w.y = &haveX, &haveY
-	var full []*domain
-	var endsBy int64
+	w.x, w.y = sx.have, sy.have
+	var (
+		full    []*domain // whose limits chunks stand in the way of
+		endsBy  int64     // least expiry of a certificate
+		filter  func(*chunk) bool
+		relaxed Units // the best size before anything was left out
+	)
 	usable := func(c *chunk) bool {
 		return c.cert.expiry >= endsBy && !slices.ContainsFunc(full, func(d *domain) bool { return m.touches(c, d) })
 	}
-	var filter func(*chunk) bool
-	var relaxed Units
-	last := &reason{obstacle: noSizes}
+	last := reason{obstacle: noSizes}
 	for range 8 {
 		cut, ok := w.best()
 		if !ok {
@@ -193,42 +189,49 @@ func (m *Market) cutPlan(now int64, p *plan) *reason {
 		if filter == nil {
 			relaxed = cut.proof.Best
 		}
-		p.cut, p.chunksX, p.chunksY = cut, sx.choose(cut.takeX, filter), sy.choose(cut.takeY, filter)
+		p.cut = cut
+		room := make([]*chunk, 0, cut.takeX.chunks()+cut.takeY.chunks())
+		p.chunksX, p.otherX = sx.choose(&cut.takeX, filter, room, nil)
+		p.chunksX = slices.Clip(p.chunksX)
+		p.chunksY, p.otherY = sy.choose(&cut.takeY, filter, room[len(p.chunksX):len(p.chunksX)], nil)
 		takersX, takersY := p.takersX, p.takersY
-		deal, why := m.bind(p)
-		if why != nil {
+		if why := m.bind(p); why.obstacle != noObstacle {
 			return why
 		}
 		if !slices.Equal(takersX, p.takersX) || !slices.Equal(takersY, p.takersY) {
 			x, y := w.x, w.y
-			if w, why = m.windowOf(p); why != nil {
+			if w, why = m.windowOf(p); why.obstacle != noObstacle {
 				return why
 			}
 			w.x, w.y = x, y
 			continue
 		}
-		if p.end = deal.LastDeadline(p.lockBy); p.end > maxTime {
-			return &reason{obstacle: badTerms, err: errEndless}
-		}
-		if need := p.end + m.policy.ChunkMargin; need > endsBy && slices.ContainsFunc(slices.Concat(p.chunksX, p.chunksY), func(c *chunk) bool { return c.cert.expiry < need }) {
+		if need := p.end + m.policy.ChunkMargin; need > endsBy && p.expires(need) {
 			endsBy = need
-			last = &reason{obstacle: noChunks, err: errExpiry}
+			last = reason{obstacle: noChunks, err: errExpiry}
 		} else if d := m.overPlan(p); d != nil {
 			if slices.Contains(full, d) {
-				return &reason{obstacle: limitReached, domain: d}
+				return reason{obstacle: limitReached, domain: d}
 			}
 			full = append(full, d)
-			last = &reason{obstacle: limitReached, domain: d}
+			last = reason{obstacle: limitReached, domain: d}
 		} else {
 			if filter != nil && p.cut.proof.Units != relaxed {
 				p.cut.proof.Best, p.cut.proof.Proven = relaxed, false
 			}
-			return nil
+			return reason{}
 		}
 		filter = usable
-		haveX, haveY = sx.count(usable), sy.count(usable)
+		w.x, w.y = sx.count(usable), sy.count(usable)
 	}
 	return last
+}
+
+// expires reports whether a certificate of a chosen chunk expires before a time.
+func (p *plan) expires(before int64) bool {
+	early := func(c *chunk) bool { return c.cert.expiry < before }
+	return p.maker.stock.soonest < before && slices.ContainsFunc(p.chunksX, early) ||
+		p.taker.stock.soonest < before && slices.ContainsFunc(p.chunksY, early)
 }
 
 // touches reports whether choosing c rather than a chunk of its owner's own adds to what is at stake in d.
@@ -243,10 +246,10 @@ func (m *Market) touches(c *chunk, d *domain) bool {
 
 // windowOf returns the sizes that the two offers, the contract's terms and the limits of both parties leave, without
 // the chunks.
-func (m *Market) windowOf(p *plan) (*window, *reason) {
+func (m *Market) windowOf(p *plan) (window, reason) {
 	maker, taker := p.maker, p.taker
 	termX, termY := taker.book.form.terms[maker.GiveTerm], taker.book.form.terms[taker.GiveTerm]
-	w := &window{
+	w := window{
 		vx: p.vx, vy: p.vy, maker: maker.Premium, taker: taker.Premium,
 		least:  max(1, min(taker.MinFill, taker.wants()), clip(termX.Lo)),
 		yleast: max(1, min(maker.MinFill, maker.wants()), clip(termY.Lo)),
@@ -256,9 +259,9 @@ func (m *Market) windowOf(p *plan) (*window, *reason) {
 		picks:  m.policy.MaxPicks,
 		sum:    maxMicros,
 	}
-	why := &reason{obstacle: noSizes}
+	why := reason{obstacle: noSizes}
 	if x, y := shareLeft(taker, maker), shareLeft(maker, taker); x < w.least || y < w.yleast {
-		why = &reason{obstacle: shareReached}
+		why = reason{obstacle: shareReached}
 		w.most, w.ymost = min(w.most, x), min(w.ymost, y)
 	} else {
 		w.most, w.ymost = min(w.most, x), min(w.ymost, y)
@@ -267,12 +270,12 @@ func (m *Market) windowOf(p *plan) (*window, *reason) {
 		room := m.room(d)
 		if x := clip(int64(room / p.vx)); limitX && x < w.most {
 			if w.most = x; x < w.least {
-				why = &reason{obstacle: limitReached, domain: d}
+				why = reason{obstacle: limitReached, domain: d}
 			}
 		}
 		if y := clip(int64(room / p.vy)); limitY && y < w.ymost {
 			if w.ymost = y; y < w.yleast {
-				why = &reason{obstacle: limitReached, domain: d}
+				why = reason{obstacle: limitReached, domain: d}
 			}
 		}
 	}
@@ -299,7 +302,7 @@ func (m *Market) windowOf(p *plan) (*window, *reason) {
 		capped(dy, false, true)
 	}
 	if w.most < w.least || w.ymost < w.yleast {
-		return nil, why
+		return window{}, why
 	}
 	// What the maker wants, and the most that it may get, in units of what it gives.
 	cover := func(y Units) Units { return clip(int64(mostFor(y, p.vy, p.vx, maker.Premium))) }
@@ -309,9 +312,9 @@ func (m *Market) windowOf(p *plan) (*window, *reason) {
 		w.target = w.least
 	}
 	if w.most < w.least {
-		return nil, why
+		return window{}, why
 	}
-	return w, nil
+	return w, reason{}
 }
 
 // holds reports for each side whether somebody in d owns it or may be given chunks of it.
@@ -329,51 +332,42 @@ func (p *plan) holds(d *domain) (x, y bool) {
 // clip brings v within 0 and MaxUnits.
 func clip(v int64) Units { return Units(min(max(v, 0), int64(MaxUnits))) }
 
-// stakesOf returns the two sides as bookings wants them, the lower role first.
-func (m *Market) stakesOf(p *plan) *stakes {
+// overPlan returns the domain whose limit the plan would exceed, or nil.
+func (m *Market) overPlan(p *plan) *domain {
 	x, y := 0, 1
 	if p.maker.Role > p.taker.Role {
 		x, y = 1, 0
 	}
-	s := &stakes{exchange: p.exchange}
-	for _, role := range p.takersX {
-		s.takers[x] = append(s.takers[x], p.members[role])
-	}
-	for _, role := range p.takersY {
-		s.takers[y] = append(s.takers[y], p.members[role])
-	}
-	s.chunks[x], s.chunks[y] = p.chunksX, p.chunksY
+	s := stakes{members: p.members, exchange: p.exchange}
+	s.chunks[x], s.chunks[y] = p.otherX, p.otherY
+	s.takers[x], s.takers[y] = p.takersX, p.takersY
 	s.value[x], s.value[y] = p.vx, p.vy
 	s.worth[x], s.worth[y] = Micros(p.cut.x)*p.vx, Micros(p.cut.y)*p.vy
 	s.asset[x], s.asset[y] = p.maker.give.asset, p.taker.give.asset
 	s.owner[x], s.owner[y] = p.maker.client.profile, p.taker.client.profile
-	return s
-}
-
-// overPlan returns the domain whose limit the plan would exceed, or nil.
-func (m *Market) overPlan(p *plan) *domain {
 	var off []booking
-	for _, list := range [2][]*chunk{p.chunksX, p.chunksY} {
+	for _, list := range s.chunks {
 		for _, c := range list {
-			off = append(off, m.holding(c, nil)...)
+			off = m.holding(c, off)
 		}
 	}
-	return m.over(m.bookings(m.stakesOf(p)), off)
+	var room [16]booking
+	return m.over(m.bookings(&s, room[:0]), off)
 }
 
 var (
-	errExpiry     = fmt.Errorf("certificates expire too soon for the contract")
-	errEndless    = fmt.Errorf("the contract may go on beyond any calendar")
-	errNoExchange = fmt.Errorf("the contract does not exchange the sides")
+	errExpiry  = fmt.Errorf("certificates expire too soon for the contract")
+	errEndless = fmt.Errorf("the contract may go on beyond any calendar")
 )
 
-// bind fills in the terms of a plan and checks that the contract asks exactly these chunks of exactly these parties.
-func (m *Market) bind(p *plan) (*contract.Deal, *reason) {
+// bind fills in the terms of a plan and checks that the contract asks exactly these chunks of exactly these parties. It
+// notes to whom it may give them, and when it has ended at the latest.
+func (m *Market) bind(p *plan) reason {
 	form, maker, taker := p.taker.book.form, p.maker, p.taker
-	refuse := func(err error) (*contract.Deal, *reason) { return nil, &reason{obstacle: badTerms, err: err} }
-	terms := slices.Clone(taker.Terms)
-	terms[maker.GiveTerm], terms[taker.GiveTerm] = int64(p.cut.x), int64(p.cut.y)
-	deal, err := form.prog.Bind(terms)
+	refuse := func(err error) reason { return reason{obstacle: badTerms, err: err} }
+	p.terms = slices.Clone(taker.Terms)
+	p.terms[maker.GiveTerm], p.terms[taker.GiveTerm] = int64(p.cut.x), int64(p.cut.y)
+	deal, err := form.prog.Bind(p.terms)
 	if err != nil {
 		return refuse(err)
 	}
@@ -385,14 +379,22 @@ func (m *Market) bind(p *plan) (*contract.Deal, *reason) {
 		return refuse(fmt.Errorf("the pots hold %d and %d units, the terms say %d and %d",
 			deal.PotUnits(x), deal.PotUnits(y), p.cut.x, p.cut.y))
 	}
-	p.terms, p.potX, p.potY = terms, uint8(x), uint8(y)
-	p.takersX, p.takersY = rolesOf(deal.Candidates(x)), rolesOf(deal.Candidates(y))
-	if p.exchange && !exchanges(deal, p) {
-		return refuse(errNoExchange)
+	p.potX, p.potY = uint8(x), uint8(y)
+	if takers := form.takers; takers != nil {
+		p.takersX, p.takersY = takers[x], takers[y]
+	} else {
+		p.takersX, p.takersY = rolesOf(deal.Candidates(x)), rolesOf(deal.Candidates(y))
 	}
-	return deal, nil
+	if p.end = p.lockBy; !form.atOnce {
+		p.end = deal.LastDeadline(p.lockBy)
+	}
+	if p.end > maxTime {
+		return refuse(errEndless)
+	}
+	return reason{}
 }
 
+// rolesOf returns parties as roles.
 func rolesOf(parties []int) []uint8 {
 	list := make([]uint8, len(parties))
 	for i, p := range parties {
@@ -421,15 +423,20 @@ func potsOf(pots []contract.Pot, deal *contract.Deal, a, b int) (x, y int, err e
 	return x, y, nil
 }
 
-// exchanges reports whether the deal is over as soon as it opens and has given every chunk of each pot to the other
-// party.
-func exchanges(deal *contract.Deal, p *plan) bool {
-	weights := make([][]int64, len(p.taker.book.form.pots))
+// exchanges reports whether the contract is over as soon as it opens and has given every chunk of each side to the other
+// one.
+func (p *plan) exchanges() bool {
+	form := p.taker.book.form
+	weights := make([][]int64, len(form.pots))
 	for i, list := range [2][]*chunk{p.chunksX, p.chunksY} {
 		pot := [2]uint8{p.potX, p.potY}[i]
 		for _, c := range list {
 			weights[pot] = append(weights[pot], int64(c.units()))
 		}
+	}
+	deal, err := form.prog.Bind(p.terms)
+	if err != nil {
+		return false
 	}
 	_, out, err := deal.Open(weights, 0)
 	if err != nil || !out.Closed || len(out.Gives) != len(p.chunksX)+len(p.chunksY) {
@@ -447,36 +454,50 @@ func exchanges(deal *contract.Deal, p *plan) bool {
 	return true
 }
 
+// next returns the slice that is proposed next for o, or the reason why there is none.
+func (m *Market) next(now int64, o *offer) (*plan, reason) {
+	p, why := m.seek(now, o, true)
+	if p != nil && p.exchange && !p.exchanges() {
+		return m.seek(now, o, false)
+	}
+	return p, why
+}
+
 // decideMatch makes the next proposal for an offer, if there is one.
 func (m *Market) decideMatch(now int64, in Match) ([]Fact, error) {
 	o, err := m.offer(in.Client, in.Offer)
 	if err != nil {
 		return nil, err
 	}
-	p, _ := m.seek(now, o)
+	p, _ := m.next(now, o)
 	if p == nil {
 		return nil, nil
 	}
-	side := func(o *offer, pot uint8, units Units, value Micros, list []*chunk, takers []uint8) Side {
-		s := Side{
-			Client: o.client.id, Offer: o.ID, Role: o.Role, Pot: pot, Takers: takers,
-			Denomination: o.Give.Denomination, Units: units, Value: value, Chunks: make([]Stake, len(list)),
-		}
-		for i, c := range list {
-			s.Chunks[i] = Stake{c.id, c.epoch, uint32(c.units()), c.cert.id}
-		}
-		return s
-	}
-	x := side(p.maker, p.potX, p.cut.x, p.vx, p.chunksX, p.takersX)
-	y := side(p.taker, p.potY, p.cut.y, p.vy, p.chunksY, p.takersY)
 	prop := Proposal{
 		ID: ProposalID(m.pos), Made: now,
-		Contract: o.Contract, Settle: o.Settle, Escrow: o.Escrow, Terms: p.terms, Parties: p.parties,
-		Sides: [2]Side{x, y}, Exchange: p.exchange,
+		Contract: o.Contract, Settle: o.Settle, Escrow: o.Escrow, Terms: p.terms, Exchange: p.exchange,
 		AcceptBy: now + m.policy.AcceptWithin, LockBy: p.lockBy, EndBy: p.end, Proof: p.cut.proof,
 	}
+	for _, q := range p.members {
+		prop.Parties = append(prop.Parties, q.client.id)
+	}
+	x := sideOf(p.maker, p.potX, p.vx, p.chunksX, p.takersX)
+	y := sideOf(p.taker, p.potY, p.vy, p.chunksY, p.takersY)
+	prop.Sides = [2]Side{x, y}
 	if x.Role > y.Role {
 		prop.Sides, prop.Maker = [2]Side{y, x}, 1
 	}
 	return []Fact{&Proposed{prop}}, nil
+}
+
+func sideOf(o *offer, pot uint8, value Micros, list []*chunk, takers []uint8) Side {
+	s := Side{
+		Client: o.client.id, Offer: o.ID, Role: o.Role, Pot: pot,
+		Denomination: o.Give.Denomination, Value: value, Chunks: make([]Stake, len(list)), Takers: takers,
+	}
+	for i, c := range list {
+		s.Chunks[i] = Stake{c.id, c.epoch, uint32(c.units()), c.cert.id}
+		s.Units += c.units()
+	}
+	return s
 }

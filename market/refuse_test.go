@@ -326,9 +326,16 @@ func FuzzEvent(f *testing.F) {
 
 // Restore never panics, and what it accepts it writes again.
 func FuzzRestore(f *testing.F) {
-	good := snapshotOf(f, history(f).m)
-	f.Add(good)
-	f.Add([]byte{})
+	w := newWorld(f, testPolicy())
+	w.enrol("alice", "red")
+	f.Add(snapshotOf(f, w.m))
+	w.deposit("alice", "btc", 5, 1)
+	w.do(Place{vault("alice"), w.swapOffer(1, "btc", 5, 0)})
+	f.Add(snapshotOf(f, w.m))
+	w.enrol("bob", "blue")
+	w.deposit("bob", "eth", 5, 1)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 5, 0)})
+	f.Add(snapshotOf(f, w.m))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := Restore(testPolicy(), b)
 		if err != nil {

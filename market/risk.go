@@ -140,7 +140,8 @@ func (m *Market) foreign(c *chunk) bool {
 }
 
 // holding returns what a chunk outside a proposal adds to exposures: its worth, in each domain of everyone but the
-// owner who ever held a share of it, and in its asset. Nobody can lose by a chunk that only its owner has held.
+// owner who ever held a share of it, and in its asset. Nobody can lose by a chunk that only its owner has held. It is
+// appended to book.
 func (m *Market) holding(c *chunk, book []booking) []booking {
 	start := len(book)
 	for _, n := range c.line {
@@ -167,13 +168,14 @@ func post(book []booking, sign Micros) {
 
 // stakes are the chunks of a proposal's two sides, what they are worth, and who may come to hold shares of them.
 type stakes struct {
-	chunks   [2][]*chunk
-	worth    [2]Micros // of all chunks of the side
-	value    [2]Micros // of a unit
+	chunks   [2][]*chunk // all of a side; those that are plain may be left out
+	worth    [2]Micros   // of all chunks of the side
+	value    [2]Micros   // of a unit
 	asset    [2]*domain
 	owner    [2]*profile
-	takers   [2][]*profile // parties to whom the contract may give chunks of the side
-	exchange bool          // the contract can only exchange the sides whole, or give them back
+	takers   [2][]uint8 // parties, by role, to whom the contract may give chunks of the side
+	members  []*profile // all parties, by role
+	exchange bool       // the contract can only exchange the sides whole, or give them back
 }
 
 // bookings returns what a proposal adds to exposures, in the order of its parties' domains, then of others'. Let A and B
@@ -183,8 +185,8 @@ type stakes struct {
 // In an exchange a domain with one owner in it counts max(a+b', a'+b): whatever the outcome, others are out of at most
 // one side through it; one with both counts a+b; one with none a'+b'. Under any other contract one party may end up with
 // everything, so a domain counts the whole of each side of which somebody in it is the owner or may be given chunks, and
-// a' or b' of the others. No outcome leaves more at stake than was booked.
-func (m *Market) bookings(s *stakes) []booking {
+// a' or b' of the others. No outcome leaves more at stake than was booked. The bookings are appended to book.
+func (m *Market) bookings(s *stakes, book []booking) []booking {
 	type sum struct {
 		domain *domain
 		holds  [2]bool // somebody in it holds a share of the side, or may
@@ -207,15 +209,15 @@ func (m *Market) bookings(s *stakes) []booking {
 			x := find(d)
 			x.owner[side], x.holds[side] = true, true
 		}
-		for _, p := range s.takers[side] {
-			for _, d := range p.domains {
+		for _, role := range s.takers[side] {
+			for _, d := range s.members[role].domains {
 				find(d).holds[side] = true
 			}
 		}
 	}
 	for side := range s.chunks {
 		for _, c := range s.chunks[side] {
-			if len(c.line) == 1 && m.profiles[c.line[0]] == s.owner[side] {
+			if len(c.line) == 1 && c.line[0] == s.owner[side].number() {
 				continue
 			}
 			var seen [16]*domain
@@ -234,7 +236,6 @@ func (m *Market) bookings(s *stakes) []booking {
 		}
 	}
 	a, b := s.worth[0], s.worth[1]
-	book := make([]booking, 0, len(sums)+2)
 	for _, x := range sums {
 		add := x.third[0] + x.third[1]
 		switch {

@@ -21,10 +21,10 @@ type window struct {
 	yleast, ymost       Units
 	vx, vy              Micros // of a unit
 	maker, taker        Bps
-	tied                bool    // one term says both sizes: x = y
-	x, y                *counts // the chunks there are
-	sum                 Micros  // at most, of x·vx + y·vy
-	picks               int     // chunks of a side, at most
+	tied                bool   // one term says both sizes: x = y
+	x, y                counts // the chunks there are
+	sum                 Micros // at most, of x·vx + y·vy
+	picks               int    // chunks of a side, at most
 }
 
 // cut is a slice that was found.
@@ -70,8 +70,8 @@ func (w *window) against(x Units) (lo, hi Units) {
 // cut chooses the chunks of both sides.
 func (w *window) cut(x, y Units) (c cut, ok bool) {
 	c.x, c.y = x, y
-	if c.takeX, ok = pick(w.x, x, w.picks); ok {
-		c.takeY, ok = pick(w.y, y, w.picks)
+	if c.takeX, ok = pick(&w.x, x, w.picks); ok {
+		c.takeY, ok = pick(&w.y, y, w.picks)
 	}
 	c.proof = Proof{Target: w.target, Units: x, Best: x, Proven: true}
 	return c, ok
@@ -80,7 +80,7 @@ func (w *window) cut(x, y Units) (c cut, ok bool) {
 // search tries every x in the order of preference. Sums tell which sizes the weights allow. Only when one of these turns
 // out to need too many chunks, the fewest chunks of all sizes are worked out.
 func (w *window) search() (cut, bool) {
-	xs, ys := sumsOf(w.x, w.most), sumsOf(w.y, w.ymost)
+	xs, ys := sumsOf(&w.x, w.most), sumsOf(&w.y, w.ymost)
 	exact := false
 	try := func(x Units) (c cut, ok bool) {
 		if !xs.has(x) {
@@ -96,8 +96,8 @@ func (w *window) search() (cut, bool) {
 			}
 			if !exact {
 				exact = true
-				xs.keep(fewestOf(w.x, w.most), w.picks)
-				ys.keep(fewestOf(w.y, w.ymost), w.picks)
+				xs.keep(fewestOf(&w.x, w.most), w.picks)
+				ys.keep(fewestOf(&w.y, w.ymost), w.picks)
 			}
 			if !xs.has(x) {
 				break

@@ -12,7 +12,7 @@ import (
 func drawWindow(t *rapid.T) *window {
 	x, y := drawCounts(t, "x"), drawCounts(t, "y")
 	w := &window{
-		x: &x, y: &y,
+		x: x, y: y,
 		vx:     Micros(rapid.Int64Range(int64(minUnitValue), 60_000_000).Draw(t, "vx")),
 		maker:  Bps(rapid.SampledFrom([]int{-300, 0, 50, 100, 500, 2000}).Draw(t, "maker")),
 		taker:  Bps(rapid.SampledFrom([]int{-300, 0, 50, 100, 500, 2000}).Draw(t, "taker")),
@@ -35,8 +35,8 @@ func drawWindow(t *rapid.T) *window {
 // exhaustive finds the best slice by trying every pair of sizes, with the definition of an acceptable price and nothing
 // derived from it.
 func (w *window) exhaustive() (x, y Units, found bool) {
-	nx, _ := fewest(w.x, uint32(w.most))
-	ny, _ := fewest(w.y, uint32(w.ymost))
+	nx, _ := fewest(&w.x, uint32(w.most))
+	ny, _ := fewest(&w.y, uint32(w.ymost))
 	better := func(a, b Units) bool { // a is a better x than b
 		switch {
 		case a >= w.target && b >= w.target:
@@ -80,7 +80,7 @@ func TestBestAgreesWithExhaustiveSearch(t *testing.T) {
 		if got.proof != (Proof{w.target, x, x, true}) || got.takeX.units() != uint64(x) || got.takeY.units() != uint64(y) {
 			t.Fatalf("slice %+v does not say what it is", got)
 		}
-		for _, side := range []struct{ have, take *counts }{{w.x, &got.takeX}, {w.y, &got.takeY}} {
+		for _, side := range []struct{ have, take *counts }{{&w.x, &got.takeX}, {&w.y, &got.takeY}} {
 			n, cost := fewest(side.have, uint32(side.take.units()))
 			if sum := side.take.units(); side.take.chunks() != n[sum] || costOf(side.have, side.take) != cost[sum] {
 				t.Fatalf("%d units of %v: took %v", sum, *side.have, *side.take)

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"latchkey/coin"
-	"latchkey/contract"
 	"latchkey/wire"
 )
 
@@ -277,10 +276,28 @@ func (rec *record) kind() (kind int) {
 	return kind
 }
 
+// pos returns the position by which records of a kind are in order, if they are.
+func (rec *record) pos() (uint64, bool) {
+	switch {
+	case rec.Contract != nil:
+		return rec.Contract.Pos, true
+	case rec.Client != nil:
+		return rec.Client.Pos, true
+	case rec.Cert != nil:
+		return rec.Cert.Pos, true
+	case rec.Offer != nil:
+		return rec.Offer.Pos, true
+	case rec.Proposal != nil:
+		return uint64(rec.Proposal.Proposal.ID), true
+	}
+	return 0, false
+}
+
 // restoring is a market that is being read.
 type restoring struct {
 	m       *Market
-	kind    int // of the newest record: their order is fixed
+	kind    int    // of the newest record: their order is fixed
+	next    uint64 // the least position of the next record of this kind
 	clients []*client
 	present []uint32 // profile of each client
 	certs   []*cert
@@ -294,7 +311,15 @@ func (r *restoring) take(rec *record) error {
 	if kind < r.kind || kind == 0 || (kind == 1) != (r.kind == 0) {
 		return fmt.Errorf("a record of kind %d after one of kind %d", kind, r.kind)
 	}
-	r.kind = kind
+	if kind != r.kind {
+		r.kind, r.next = kind, 0
+	}
+	if pos, ok := rec.pos(); ok {
+		if pos < r.next || pos >= m.pos {
+			return fmt.Errorf("a record of kind %d of position %d after %d, in a log of %d events", kind, pos, r.next, m.pos)
+		}
+		r.next = pos + 1
+	}
 	if kind > profileKind {
 		if err := r.settle(); err != nil {
 			return err
@@ -306,6 +331,11 @@ func (r *restoring) take(rec *record) error {
 		if h.Version != snapshotVersion {
 			return fmt.Errorf("version %d, want %d", h.Version, snapshotVersion)
 		}
+		for _, at := range []int64{h.Now, h.OutageAt, h.OutageTo} {
+			if at < 0 || at > maxTime {
+				return fmt.Errorf("time %d", at)
+			}
+		}
 		r.lines = map[string][]uint32{}
 		m.pos, m.now, m.outage, m.outageAt, m.outageTo, m.chunkSeq = h.Position, h.Now, h.Outage, h.OutageAt, h.OutageTo, h.ChunkSeq
 	case rec.Denom != nil:
@@ -314,12 +344,11 @@ func (r *restoring) take(rec *record) error {
 		x := rec.Rate
 		m.rates[x.Asset] = &rate{x.PerCoin, x.Observed, x.Lost, x.LostAt}
 	case rec.Contract != nil:
-		prog, err := contract.Compile(rec.Contract.Source)
+		x, err := formOf(rec.Contract.Source, rec.Contract.Pos)
 		if err != nil {
 			return err
 		}
-		hash := wire.Hash(prog.Hash())
-		m.contracts[hash] = &form{hash: hash, source: rec.Contract.Source, prog: prog, terms: prog.Terms(), pots: prog.Pots(), pos: rec.Contract.Pos}
+		m.contracts[x.hash] = x
 	case rec.Client != nil:
 		x := rec.Client
 		if m.clients[x.ID] != nil || x.Bond < 0 || x.Bond > maxMicros {
@@ -339,11 +368,12 @@ func (r *restoring) take(rec *record) error {
 		m.profileOf(r.clients[x.Client], x.Device, x.Vendor, x.TCB)
 	case rec.Cert != nil:
 		x := rec.Cert
+		rung, ok := rung(x.Weight)
 		k := &cert{
-			id: x.ID, pos: x.Pos, escrow: x.Escrow, denom: m.denoms[x.Denom], rung: rung(x.Weight),
+			id: x.ID, pos: x.Pos, escrow: x.Escrow, denom: m.denoms[x.Denom], rung: rung,
 			expiry: x.Expiry, retire: x.Retire, retired: x.Retired,
 		}
-		if k.denom == nil || k.rung < 0 {
+		if k.denom == nil || !ok {
 			return fmt.Errorf("certificate %s", x.ID.Short())
 		}
 		m.certs[x.ID] = k
@@ -407,7 +437,7 @@ func (r *restoring) chunk(x *chunkRec) error {
 		}
 	}
 	c := &chunk{
-		id: x.ID, seq: x.Seq, cert: r.certs[x.Cert], owner: r.clients[x.Owner], epoch: x.Epoch, value: x.Value, line: r.line(x.Line), place: x.Place,
+		id: x.ID, seq: x.Seq, cert: r.certs[x.Cert], rung: r.certs[x.Cert].rung, owner: r.clients[x.Owner], epoch: x.Epoch, value: x.Value, line: r.line(x.Line), place: x.Place,
 	}
 	if c.place == available {
 		c.place = kept

@@ -47,7 +47,7 @@ func (m *Market) OfferStatus(now int64, client wire.VaultID, id OfferID) (OfferS
 		return s, nil
 	}
 	s.Wait = Wait{For: "its turn to be matched", Until: o.Until, Then: "it closes; what is proposed goes on"}
-	if _, why := m.seek(max(now, m.now), o); why != nil {
+	if _, why := m.next(max(now, m.now), o); why.obstacle != noObstacle {
 		s.Wait.For = m.text(max(now, m.now), why)
 	}
 	return s, nil
@@ -76,7 +76,7 @@ func (m *Market) OffersOf(id wire.VaultID) []OfferID {
 }
 
 // text says what a reason waits for.
-func (m *Market) text(now int64, r *reason) string {
+func (m *Market) text(now int64, r reason) string {
 	switch r.obstacle {
 	case isClosed:
 		return "nothing: it is no longer good"
@@ -112,9 +112,9 @@ func (m *Market) text(now int64, r *reason) string {
 	return "nothing"
 }
 
-func (m *Market) rateText(now int64, r *reason) string {
-	have := r.asset.have
-	s := fmt.Sprintf("a fresh rate of %s: ", r.asset.asset)
+func (m *Market) rateText(now int64, r reason) string {
+	have := m.rates[r.asset.Asset.ID]
+	s := fmt.Sprintf("a fresh rate of %s: ", r.asset.Asset.ID)
 	switch {
 	case r.err != nil:
 		return s + r.err.Error()
@@ -146,7 +146,7 @@ func (m *Market) Rates(now int64) []RateStatus {
 		if r := m.rates[d.Asset.ID]; r != nil {
 			s.PerCoin, s.Observed = r.perCoin, r.observed
 		}
-		if _, why := m.fresh(max(now, m.now), d); why != nil {
+		if _, why := m.fresh(max(now, m.now), d); why.obstacle != noObstacle {
 			s.Fresh, s.Why = false, m.rateText(max(now, m.now), why)
 		}
 		list = append(list, s)
@@ -284,7 +284,7 @@ func (m *Market) ClientStatus(id wire.VaultID) (ClientStatus, error) {
 	for _, d := range c.profile.domains {
 		s.Exposures = append(s.Exposures, Exposure{d.Domain, d.at, m.limit(d), d.exempt > 0})
 	}
-	for k, stock := range c.stocks {
+	for k, stock := range c.stocks { // sorted below
 		h := Holding{Denomination: k.denom.ID, Escrow: k.escrow, Units: stock.have.units()}
 		for i, n := range stock.have {
 			if n > 0 {

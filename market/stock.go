@@ -12,8 +12,11 @@ const ladder = 10
 // weights are the chunk weights of package coin, rising.
 var weights = [ladder]uint32{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
 
-// rung returns the index of a weight in weights, or −1.
-func rung(weight uint32) int { return slices.Index(weights[:], weight) }
+// rung returns the index of a weight in weights; false if it is not there.
+func rung(weight uint32) (uint8, bool) {
+	i := slices.Index(weights[:], weight)
+	return uint8(max(i, 0)), i >= 0
+}
 
 // counts says how many chunks there are, or are taken, of each weight.
 type counts [ladder]uint32
@@ -38,7 +41,7 @@ type cert struct {
 	pos     uint64 // of the first deposit
 	escrow  wire.VaultID
 	denom   *denom
-	rung    int
+	rung    uint8
 	expiry  int64
 	retire  int64
 	retired bool
@@ -65,12 +68,13 @@ type chunk struct {
 	owner    *client
 	proposal *proposal // while reserved
 	line     []uint32  // profiles that ever held a share of the owner's side, rising; shared, never written
-	value    Micros    // of a unit, for what the chunk adds to exposures while foreign
+	value    Micros    // of a unit, for what the chunk adds to exposures when others have held it
 	epoch    uint32
 	place    place
+	rung     uint8 // of its weight
 }
 
-func (c *chunk) units() Units { return Units(weights[c.cert.rung]) }
+func (c *chunk) units() Units { return Units(weights[c.rung]) }
 
 // worth is what the chunk counts for in exposures.
 func (c *chunk) worth() Micros { return Micros(c.units()) * c.value }
@@ -135,42 +139,44 @@ func (s *shelf) take(c *chunk) {
 	}
 }
 
-// stock holds a client's available chunks of one denomination at one escrow. Those that nobody else has held lie apart:
-// choosing them touches no limit but those of the two parties.
+// stock holds a client's available chunks of one denomination at one escrow. Those that nobody but the client, as it is
+// now, has ever held are plain and lie apart: choosing them touches no limit but those of the two parties, and they need
+// not be looked at one by one.
 type stock struct {
-	own, foreign [ladder]shelf
+	plain, other [ladder]shelf
 	have         counts
-	alien        int // chunks in foreign
+	soonest      int64 // no certificate of a chunk here expires earlier; 0 for an empty stock
 }
 
-// shelfOf returns the shelf on which c belongs.
-func (s *stock) shelfOf(c *chunk, foreign bool) *shelf {
-	if foreign {
-		return &s.foreign[c.cert.rung]
-	}
-	return &s.own[c.cert.rung]
+// plain reports whether nobody but its owner, as it is now, ever held a share of c.
+func (c *chunk) plain() bool {
+	return len(c.line) == 1 && c.line[0] == c.owner.profile.number()
 }
 
-func (s *stock) put(c *chunk, foreign bool) {
-	s.shelfOf(c, foreign).put(c)
-	s.have[c.cert.rung]++
-	if foreign {
-		s.alien++
+// shelf returns the shelf on which c belongs.
+func (s *stock) shelf(c *chunk) *shelf {
+	if c.plain() {
+		return &s.plain[c.rung]
 	}
+	return &s.other[c.rung]
 }
 
-func (s *stock) take(c *chunk, foreign bool) {
-	s.shelfOf(c, foreign).take(c)
-	s.have[c.cert.rung]--
-	if foreign {
-		s.alien--
+func (s *stock) put(c *chunk) {
+	if s.shelf(c).put(c); s.have == (counts{}) || c.cert.expiry < s.soonest {
+		s.soonest = c.cert.expiry
 	}
+	s.have[c.rung]++
+}
+
+func (s *stock) take(c *chunk) {
+	s.shelf(c).take(c)
+	s.have[c.rung]--
 }
 
 // count returns how many chunks of each weight there are that usable accepts.
 func (s *stock) count(usable func(*chunk) bool) (have counts) {
 	for i := range weights {
-		for _, list := range [][]*chunk{s.own[i].all(), s.foreign[i].all()} {
+		for _, list := range [2][]*chunk{s.plain[i].all(), s.other[i].all()} {
 			for _, c := range list {
 				if usable(c) {
 					have[i]++
@@ -182,24 +188,33 @@ func (s *stock) count(usable func(*chunk) bool) (have counts) {
 }
 
 // choose returns chunks of the given counts that usable accepts (nil accepts all): heavy ones first, of each weight
-// those that nobody else has held before the others, the oldest first. It returns nil if there are not enough.
-func (s *stock) choose(take counts, usable func(*chunk) bool) []*chunk {
-	picked := make([]*chunk, 0, take.chunks())
+// plain ones before the others, the oldest first. It appends to picked, and to other those that are not plain; it
+// returns nil if there are not enough.
+func (s *stock) choose(take *counts, usable func(*chunk) bool, picked, other []*chunk) (all, notPlain []*chunk) {
 	for i := ladder - 1; i >= 0; i-- {
 		need := int(take[i])
-		for _, list := range [][]*chunk{s.own[i].all(), s.foreign[i].all()} {
-			for j := 0; j < len(list) && need > 0; j++ {
-				if usable == nil || usable(list[j]) {
+		for side, list := range [2][]*chunk{s.plain[i].all(), s.other[i].all()} {
+			from := len(picked)
+			if usable == nil {
+				n := min(need, len(list))
+				picked = append(picked, list[:n]...)
+				need -= n
+			}
+			for j := 0; j < len(list) && need > 0 && usable != nil; j++ {
+				if usable(list[j]) {
 					picked = append(picked, list[j])
 					need--
 				}
 			}
+			if side == 1 {
+				other = append(other, picked[from:]...)
+			}
 		}
 		if need > 0 {
-			return nil
+			return nil, nil
 		}
 	}
-	return picked
+	return picked, other
 }
 
 // stockKey names a stock of a client.

@@ -474,7 +474,7 @@ func checkInvariants(t tester, m *Market) {
 		}
 		if c.place == available {
 			s := c.owner.stocks[stockKey{c.cert.denom, c.cert.escrow}]
-			if _, ok := s.shelfOf(c, m.foreign(c)).find(c); !ok || c.cert.retired {
+			if _, ok := s.shelf(c).find(c); !ok || c.cert.retired || c.cert.expiry < s.soonest {
 				t.Fatalf("chunk %s is available and not in stock, or retired", c.id.Short())
 			}
 			if stocked[s] == nil {
