@@ -133,12 +133,24 @@ func (s signer) Sign(ctx context.Context, body []byte) ([]byte, error) {
 	return r.Bytes, err
 }
 
+func (h *Host) vaultStatus(ctx context.Context) (enclave.Status, error) {
+	h.mu.Lock()
+	v := h.vault
+	h.mu.Unlock()
+	if v == nil {
+		return enclave.Status{}, errStarting
+	}
+	return v.Status(ctx)
+}
+
+var errStarting = errors.New("the vault is starting; try again in a second")
+
 func (h *Host) call(ctx context.Context, c enclave.Call) (enclave.Result, error) {
 	h.mu.Lock()
 	v := h.vault
 	h.mu.Unlock()
 	if v == nil {
-		return enclave.Result{}, errors.New("the vault is starting; try again in a second")
+		return enclave.Result{}, errStarting
 	}
 	return v.Call(ctx, c)
 }
@@ -255,7 +267,7 @@ func (h *Host) greet(ctx context.Context) error {
 func (h *Host) feedLoop(ctx context.Context) error {
 	cursor, again := h.store.number("cursor"), false
 	for ctx.Err() == nil {
-		s, err := h.call(ctx, enclave.Call{Status: &enclave.Nothing{}})
+		s, err := h.call(ctx, enclave.Call{Clock: &enclave.Nothing{}})
 		if err != nil {
 			pause(ctx, retry)
 			continue

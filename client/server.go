@@ -125,11 +125,10 @@ func (s server) Say(ctx context.Context, r *clientpb.SayRequest) (*clientpb.SayR
 
 func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientpb.StatusResponse, error) {
 	h := s.h
-	r, err := h.call(ctx, enclave.Call{Status: &enclave.Nothing{}})
+	st, err := h.vaultStatus(ctx)
 	if err != nil {
 		return nil, refused(err)
 	}
-	st := *r.Status
 	out := &clientpb.StatusResponse{Name: h.cfg.Name, Vault: h.id.String(), Now: st.Now}
 	h.mu.Lock()
 	for _, k := range sortedKeys(h.problems) {

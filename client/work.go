@@ -24,11 +24,10 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 // does one round of it. Only a failure of the store is an error; all else is a
 // problem, shown, and tried again.
 func (h *Host) look(ctx context.Context) error {
-	r, err := h.call(ctx, enclave.Call{Status: &enclave.Nothing{}})
+	s, err := h.vaultStatus(ctx)
 	if err != nil {
 		return nil // the vault is going or coming; Run sees to that
 	}
-	s := *r.Status
 	if len(s.Batches) > 0 {
 		wake(h.talk)
 	}

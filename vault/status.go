@@ -1,7 +1,8 @@
 package vault
 
 import (
-	"iter"
+	"fmt"
+	"reflect"
 
 	"latchkey/key"
 	"latchkey/wire"
@@ -98,61 +99,52 @@ func (o *Owner) Holds(id wire.ChunkID) bool {
 	return c != nil && o.owns(c)
 }
 
-// Rows yields every row that a restart would need, to be sealed anew.
-func (o *Owner) Rows() iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		ok := true
-		emit := func(kind byte, id []byte, v any) {
-			if ok {
-				ok = yield(row(kind, id, v))
-			}
-		}
-		for _, id := range sorted(o.batches) {
-			emit(rowOwnBatch, id[:], o.batches[id])
-		}
-		for _, id := range sorted(o.certs) {
-			emit(rowOwnCert, id[:], o.certs[id])
-		}
-		for _, id := range sorted(o.chunks) {
-			emit(rowOwnChunk, id[:], o.chunks[id])
-		}
-		for _, id := range sorted(o.pledges) {
-			emit(rowPledge, id[:], o.pledges[id])
-		}
-		for _, id := range sorted(o.running) {
-			emit(rowRunning, id[:], o.running[id])
-		}
-		for _, s := range sortedSteps(o.stored) {
-			if ok {
-				ok = yield(Row{Key: stepKey(s), Value: []byte{1}}, nil)
-			}
-		}
-		if o.note != nil {
-			emit(rowHead, nil, headRow{o.note, o.clock, o.head.Time})
+// Row returns the value of one of the owner's rows, to be sealed anew.
+func (o *Owner) Row(k string) ([]byte, error) {
+	var v any
+	id := []byte(k[min(1, len(k)):])
+	if len(id) == 8 && k[0] == rowStep && o.stored[indexOf(id)] {
+		return []byte{1}, nil
+	}
+	if k == string(rowHead) {
+		v = headRow{o.note, o.clock, o.head.Time}
+	} else if len(id) == 32 {
+		switch k[0] {
+		case rowOwnBatch:
+			v = o.batches[wire.Hash(id)]
+		case rowOwnCert:
+			v = o.certs[wire.CertID(id)]
+		case rowOwnChunk:
+			v = o.chunks[wire.ChunkID(id)]
+		case rowPledge:
+			v = o.pledges[wire.Hash(id)]
+		case rowRunning:
+			v = o.running[wire.InstanceID(id)]
 		}
 	}
+	if v == nil || reflect.ValueOf(v).Kind() == reflect.Pointer && reflect.ValueOf(v).IsNil() {
+		return nil, fmt.Errorf("row %.5x: %w", k, ErrUnknown)
+	}
+	return wire.Marshal(v)
 }
 
-// Rows yields every row of the escrow's share table, to be sealed anew.
-func (e *Escrow) Rows() iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		for id, c := range e.chunks {
-			if c.state != chunkSwept && !yield(Row{Key: shareRow(id), Value: shareValue(c.epoch, c.share)}, nil) {
-				return
-			}
+// Row returns the value of one row of the share table, to be sealed anew.
+func (e *Escrow) Row(k string) ([]byte, error) {
+	switch {
+	case len(k) == 33 && k[0] == rowShare:
+		if c := e.chunks[wire.ChunkID([]byte(k[1:]))]; c != nil && !c.share.IsZero() {
+			return shareValue(c.epoch, c.share), nil
 		}
-		for id, b := range e.pending {
-			if !yield(Row{Key: batchRow(id), Value: joinShares(b.shares)}, nil) {
-				return
-			}
+	case len(k) == 33 && k[0] == rowBatch:
+		if b := e.pending[wire.Hash([]byte(k[1:]))]; b != nil {
+			return joinShares(b.shares), nil
 		}
-		for k, m := range e.mail {
-			v, err := wire.Marshal(m)
-			if !yield(Row{Key: k, Value: v}, err) {
-				return
-			}
+	default:
+		if m, ok := e.mail[k]; ok {
+			return wire.Marshal(m)
 		}
 	}
+	return nil, fmt.Errorf("row %.5x: %w", k, ErrUnknown)
 }
 
 // SetDigest tells the escrow the digest of the facts that its evidence shows,

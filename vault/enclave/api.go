@@ -25,6 +25,7 @@ type Call struct {
 	Ready   *Nothing `cbor:"3,keyasint,omitempty"` // that was all of it
 	Durable *Durable `cbor:"4,keyasint,omitempty"` // a Commit is durable; has no Result
 	Status  *Nothing `cbor:"5,keyasint,omitempty"`
+	Clock   *Nothing `cbor:"6,keyasint,omitempty"` // of Status, only time and size
 
 	// To a vault in the owner's role.
 	Hello  *Nothing         `cbor:"10,keyasint,omitempty"` // open a session with the escrow
@@ -171,25 +172,26 @@ func (k Key) GoString() string { return k.String() }
 
 // Status says what a vault holds and knows.
 type Status struct {
-	Role      string           `cbor:"1,keyasint"`
-	Identity  wire.Identity    `cbor:"2,keyasint"`
-	Evidence  []byte           `cbor:"3,keyasint"`
-	LogKey    string           `cbor:"4,keyasint"` // the escrow's, for witnesses and clients to pin
-	Now       int64            `cbor:"5,keyasint"` // Unix seconds, by the witnesses; 0: none seen
-	Size      int64            `cbor:"6,keyasint"` // of the log
-	Witnessed int64            `cbor:"7,keyasint"`
-	Session   bool             `cbor:"8,keyasint"`
-	Chunks    []ChunkStatus    `cbor:"9,keyasint,omitempty"`
-	Instances []vault.Instance `cbor:"10,keyasint,omitempty"`
-	Pledges   []vault.Pledge   `cbor:"11,keyasint,omitempty"`
-	Batches   []wire.Hash      `cbor:"12,keyasint,omitempty"`
+	Role      string            `cbor:"1,keyasint"`
+	Identity  wire.Identity     `cbor:"2,keyasint"`
+	Evidence  []byte            `cbor:"3,keyasint"`
+	LogKey    string            `cbor:"4,keyasint"` // the escrow's, for witnesses and clients to pin
+	Now       int64             `cbor:"5,keyasint"` // Unix seconds, by the witnesses; 0: none seen
+	Size      int64             `cbor:"6,keyasint"` // of the log
+	Witnessed int64             `cbor:"7,keyasint"`
+	Session   bool              `cbor:"8,keyasint"`
+	Chunks    []ChunkStatus     `cbor:"9,keyasint,omitempty"`
+	Instances []vault.Instance  `cbor:"10,keyasint,omitempty"`
+	Pledges   []vault.Pledge    `cbor:"11,keyasint,omitempty"`
+	Batches   []wire.Hash       `cbor:"12,keyasint,omitempty"`
+	Certs     []key.Certificate `cbor:"13,keyasint,omitempty"` // of the chunks, each once
 }
 
 // ChunkStatus is one chunk of an owner's vault, without its secrets.
 type ChunkStatus struct {
 	ID     wire.ChunkID    `cbor:"1,keyasint"`
-	Chunk  vault.Chunk     `cbor:"2,keyasint"` // Share and Whole are empty
-	Cert   key.Certificate `cbor:"3,keyasint"`
+	Chunk  vault.Chunk     `cbor:"2,keyasint"` // Share, Whole and Path are empty
+	Cert   key.Certificate `cbor:"-"`          // filled in by Client.Status
 	Holds  bool            `cbor:"4,keyasint"` // its share of the present epoch is here
 	Whole  bool            `cbor:"5,keyasint"` // its key is whole, for Keys to fetch
 	Pledge wire.Hash       `cbor:"6,keyasint"` // the agreement that it is pledged to; zero: none
@@ -203,6 +205,7 @@ type Commit struct {
 	Entries [][]byte    `cbor:"3,keyasint"`
 	Rows    []StoredRow `cbor:"4,keyasint"`
 	Head    []byte      `cbor:"5,keyasint"` // the signed head after it; empty for an owner's vault
+	More    bool        `cbor:"6,keyasint"` // the rest of its rows comes in the next message
 }
 
 // A Message is what the vault sends to its host.

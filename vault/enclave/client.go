@@ -8,6 +8,9 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"latchkey/key"
+	"latchkey/wire"
 )
 
 // ErrNoSession is wrapped by a failed call when the vault has no session with
@@ -51,6 +54,7 @@ func Dial(ctx context.Context, path string, commit func(Commit)) (*Client, error
 
 func (c *Client) read(commit func(Commit)) {
 	r := bufio.NewReaderSize(c.conn, 1<<16)
+	var rows []StoredRow // of a commit that comes in parts
 	for {
 		var m Message
 		if err := ReadFrame(r, &m); err != nil {
@@ -58,7 +62,11 @@ func (c *Client) read(commit func(Commit)) {
 			return
 		}
 		if m.Commit != nil {
-			commit(*m.Commit)
+			rows = append(rows, m.Commit.Rows...)
+			if !m.Commit.More {
+				m.Commit.Rows, rows = rows, nil
+				commit(*m.Commit)
+			}
 		}
 		if m.Result != nil {
 			c.mu.Lock()
@@ -138,4 +146,24 @@ func (c *Client) Call(ctx context.Context, call Call) (Result, error) {
 	case <-ctx.Done():
 		return Result{}, context.Cause(ctx)
 	}
+}
+
+// Status asks what the vault holds and knows.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	r, err := c.Call(ctx, Call{Status: &Nothing{}})
+	if err != nil {
+		return Status{}, err
+	}
+	certs := map[wire.CertID]key.Certificate{}
+	for _, x := range r.Status.Certs {
+		id, err := x.ID()
+		if err != nil {
+			return Status{}, fmt.Errorf("status of the vault: %w", err)
+		}
+		certs[id] = x
+	}
+	for i := range r.Status.Chunks {
+		r.Status.Chunks[i].Cert = certs[r.Status.Chunks[i].Chunk.Cert]
+	}
+	return *r.Status, nil
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"latchkey/attest"
@@ -96,8 +97,12 @@ type trusted struct {
 	Digests []wire.Hash   `cbor:"4,keyasint"`
 }
 
-// rotateAfter is how many superseded secrets a table key outlives.
-const rotateAfter = 4096
+// rotateAfter is how many superseded secrets a table key outlives; resealed is
+// how many rows go over to a new key with one commit.
+const (
+	rotateAfter = 4096
+	resealed    = 1024
+)
 
 // digest names a trust, for the identity row.
 func (t Trust) digest() (wire.Hash, error) {
@@ -195,8 +200,17 @@ func (e *Enclave) do(c Call) (Result, int64, error) {
 		}
 		return Result{}, 0, errNotReady
 	}
-	if c.Status != nil {
+	switch {
+	case c.Status != nil:
 		return Result{Status: e.status()}, 0, nil
+	case c.Clock != nil:
+		s := &Status{Role: e.cfg.Trust.Role}
+		if e.escrow != nil {
+			s.Now, s.Size, s.Witnessed = e.escrow.Now(), e.escrow.Size(), e.escrow.Witnessed()
+		} else if e.owner != nil {
+			s.Now, s.Size, s.Witnessed = e.owner.Now(), e.owner.Size(), e.owner.Size()
+		}
+		return Result{Status: s}, 0, nil
 	}
 	if e.escrow != nil {
 		return e.doEscrow(c)
@@ -384,9 +398,13 @@ func (e *Enclave) commit() error {
 		return nil
 	}
 	if e.hurry || e.stale > rotateAfter {
-		if err := e.rotate(); err != nil {
+		if err := e.table.turn(); err != nil {
 			return err
 		}
+		e.hurry, e.stale = false, 0
+	}
+	if err := e.table.reseal(resealed, e.value); err != nil {
+		return err
 	}
 	pending := e.pendingEntries()
 	if !e.table.dirty() && len(pending.Entries) == 0 {
@@ -406,50 +424,45 @@ func (e *Enclave) commit() error {
 	if c.Number, c.Rows, err = e.table.commit(size, root); err != nil {
 		return err
 	}
+	for len(c.Rows) > partRows { // a large commit travels in parts
+		part := &Commit{Number: c.Number, Rows: c.Rows[:partRows], More: true}
+		e.out = append(e.out, Message{Commit: part})
+		c.Rows = c.Rows[partRows:]
+	}
 	e.out = append(e.out, Message{Commit: c})
 	return nil
 }
 
-// rotate seals all rows under a new table key.
-func (e *Enclave) rotate() error {
-	all := map[string][]byte{}
-	add := func(r vault.Row, err error) bool {
-		all[rowMachine+r.Key] = r.Value
-		return err == nil
-	}
+// partRows is how many rows of a commit travel in one message.
+const partRows = 1024
+
+// value returns what a row holds, to be sealed anew.
+func (e *Enclave) value(name string) ([]byte, error) {
+	k, machine := strings.CutPrefix(name, rowMachine)
 	switch {
-	case e.escrow != nil:
-		e.escrow.Rows()(add)
-	case e.owner != nil:
-		e.owner.Rows()(add)
-	default:
-		for _, r := range e.rows {
-			all[rowMachine+r.Key] = r.Value
+	case name == rowIdentity:
+		secret, err := e.kem.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		s := stored{Seed: e.sign.Seed(), KEM: secret, Evidence: e.evidence}
+		if s.Trust, err = e.cfg.Trust.digest(); err != nil {
+			return nil, err
+		}
+		return wire.Marshal(s)
+	case name == rowTrust:
+		return wire.Marshal(e.trusted)
+	case machine && e.escrow != nil:
+		return e.escrow.Row(k)
+	case machine && e.owner != nil:
+		return e.owner.Row(k)
+	}
+	for _, r := range e.rows {
+		if r.Key == k {
+			return slices.Clone(r.Value), nil
 		}
 	}
-	secret, err := e.kem.Bytes()
-	if err != nil {
-		return err
-	}
-	s := stored{Seed: e.sign.Seed(), KEM: secret, Evidence: e.evidence}
-	if s.Trust, err = e.cfg.Trust.digest(); err != nil {
-		return err
-	}
-	if all[rowIdentity], err = wire.Marshal(s); err != nil {
-		return err
-	}
-	if e.trusted.Vendor != "" {
-		if all[rowTrust], err = wire.Marshal(e.trusted); err != nil {
-			return err
-		}
-	}
-	for name := range e.table.rows {
-		if _, ok := all[name]; !ok {
-			return fmt.Errorf("rotate: row %.8q would be lost", name)
-		}
-	}
-	e.hurry, e.stale = false, 0
-	return e.table.rotate(all)
+	return nil, errors.New("nobody knows it")
 }
 
 func (e *Enclave) status() *Status {
@@ -465,14 +478,18 @@ func (e *Enclave) status() *Status {
 	}
 	o := e.owner
 	s.Now, s.Size, s.Witnessed = o.Now(), o.Size(), o.Size()
+	seen := map[wire.CertID]bool{}
 	s.Instances, s.Pledges, s.Batches = o.Instances(), o.Pledges(), o.Batches()
 	for _, id := range o.Chunks() {
 		c, _ := o.Chunk(id)
 		x := ChunkStatus{ID: id, Holds: o.Holds(id), Whole: len(c.Whole) > 0, Pledge: o.Pledged(id)}
-		x.Cert, _ = o.Certificate(id)
-		c.Share, c.Whole = nil, nil
+		c.Share, c.Whole, c.Path = nil, nil, nil
 		x.Chunk = c
 		s.Chunks = append(s.Chunks, x)
+		if cert, ok := o.Certificate(id); ok && !seen[c.Cert] {
+			seen[c.Cert] = true
+			s.Certs = append(s.Certs, cert)
+		}
 	}
 	return s
 }

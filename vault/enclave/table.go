@@ -10,6 +10,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"latchkey/vault"
@@ -32,18 +34,26 @@ const (
 // that never stood together does not open. A whole old set does; what that can
 // and cannot do is in SECURITY.md.
 //
-// Table keys are wrapped under the platform's sealing key. Rotate makes a new
-// one, seals everything again and forgets the old: what the host keeps of the
-// old rows is then worth nothing, if it did not keep the wrapped key as well.
+// Table keys are wrapped under the platform's sealing key. A turn makes a new
+// one, seals everything again, commit by commit, and forgets the old: what the
+// host keeps of the old rows is then worth nothing, if it did not keep the
+// wrapped key as well.
 type table struct {
 	seal   cipher.AEAD
 	gens   map[uint32]cipher.AEAD
 	gen    uint32
 	mac    [32]byte
 	number uint64            // of the last commit
-	rows   map[string]uint64 // name → commit that wrote it
+	rows   map[string]sealed // by name
 	sum    [32]byte
 	out    []StoredRow // of the commit in the making
+	turned []string    // rows still to be sealed anew after a turn
+}
+
+// sealed says how a row was sealed last.
+type sealed struct {
+	number uint64 // of the commit
+	gen    uint32 // of the table key
 }
 
 type meta struct {
@@ -67,7 +77,7 @@ func newGCM(k []byte) (cipher.AEAD, error) {
 }
 
 func newTable(sealKey [32]byte) (*table, error) {
-	t := &table{gens: map[uint32]cipher.AEAD{}, rows: map[string]uint64{}}
+	t := &table{gens: map[uint32]cipher.AEAD{}, rows: map[string]sealed{}}
 	var err error
 	t.seal, err = newGCM(sealKey[:])
 	return t, err
@@ -126,9 +136,9 @@ func (t *table) toggle(name string, number uint64) {
 func (t *table) put(name string, value []byte) {
 	number := t.number + 1
 	if old, ok := t.rows[name]; ok {
-		t.toggle(name, old)
+		t.toggle(name, old.number)
 	}
-	t.rows[name] = number
+	t.rows[name] = sealed{number, t.gen}
 	t.toggle(name, number)
 	v := binary.BigEndian.AppendUint32(nil, t.gen)
 	v = binary.BigEndian.AppendUint64(v, number)
@@ -138,7 +148,7 @@ func (t *table) put(name string, value []byte) {
 // del removes a row.
 func (t *table) del(name string) {
 	if old, ok := t.rows[name]; ok {
-		t.toggle(name, old)
+		t.toggle(name, old.number)
 		delete(t.rows, name)
 		t.out = append(t.out, StoredRow{Key: []byte(name)})
 	}
@@ -230,7 +240,7 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 		if out[name], err = openFrom(t.gens[g], v[12:], bind(name, g, number)); err != nil {
 			return fail(fmt.Sprintf("row %.8q is damaged", name))
 		}
-		t.rows[name] = number
+		t.rows[name] = sealed{number, g}
 		t.toggle(name, number)
 	}
 	if subtle.ConstantTimeCompare(t.sum[:], m.Sum[:]) != 1 {
@@ -239,21 +249,41 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 	return m, out, nil
 }
 
-// rotate seals every row anew under a new key and forgets the old keys.
-func (t *table) rotate(rows map[string][]byte) error {
-	var old []uint32
-	for g := range t.gens {
-		old = append(old, g)
+// turn begins a new generation: from here on its key seals, and reseal brings
+// over what older keys have sealed. A turn under way is not begun again.
+func (t *table) turn() error {
+	if len(t.turned) > 0 {
+		return nil
 	}
-	if err := t.newKey(); err != nil {
-		return err
-	}
-	for name, v := range rows {
+	t.turned = slices.Sorted(maps.Keys(t.rows))
+	return t.newKey()
+}
+
+// reseal seals at most so many rows anew, with their values from the machine.
+// When it has done the last, the older keys are forgotten, here and on disk.
+func (t *table) reseal(most int, value func(name string) ([]byte, error)) error {
+	for len(t.turned) > 0 && most > 0 {
+		name := t.turned[0]
+		t.turned = t.turned[1:]
+		if old, ok := t.rows[name]; !ok || old.gen == t.gen {
+			continue
+		}
+		v, err := value(name)
+		if err != nil {
+			return fmt.Errorf("seal row %.8q anew: %w", name, err)
+		}
 		t.put(name, v)
+		clear(v)
+		most--
 	}
-	for _, g := range old {
-		delete(t.gens, g)
-		t.out = append(t.out, StoredRow{Key: []byte(keyName(g))})
+	if len(t.turned) > 0 {
+		return nil
+	}
+	for _, g := range slices.Sorted(maps.Keys(t.gens)) {
+		if g != t.gen {
+			delete(t.gens, g)
+			t.out = append(t.out, StoredRow{Key: []byte(keyName(g))})
+		}
 	}
 	return nil
 }
