@@ -52,6 +52,11 @@ func NewMailbox(self wire.VaultID, secret hpke.PrivateKey) *Mailbox {
 	return &Mailbox{self: self, secret: secret, sent: map[wire.VaultID]*sent{}, opened: map[[32]byte]*hpke.Recipient{}}
 }
 
+// Format hides the mailbox's secrets from every verb.
+func (m Mailbox) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "mailbox of vault %s [redacted]", m.self.Short())
+}
+
 func mailInfo(from, to wire.VaultID) []byte {
 	return append(append([]byte("latchkey/mailbox/v1\x00"), from[:]...), to[:]...)
 }

@@ -64,6 +64,9 @@ type Caller struct {
 	secret hpke.PrivateKey
 }
 
+// Format hides the caller's secrets from every verb.
+func (Caller) Format(f fmt.State, _ rune) { fmt.Fprint(f, "session caller [redacted]") }
+
 // Call opens a handshake as the vault with this identity.
 func Call(id wire.Identity, evidence []byte, k ed25519.PrivateKey) (*Caller, []byte, error) {
 	secret, err := ephemeral()
@@ -132,6 +135,11 @@ type Session struct {
 	kem    hpke.PrivateKey // answerer: until the caller's half came
 	half   []byte          // answerer: its own half of the secret
 	bind   wire.Hash
+}
+
+// Format hides the session's secrets from every verb.
+func (s Session) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "session with vault %s [redacted]", s.Peer.Short())
 }
 
 func info(from, to wire.VaultID, bind wire.Hash) []byte {
