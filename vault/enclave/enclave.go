@@ -45,6 +45,7 @@ type Enclave struct {
 	loaded   []StoredRow
 	replay   [][]byte
 	ready    bool
+	failed   error // why the vault did not start; it is not asked twice
 	identity wire.Identity
 	id       wire.VaultID
 	sign     ed25519.PrivateKey
@@ -155,7 +156,11 @@ func (e *Enclave) Handle(c Call) []Message {
 	if cerr := e.commit(); cerr != nil {
 		r = Result{N: c.N, Error: cerr.Error()}
 	}
-	e.held = append(e.held, held{r, e.table.number, size})
+	at := e.table.number
+	if !e.ready { // nothing was decided: why it does not start is said at once
+		at = 0
+	}
+	e.held = append(e.held, held{r, at, size})
 	e.release()
 	return e.flush()
 }
@@ -189,14 +194,20 @@ var (
 func (e *Enclave) do(c Call) (Result, int64, error) {
 	if !e.ready {
 		switch {
+		case e.failed != nil:
+			return Result{}, 0, e.failed
 		case c.Load != nil:
 			e.loaded = append(e.loaded, c.Load.Rows...)
 			e.replay = append(e.replay, c.Load.Entries...)
 			return Result{}, 0, nil
 		case c.Ready != nil:
-			err := e.start()
+			// One attempt: what several sets of rows leave behind must not add up
+			// to one that opens.
+			if e.failed = e.start(); e.failed != nil {
+				return Result{}, 0, e.failed
+			}
 			e.loaded, e.replay = nil, nil
-			return Result{Status: e.status()}, 0, err
+			return Result{Status: e.status()}, 0, nil
 		}
 		return Result{}, 0, errNotReady
 	}

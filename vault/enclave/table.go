@@ -176,9 +176,25 @@ func (t *table) commit(size int64, root wire.Hash) (number uint64, rows []Stored
 	}
 	t.number++
 	v := binary.BigEndian.AppendUint32(nil, t.gen)
-	rows = append(t.out, StoredRow{[]byte(rowMeta), append(v, sealTo(t.gens[t.gen], m, bind(rowMeta, t.gen, 0))...)})
+	rows = append(newest(t.out), StoredRow{[]byte(rowMeta), append(v, sealTo(t.gens[t.gen], m, bind(rowMeta, t.gen, 0))...)})
 	t.out = nil
 	return t.number, rows, nil
+}
+
+// newest keeps of each row what was written last: the host stores a commit's
+// deletions before its rows, whatever their order was.
+func newest(out []StoredRow) []StoredRow {
+	last := map[string]int{}
+	for i, r := range out {
+		last[string(r.Key)] = i
+	}
+	rows := make([]StoredRow, 0, len(last)+1)
+	for i, r := range out {
+		if last[string(r.Key)] == i {
+			rows = append(rows, r)
+		}
+	}
+	return rows
 }
 
 // start begins an empty table.
@@ -188,7 +204,7 @@ func (t *table) start() error {
 }
 
 // open reads back what the host stored and returns the meta row and the plain
-// rows by name.
+// rows by name. It opens one set, once: a table that has failed is of no use.
 func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 	var m meta
 	fail := func(what string) (meta, map[string][]byte, error) {
