@@ -38,8 +38,8 @@ func TestDenominations(t *testing.T) {
 	}
 	price("60000")
 	second := c.denominate(btc)
-	if second.ID != "btc-"+day+"-b" || second.Unit != coin.NewAmount(17_000) {
-		t.Errorf("20%% later: %+v, want 17000 in btc-%s-b", second, day)
+	if second.ID != "btc-"+day+"-b" || second.Unit != coin.NewAmount(16_700) {
+		t.Errorf("20%% later: %+v, want 16700 in btc-%s-b", second, day)
 	}
 	w.restart(true)
 	if d := c.denominate(btc); d != second {

@@ -272,7 +272,6 @@ func TestOpenRefuses(t *testing.T) {
 		"another name":  {Name: "v.example", Key: good.Key, Logs: good.Logs},
 		"no key":        {Name: "w.example", Logs: good.Logs},
 		"no name":       {Key: good.Key, Logs: good.Logs},
-		"no log":        {Name: "w.example", Key: good.Key},
 		"a log twice":   two,
 		"a log unkeyed": {Name: "w.example", Key: good.Key, Logs: make([]head.LogKey, 1)},
 	} {
