@@ -195,8 +195,11 @@ func (c *Client) look(rows []vault.Row) {
 			continue
 		}
 		c.learn(id, x)
-		if x.Last == 0 {
+		if x.Last == 0 || w.cfg.BrokenEscrow {
 			continue
+		}
+		if len(x.Share) > 0 && x.ShareAt == x.Epoch && !w.secrets.fits(id, x.Share) {
+			w.fail("%s's vault took a share of chunk %s that is none", c.Name, id.Short())
 		}
 		f := w.ledger.chunks[id]
 		if f == nil {
@@ -256,7 +259,7 @@ func (c *Client) unborn() bool {
 
 func (c *Client) follow() {
 	h := c.peer
-	if c.m == nil || h.m == nil || h.note == nil {
+	if c.m == nil || !h.Up() || h.note == nil {
 		return
 	}
 	// A head that says nothing new about what there is, and little about the time,
@@ -373,7 +376,7 @@ func take(queue *[]message, i int, keep bool) (message, bool) {
 // ended is lost.
 func (c *Client) Deliver(i int, again bool) {
 	m, ok := take(&c.up, i, again)
-	if !ok || c.peer.m == nil || m.to != c.peer.boot {
+	if !ok || c.peer.m == nil || m.to != c.peer.boot || c.w.drop != nil && c.w.drop(c, m.what) {
 		return
 	}
 	c.counts[m.what]++

@@ -121,7 +121,7 @@ func (c *Client) Accept(a vault.Agreement) (vault.SignedAcceptance, error) {
 // Proposal puts together the papers of the others' chunks and what their vaults
 // showed of themselves.
 func (c *Client) Proposal(a vault.Agreement) (vault.Proposal, error) {
-	q := vault.Proposal{Agreement: a}
+	q := vault.Proposal{Agreement: a, InsecureVendors: c.w.allowed}
 	for _, r := range a.Parties {
 		if other := c.w.byID(r[0]); other != nil && other != c {
 			q.Peers = append(q.Peers, vault.Peer{Identity: other.Identity, Vendor: other.Vendor})

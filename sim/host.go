@@ -2,6 +2,7 @@ package sim
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -31,6 +32,7 @@ type Host struct {
 	digest  uint64           // now
 	clock   int64            // its clock when it last spoke; never runs backwards
 	acked   int64            // answers that left rest on so many entries
+	forged  bool             // its TEE is broken: entries come from elsewhere
 }
 
 // decided is a block that is not durable yet.
@@ -69,7 +71,7 @@ func (h *Host) Clone(name string, d *Disk) *Host {
 }
 
 // Up reports whether the process runs.
-func (h *Host) Up() bool { return h.m != nil }
+func (h *Host) Up() bool { return h.m != nil || h.forged }
 
 // Start starts the process from what is durable, and compares what it became
 // with what it was when its log had the same size.
@@ -279,6 +281,41 @@ func (h *Host) Due() {
 	}
 }
 
+// Forge writes entries that no machine decided on, as whoever broke the escrow's
+// TEE can, and has them witnessed: the witnesses see nothing wrong with them. The
+// ledger does not learn of it.
+func (h *Host) Forge(entries ...vault.Entry) error {
+	h.Crash(1 << 30)
+	h.forged = true
+	for _, e := range entries {
+		raw, err := wire.Marshal(e)
+		if err != nil {
+			return err
+		}
+		if err := h.Disk.write(vault.Block{First: h.Disk.size(), Entries: [][]byte{raw}}); err != nil {
+			return err
+		}
+		h.feed.Add(h.Disk.size()-1, e)
+	}
+	root, err := h.Disk.root(h.Disk.size())
+	if err != nil {
+		return err
+	}
+	signed, err := head.SignCheckpoint(head.Checkpoint{Origin: origin, Size: h.Disk.size(), Root: root}, h.w.cast.Escrow.Sign)
+	if err != nil {
+		return err
+	}
+	note, lines := h.cosigned(signed, h.Disk.size(), 15, 0)
+	if lines < h.w.cast.Group.K {
+		return errors.New("the witnesses do not follow")
+	}
+	c, err := h.w.cast.Group.Verify(note)
+	if err == nil {
+		h.note, h.noted, h.time = note, c.Size, c.Time
+	}
+	return err
+}
+
 // Round asks witnesses to cosign the head, all of whose entries are durable by
 // then. reach and lose have a bit for each witness: whether it is asked, and
 // whether it dies between its memory and its signature.
@@ -294,15 +331,20 @@ func (h *Host) Round(reach, lose uint) {
 		return
 	}
 	size := h.m.Size()
-	note := signed
-	lines := 0
+	note, lines := h.cosigned(signed, size, reach, lose)
+	if lines < h.w.cast.Group.K {
+		return
+	}
+	h.w.check(h.Present(note, size))
+}
+
+// cosigned collects cosignatures under a signed head.
+func (h *Host) cosigned(signed []byte, size int64, reach, lose uint) (note []byte, lines int) {
+	note = signed
 	for i := range h.w.witnesses {
 		x := &h.w.witnesses[i]
-		if reach>>i&1 == 0 {
+		if reach>>i&1 == 0 || x.seen.Size > size && !x.liar { // it would say so
 			continue
-		}
-		if x.seen.Size > size && !x.liar {
-			continue // it would say so
 		}
 		line, err := x.cosign(h.w.cast.Group, head.Request{Old: x.seen.Size, Proof: h.Disk.consistency(x.seen.Size, size), Signed: signed}, h.w.now, lose>>i&1 == 1)
 		if err == nil && line != nil {
@@ -310,10 +352,7 @@ func (h *Host) Round(reach, lose uint) {
 			lines++
 		}
 	}
-	if lines < h.w.cast.Group.K {
-		return
-	}
-	h.w.check(h.Present(note, size))
+	return note, lines
 }
 
 // Present shows the machine a head with cosignatures, and lets go what they set
@@ -323,6 +362,9 @@ func (h *Host) Present(note []byte, size int64) error {
 		return fmt.Errorf("%s: %w", h.Name, err)
 	}
 	h.clock = max(h.clock, h.m.Now())
+	if ahead := h.clock - h.w.now; ahead > maxSkew && h.w.cfg.Liars <= h.w.cast.Group.F {
+		h.w.fail("the clock of %s is %d seconds ahead", h.Name, ahead)
+	}
 	h.note, h.noted, h.time = note, size, h.m.Now()
 	h.w.truth(h, size)
 	h.release()

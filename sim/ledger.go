@@ -16,7 +16,6 @@ type Ledger struct {
 	cast      *Cast
 	size      int64
 	time      int64
-	roots     map[int64]wire.Hash // of every witnessed head
 	chunks    map[wire.ChunkID]*Fate
 	order     []wire.ChunkID // in order of birth
 	keys      map[key.Point]wire.ChunkID
@@ -66,7 +65,7 @@ type Course struct {
 
 func newLedger(c *Cast) *Ledger {
 	return &Ledger{
-		cast: c, roots: map[int64]wire.Hash{}, chunks: map[wire.ChunkID]*Fate{}, keys: map[key.Point]wire.ChunkID{},
+		cast: c, chunks: map[wire.ChunkID]*Fate{}, keys: map[key.Point]wire.ChunkID{},
 		instances: map[wire.InstanceID]*Course{}, words: map[wire.Hash]int64{}, kinds: map[string]int{},
 	}
 }
@@ -200,6 +199,9 @@ func (l *Ledger) lock(e vault.Entry, at vault.Index) error {
 	if err != nil {
 		return rule("%w", err)
 	}
+	if a.Escrow != l.cast.Escrow.ID {
+		return rule("an agreement that names another escrow is locked")
+	}
 	if len(e.Lock.Acceptances) != len(a.Parties) || e.At > a.LockBy {
 		return rule("%d acceptances of %d parties at %d, to be locked by %d", len(e.Lock.Acceptances), len(a.Parties), e.At, a.LockBy)
 	}
@@ -330,6 +332,9 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 		if w.Body.Seq <= c.seq[w.Body.Role] {
 			return rule("instance %s hears word %d of party %d after word %d", c.ID.Short(), w.Body.Seq, w.Body.Role, c.seq[w.Body.Role])
 		}
+		if r.EventAt > e.At || r.EventAt < e.At-graceSeconds {
+			return rule("instance %s hears a word of %d at %d", c.ID.Short(), r.EventAt, e.At)
+		}
 		c.seq[w.Body.Role] = w.Body.Seq
 		h, err := wire.HashOf("latchkey/signed-word/v1", *w)
 		if err != nil {
@@ -398,8 +403,14 @@ func (c *Course) stakes() (n int) {
 	return n
 }
 
+// graceSeconds is how long after a deadline a word still counts.
+const graceSeconds = 2
+
 // ordered verifies who ordered a claim or a sweep.
-func (l *Ledger) ordered(owner vault.Recipients, purpose string, order any, sig []byte) (wire.VaultID, error) {
+func (l *Ledger) ordered(owner vault.Recipients, purpose string, order any, escrow wire.VaultID, sig []byte) (wire.VaultID, error) {
+	if escrow != l.cast.Escrow.ID {
+		return wire.VaultID{}, rule("an order to another escrow")
+	}
 	who, err := owner.One()
 	if err != nil {
 		return who, rule("%w", err)
@@ -413,7 +424,7 @@ func (l *Ledger) ordered(owner vault.Recipients, purpose string, order any, sig 
 }
 
 func (l *Ledger) claim(c *vault.Claim, at vault.Index) error {
-	who, err := l.ordered(c.Owner, "latchkey/claim/v1", c.Order, c.Sig)
+	who, err := l.ordered(c.Owner, "latchkey/claim/v1", c.Order, c.Order.Escrow, c.Sig)
 	if err != nil {
 		return err
 	}
@@ -429,7 +440,7 @@ func (l *Ledger) claim(c *vault.Claim, at vault.Index) error {
 }
 
 func (l *Ledger) swept(s *vault.Swept, at vault.Index) error {
-	who, err := l.ordered(s.Owner, "latchkey/swept/v1", s.Order, s.Sig)
+	who, err := l.ordered(s.Owner, "latchkey/swept/v1", s.Order, s.Order.Escrow, s.Sig)
 	if err != nil {
 		return err
 	}

@@ -104,6 +104,25 @@ func (s *Secrets) holds(c wire.ChunkID, parties ...string) string {
 	return ""
 }
 
+// fits reports whether a share and one of the escrow's make the key, as far as
+// that is known.
+func (s *Secrets) fits(c wire.ChunkID, raw []byte) bool {
+	d, ok := s.whole[c]
+	if !ok {
+		return true
+	}
+	a, err := key.ParseShare(d.Type(), raw)
+	if err != nil {
+		return false
+	}
+	for _, b := range s.known["escrow"][c] {
+		if sum, err := a.Plus(b.share); err == nil && sum.Equal(d) {
+			return true
+		}
+	}
+	return false
+}
+
 // note remembers how a secret would look in a text.
 func (s *Secrets) note(b []byte, what string) {
 	for _, t := range []string{

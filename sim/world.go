@@ -23,6 +23,9 @@ type Config struct {
 	Liars int
 	// Broken names clients whose TEE is broken: their secrets are everybody's.
 	Broken map[string]bool
+	// BrokenEscrow says that the escrow's TEE is broken: vaults may be told what
+	// is not in the ledger.
+	BrokenEscrow bool
 	// LyingWallets names clients whose wallet says that every deposit is there.
 	LyingWallets map[string]bool
 
@@ -43,7 +46,10 @@ type World struct {
 	witnesses []Witness
 	chains    map[coin.AssetID]*fake.Chain
 	deals     []*proposal
+	drop      func(*Client, string) bool // what requests the escrow's host drops
+	allowed   []string                   // vendors that users let their shares go to all the same
 	ledger    *Ledger
+	trueLog   *Disk // has what is witnessed
 	secrets   *Secrets
 	points    map[wire.ChunkID]key.Point
 	receipts  []receipt
@@ -52,6 +58,7 @@ type World struct {
 	refusals  int
 	appends   int
 	pumps     int
+	reach     uint    // witnesses that the first host reaches, a bit each; 0: any three
 	kept      []*Host // copies of disks, for later
 	cloned    bool    // some host of the escrow was cloned or rolled back
 	halted    bool    // no log can be witnessed further
@@ -64,6 +71,9 @@ const begin = 1_800_000_000
 
 // skew is what honest witnesses' clocks are wrong by, in seconds.
 var skew = [...]int64{0, 3, -3, 2}
+
+// maxSkew is the greatest error of an honest witness's clock, in seconds.
+const maxSkew = 3
 
 // minted is what each client's wallet of each asset has at the beginning.
 const minted = 100_000_000
@@ -144,30 +154,26 @@ func (w *World) Err() error { return w.err }
 // truth from now on, and must follow what was the truth before.
 func (w *World) truth(h *Host, size int64) {
 	l := w.ledger
+	if w.trueLog == nil {
+		w.trueLog = h.Disk
+	}
+	shared := min(size, l.size)
+	was, err1 := w.trueLog.root(shared)
+	is, err2 := h.Disk.root(shared)
+	if err1 != nil || err2 != nil || was != is {
+		w.fail("two witnessed heads disagree: the log of %s, at size %d, has other entries than were witnessed", h.Name, size)
+		return
+	}
 	if size < l.size {
 		return
 	}
-	for old, want := range l.roots {
-		if old != l.size {
-			continue
-		}
-		if got, err := h.Disk.root(old); err != nil || wire.Hash(got) != want {
-			w.fail("two witnessed heads disagree: %s at size %d has another log of %d entries", h.Name, size, old)
-			return
-		}
-	}
+	w.trueLog = h.Disk
 	for l.size < size {
 		if err := l.take(h.Disk.entries[l.size]); err != nil {
 			w.check(err)
 			return
 		}
 	}
-	root, err := h.Disk.root(size)
-	if err != nil {
-		w.fail("root: %w", err)
-		return
-	}
-	l.roots[size] = wire.Hash(root)
 }
 
 // mayHave is invariant 2: a key is whole only with its owner, after a witnessed
