@@ -2,6 +2,7 @@ package switchboard_test
 
 import (
 	"bytes"
+	"fmt"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -208,6 +209,14 @@ func TestDepositsThatAreRefused(t *testing.T) {
 	w, alice, bob := pair(t)
 	mine, theirs := alice.chunks(btc, 1, 2), bob.chunks(xmr, 1, 1)
 	good := func() switchboard.Announcement { return alice.announcement(mine) }
+	// Refusals are about what the switchboard knows: let it have followed the log.
+	w.eventually(func() error {
+		err := alice.board.Deposit(t.Context(), bob.announcement(theirs))
+		if err == nil || strings.Contains(err.Error(), "followed up to") {
+			return fmt.Errorf("another's chunk: %v", err)
+		}
+		return nil
+	})
 	for _, x := range []struct {
 		name string
 		make func() switchboard.Announcement
