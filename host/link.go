@@ -171,7 +171,7 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 			}
 			for _, r := range c.Rows {
 				k := append([]byte(rowPrefix), r.Key...)
-				if r.Value == nil {
+				if len(r.Value) == 0 { // deleted: nothing that is sealed is empty
 					b.Deletes = append(b.Deletes, k)
 				} else {
 					b.Puts = append(b.Puts, event.Row{Key: k, Value: r.Value})
