@@ -40,7 +40,7 @@ var rows = map[string]row{
 	"attest/attesttest": {own: "attest wire", kit: true, why: "it tests platforms"},
 
 	"vault/session":        {own: trusted, why: "a session is part of the vault"},
-	"vault/enclave":        {own: trusted + " vault/session attest/platform", why: "the enclave is what is trusted, and all that is in it: no wallet, market, log engine or RPC"},
+	"vault/enclave":        {own: trusted + " vault/session attest/platform", tests: "escrow golang.org/x/mod/sumdb/tlog", why: "the enclave is what is trusted, and all that is in it: no wallet, market, log engine or RPC"},
 	"vault/enclave/config": {own: trusted + " attest/policyfile vault/enclave", other: toml, why: "it reads the vault's configuration"},
 	"cmd/vault":            {own: trusted + " attest/... vault/...", other: toml, why: "the trusted binary is built from trusted packages alone"},
 
