@@ -80,7 +80,7 @@ func (c client) Describe(ctx context.Context) (Description, error) {
 	defer cancel()
 	m, err := c.rpc.Describe(ctx, &walletpb.DescribeRequest{})
 	if err != nil {
-		return Description{}, fromWire("describe", err)
+		return Description{}, fromWire(ctx, "describe", err)
 	}
 	d, err := toDescription(m)
 	return d, answered("describe", err)
@@ -106,7 +106,7 @@ func (c client) Addresses(ctx context.Context, asset coin.Asset, keys []PublicKe
 	}
 	m, err := c.rpc.Address(ctx, r)
 	if err != nil {
-		return nil, fromWire("address", err)
+		return nil, fromWire(ctx, "address", err)
 	}
 	if len(m.Addresses) != len(keys) {
 		return nil, answered("address", fmt.Errorf("%d addresses of %d keys", len(m.Addresses), len(keys)))
@@ -122,7 +122,7 @@ func (c client) Deposits(ctx context.Context, r DepositsRequest) (Deposits, erro
 	defer cancel()
 	m, err := c.rpc.Deposits(ctx, fromDepositsRequest(r))
 	if err != nil {
-		return Deposits{}, fromWire("deposits", err)
+		return Deposits{}, fromWire(ctx, "deposits", err)
 	}
 	d, err := toDeposits(m, len(r.Queries))
 	return d, answered("deposits", err)
@@ -136,7 +136,7 @@ func (c client) Fund(ctx context.Context, r FundRequest) (Funding, error) {
 	defer cancel()
 	m, err := c.rpc.Fund(ctx, fromFundRequest(r))
 	if err != nil {
-		return Funding{}, fromWire("fund", err)
+		return Funding{}, fromWire(ctx, "fund", err)
 	}
 	f, err := toFunding(m, len(r.Payments))
 	return f, answered("fund", err)
@@ -150,7 +150,7 @@ func (c client) Sweep(ctx context.Context, r SweepRequest) (Sweep, error) {
 	defer cancel()
 	m, err := c.rpc.Sweep(ctx, fromSweepRequest(r))
 	if err != nil {
-		return Sweep{}, fromWire("sweep", err)
+		return Sweep{}, fromWire(ctx, "sweep", err)
 	}
 	s, err := toSweep(m, len(r.Keys))
 	return s, answered("sweep", err)
@@ -161,7 +161,7 @@ func (c client) Transaction(ctx context.Context, asset coin.Asset, id TxID) (TxS
 	defer cancel()
 	m, err := c.rpc.Transaction(ctx, &walletpb.TransactionRequest{Asset: fromAsset(asset), Id: string(id)})
 	if err != nil {
-		return TxStatus{}, fromWire("transaction", err)
+		return TxStatus{}, fromWire(ctx, "transaction", err)
 	}
 	if m.State < 1 || m.State > walletpb.TransactionResponse_STATE_CONFLICTED ||
 		(m.Confirmations > 0) != (m.State == walletpb.TransactionResponse_STATE_CONFIRMED) {
@@ -179,7 +179,7 @@ func (c client) Fee(ctx context.Context, asset coin.Asset, fund, sweep int) (Fee
 	defer cancel()
 	m, err := c.rpc.Fee(ctx, &walletpb.FeeRequest{Asset: fromAsset(asset), Fund: uint32(fund), Sweep: uint32(sweep)})
 	if err != nil {
-		return Fees{}, fromWire("fee", err)
+		return Fees{}, fromWire(ctx, "fee", err)
 	}
 	var r amounts
 	f := Fees{Fund: r.read("fund", m.Fund), Sweep: r.read("sweep", m.Sweep), Asset: coin.AssetID(m.FeeAsset)}
@@ -191,7 +191,7 @@ func (c client) Balance(ctx context.Context, asset coin.Asset) (Balance, error) 
 	defer cancel()
 	m, err := c.rpc.Balance(ctx, &walletpb.BalanceRequest{Asset: fromAsset(asset)})
 	if err != nil {
-		return Balance{}, fromWire("balance", err)
+		return Balance{}, fromWire(ctx, "balance", err)
 	}
 	var r amounts
 	b := Balance{Confirmed: r.read("confirmed", m.Confirmed), Pending: r.read("pending", m.Pending), Address: m.Address}

@@ -98,8 +98,10 @@ func toWire(err error) error {
 }
 
 // fromWire makes an error of the RPC one of this package. A connector that
-// cannot be reached at all is ErrUnreachable too: the caller waits alike.
-func fromWire(method string, err error) error {
+// cannot be reached at all, or dies meanwhile, is ErrUnreachable too: the caller
+// waits alike. ctx is that of the call: only its end, or the connector's word, makes
+// an error of a context.
+func fromWire(ctx context.Context, method string, err error) error {
 	var ce *connect.Error
 	if !errors.As(err, &ce) {
 		return fmt.Errorf("wallet %s: %w", method, err)
@@ -114,11 +116,15 @@ func fromWire(method string, err error) error {
 		}
 	}
 	switch ce.Code() {
-	case connect.CodeCanceled:
-		return fmt.Errorf("wallet %s: %w", method, context.Canceled)
-	case connect.CodeDeadlineExceeded:
-		return fmt.Errorf("wallet %s: %w", method, context.DeadlineExceeded)
-	case connect.CodeUnavailable:
+	case connect.CodeCanceled, connect.CodeDeadlineExceeded, connect.CodeUnavailable: // the first too for a broken pipe
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("wallet %s: %w", method, ctx.Err())
+		case connect.IsWireError(err) && ce.Code() == connect.CodeCanceled:
+			return fmt.Errorf("wallet %s: %w", method, context.Canceled)
+		case connect.IsWireError(err) && ce.Code() == connect.CodeDeadlineExceeded:
+			return fmt.Errorf("wallet %s: %w", method, context.DeadlineExceeded)
+		}
 		return fmt.Errorf("wallet %s: connector %w: %s", method, ErrUnreachable, printable(ce.Message()))
 	}
 	return fmt.Errorf("wallet %s: %s", method, printable(ce.Message()))
