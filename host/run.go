@@ -10,9 +10,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"latchkey/vault/enclave"
 )
 
 // A Service is one run of a host with one vault.
@@ -74,7 +77,7 @@ func Serve(ctx context.Context, l net.Listener, command []string, logger *slog.L
 			return nil
 		case cause != nil:
 			return cause
-		case !started || !errors.Is(err, ErrVaultGone):
+		case !gone(err), !started && !killed(err):
 			return err
 		}
 		logger.Warn("begin again from what is durable", "err", err)
@@ -82,19 +85,40 @@ func Serve(ctx context.Context, l net.Listener, command []string, logger *slog.L
 	}
 }
 
+// gone reports whether a run ended because its vault did.
+func gone(err error) bool { return errors.Is(err, ErrVaultGone) || errors.Is(err, enclave.ErrGone) }
+
+// killed reports whether a vault was killed, rather than having ended with an
+// error of its own.
+func killed(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && !exit.Exited()
+}
+
 func runOnce(ctx context.Context, command []string, s Service, ready func(map[string]any)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer cancel(nil)
+	ended := make(chan error, 1)
 	if len(command) > 0 {
 		running.Go(func() {
-			if err := RunVault(ctx, command, os.Stderr); err != nil {
-				cancel(fmt.Errorf("%w: %w", ErrVaultGone, err))
+			err := RunVault(ctx, command, os.Stderr)
+			if err != nil {
+				err = fmt.Errorf("%w: %w", ErrVaultGone, err)
+				cancel(err)
 			}
+			ended <- err
 		})
 	}
 	err := s.Run(ctx, ready)
+	if gone(err) && len(command) > 0 { // how it ended says more than that it did
+		select {
+		case e := <-ended:
+			err = errors.Join(e, err)
+		case <-time.After(time.Second):
+		}
+	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}

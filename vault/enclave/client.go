@@ -117,6 +117,9 @@ func (c *Client) send(call Call, ch chan Result) error {
 	}
 	if err != nil {
 		delete(c.waiting, call.N)
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			err = fmt.Errorf("%w: %w", ErrGone, err)
+		}
 	}
 	return err
 }

@@ -9,12 +9,16 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"latchkey/wire"
 )
 
 // maxFrame bounds one message between vault and host.
 const maxFrame = wire.MaxSize
+
+// orphanEnds is how long a vault that lost its host may take to end.
+const orphanEnds = 2 * time.Second
 
 // batchCalls is how many waiting calls are decided before their commits go out
 // in one write.
@@ -54,12 +58,20 @@ func ReadFrame(r io.Reader, v any) error {
 }
 
 // Listen opens the vault's socket for its host alone: a Unix socket with mode
-// 0600. A socket that a killed vault left behind is replaced; one that answers
-// is not.
+// 0600. A socket that a killed vault left behind is replaced; one that goes on
+// answering is not. A vault whose host was killed before it connected answers
+// once: it takes the question for its host, and ends with it.
 func Listen(path string) (net.Listener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
+	for end := time.Now().Add(orphanEnds); ; {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			break
+		}
 		c.Close()
-		return nil, fmt.Errorf("listen on %s: another vault answers there", path)
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("listen on %s: another vault answers there", path)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	if st, err := os.Lstat(path); err == nil {
 		if st.Mode().Type() != os.ModeSocket {
