@@ -56,6 +56,10 @@ type Host struct {
 	assets   map[coin.AssetID]wallet.AssetInfo
 	receipts map[string]string
 
+	greeting sync.Mutex // one greeting at a time
+	greets   int        // sessions opened; guarded by greeting
+	dealing  sync.Mutex // a deal's record is read and written under it
+
 	talk chan struct{} // one token: there may be something to say to the escrow
 	work chan struct{} // one token: look at everything
 }
@@ -193,7 +197,7 @@ func (h *Host) talkLoop(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, enclave.ErrNoSession):
-			err = h.greet(ctx)
+			err = h.greet(ctx, -1)
 			h.problem("escrow", err)
 			if err != nil {
 				pause(ctx, retry)
@@ -218,12 +222,14 @@ func (h *Host) talkLoop(ctx context.Context) error {
 
 // speak sends one frame and brings the answer to the vault.
 func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
+	h.greeting.Lock()
+	session := h.greets
+	h.greeting.Unlock()
 	answer, err := h.escrow.Send(ctx, s.Frame)
-	h.problem("escrow", err)
-	if errors.Is(err, enclave.ErrNoSession) {
-		err = h.greet(ctx)
-		h.problem("escrow", err)
+	if errors.Is(err, enclave.ErrNoSession) { // the escrow was started again
+		err = h.greet(ctx, session)
 	}
+	h.problem("escrow", err)
 	if err != nil {
 		pause(ctx, retry)
 	}
@@ -242,8 +248,14 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 	wake(h.work)
 }
 
-// greet opens a session with the escrow.
-func (h *Host) greet(ctx context.Context) error {
+// greet opens a session with the escrow, unless one was opened since the session
+// that the caller found to be over; -1: in any case.
+func (h *Host) greet(ctx context.Context, over int) error {
+	h.greeting.Lock()
+	defer h.greeting.Unlock()
+	if over >= 0 && over != h.greets {
+		return nil
+	}
 	r, err := h.call(ctx, enclave.Call{Hello: &enclave.Nothing{}})
 	if err != nil {
 		return err
@@ -255,6 +267,7 @@ func (h *Host) greet(ctx context.Context) error {
 	if _, err = h.call(ctx, enclave.Call{Finish: &enclave.Finish{Welcome: welcome, Head: note}}); err != nil {
 		return fmt.Errorf("the vault does not accept the escrow: %w", err)
 	}
+	h.greets++
 	if !h.store.flag("enrolled/escrow") {
 		h.store.setFlag(ctx, "enrolled/escrow")
 		h.store.journal(ctx, Event{Kind: "enrolled", Text: "vault and escrow have verified each other's evidence"})

@@ -24,6 +24,8 @@ func dealName(p market.ProposalID) string { return fmt.Sprintf("deal/%016x", uin
 // notice stores what the switchboard says. Nothing is done yet: the work loop
 // does, from the record.
 func (h *Host) notice(ctx context.Context, n switchboard.Notice) error {
+	h.dealing.Lock()
+	defer h.dealing.Unlock()
 	switch {
 	case n.Proposal != nil:
 		var d Deal
@@ -55,7 +57,7 @@ func (h *Host) notice(ctx context.Context, n switchboard.Notice) error {
 			if d.Lock, err = wire.Marshal(q); err != nil {
 				return err
 			}
-			d.State = "locking"
+			d.State, d.Signed = "locking", nil
 			if err := h.store.put(ctx, dealName(n.Accepted.Proposal), d); err != nil {
 				return err
 			}
@@ -83,7 +85,7 @@ func (h *Host) notice(ctx context.Context, n switchboard.Notice) error {
 }
 
 func (h *Host) end(ctx context.Context, d Deal, why string) error {
-	d.State, d.Reason, d.Notice, d.Lock = "ended", why, nil, nil
+	d.State, d.Reason, d.Notice, d.Lock, d.Signed = "ended", why, nil, nil, nil
 	h.store.journal(ctx, Event{Kind: "ended", Deal: fmt.Sprint(d.Proposal), Text: "proposal ended: " + why})
 	return h.store.put(ctx, dealName(market.ProposalID(d.Proposal)), d)
 }
@@ -121,6 +123,11 @@ func (h *Host) deals(ctx context.Context, s enclave.Status) {
 		}
 	})
 	each(h.store, "deal/", func(name string, d Deal) {
+		h.dealing.Lock()
+		defer h.dealing.Unlock()
+		if !h.store.get(name, &d) { // a notice may have come meanwhile
+			return
+		}
 		var err error
 		switch d.State {
 		case "proposed":
@@ -128,7 +135,10 @@ func (h *Host) deals(ctx context.Context, s enclave.Status) {
 		case "locking":
 			err = h.lock(ctx, name, d)
 		case "accepted", "locked":
-			err = h.owned(ctx, name, d, s)
+			if len(d.Signed) > 0 {
+				err = h.accept(ctx, name, &d)
+			}
+			err = errors.Join(err, h.owned(ctx, name, d, s))
 		default:
 			return
 		}
@@ -163,16 +173,21 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		return decline(market.Undesired, err)
 	}
 	if err := h.funded(ctx, n); err != nil {
-		if errors.Is(err, wallet.ErrUnreachable) {
-			return err // try again: it is this side's wallet that does not answer
+		for _, certain := range []error{wallet.ErrNotFunded, wallet.ErrNotConfirmed, wallet.ErrSpent, wallet.ErrUnknownAsset, wallet.ErrWrongKey, wallet.ErrInvalid} {
+			if errors.Is(err, certain) {
+				return decline(market.Unfunded, err)
+			}
 		}
-		return decline(market.Unfunded, err)
+		return err // try again: it is this side's wallet that does not answer
 	}
 	started := time.Now().UnixMilli()
 	r, err := h.call(ctx, enclave.Call{Accept: &enclave.Accept{
 		Agreement: a, Peers: n.Peers, Papers: n.Papers, InsecureVendors: h.cfg.InsecureVendors,
 	}})
-	if err != nil {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, enclave.ErrGone), errors.Is(err, enclave.ErrNoSession), errors.Is(err, errStarting):
+		return err // the vault has not decided
+	case err != nil:
 		return decline(market.Untrusted, err)
 	}
 	if d.Agreement, err = wire.Marshal(a); err != nil {
@@ -194,15 +209,32 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 			d.Gives = append(d.Gives, fmt.Sprintf("%d chunks, %d units, of %s", len(pot), weigh(pot), sideOf(*n.Proposal, i).Denomination))
 		}
 	}
-	// Accepting again, after a crash, gives the same signature.
-	if err := h.board.Accept(ctx, n.Proposal.ID, *r.Accepted); err != nil {
+	if d.Signed, err = wire.Marshal(*r.Accepted); err != nil {
+		return err
+	}
+	if err := h.store.put(ctx, name, d); err != nil {
 		return err
 	}
 	h.store.journal(ctx, Event{
 		Kind: "accepted", At: started, Deal: fmt.Sprint(d.Proposal), With: short(d.With),
 		Text: fmt.Sprintf("checked balances and evidence, accepted %s with vault %s: gives %s", d.Contract, short(d.With), strings.Join(d.Gives, ", ")),
 	})
-	return h.store.put(ctx, name, d)
+	return h.accept(ctx, name, &d)
+}
+
+// accept brings the vault's acceptance to the switchboard; the same one again
+// changes nothing. It is stored first: from its arrival on the other side may
+// lock.
+func (h *Host) accept(ctx context.Context, name string, d *Deal) error {
+	var s vault.SignedAcceptance
+	if err := wire.Unmarshal(d.Signed, &s); err != nil {
+		return err
+	}
+	if err := h.board.Accept(ctx, market.ProposalID(d.Proposal), s); err != nil {
+		return err
+	}
+	d.Signed = nil
+	return h.store.put(ctx, name, *d)
 }
 
 func short(ids []wire.VaultID) string {

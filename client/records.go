@@ -77,6 +77,7 @@ type Deal struct {
 	Reason    string          `json:"reason"`
 	Lock      []byte          `json:"lock"` // vault.LockAsk, CBOR, once all accepted
 	Instance  wire.InstanceID `json:"instance"`
+	Signed    []byte          `json:"signed"` // vault.SignedAcceptance, CBOR, until the switchboard has it
 	Accepted  int64           `json:"accepted_ms"`
 	Owned     int64           `json:"owned_ms"`
 	Gives     []string        `json:"gives"`

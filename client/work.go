@@ -42,7 +42,7 @@ func (h *Host) look(ctx context.Context) error {
 func (h *Host) info(ctx context.Context, a coin.Asset) (wallet.Wallet, wallet.AssetInfo, error) {
 	w := h.cfg.Wallets[a.ID]
 	if w == nil {
-		return nil, wallet.AssetInfo{}, fmt.Errorf("no wallet for %s is configured", a.ID)
+		return nil, wallet.AssetInfo{}, fmt.Errorf("%w: no wallet for %s is configured", wallet.ErrUnknownAsset, a.ID)
 	}
 	h.mu.Lock()
 	info, ok := h.assets[a.ID]
