@@ -32,14 +32,14 @@ type Process struct {
 }
 
 // readyWithin is how long a process may take until it says that it is ready.
-const readyWithin = 60 * time.Second
+const readyWithin = 15 * time.Second
 
 // Start runs the process and waits until it prints its line of JSON, which it
 // decodes into ready (nil: not looked at).
 func (p *Process) Start(ctx context.Context, ready any) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd != nil {
+	if p.runs() {
 		return fmt.Errorf("%s runs already", p.Name)
 	}
 	logFile, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -70,11 +70,6 @@ func (p *Process) Start(ctx context.Context, ready any) error {
 		}
 		_ = cmd.Wait()
 		close(done)
-		p.mu.Lock()
-		if p.cmd == cmd {
-			p.cmd = nil
-		}
-		p.mu.Unlock()
 	}()
 	p.cmd, p.done = cmd, done
 	select {
@@ -86,9 +81,13 @@ func (p *Process) Start(ctx context.Context, ready any) error {
 		}
 		return nil
 	case <-done:
-		p.cmd = nil
 		return fmt.Errorf("%s did not start: %s", p.Name, p.lastWords())
 	case <-time.After(readyWithin):
+		_ = cmd.Process.Signal(syscall.SIGQUIT) // a Go program writes into the log where it hangs
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+		}
 		_ = cmd.Process.Kill()
 		return fmt.Errorf("%s is not ready after %v: %s", p.Name, readyWithin, p.lastWords())
 	case <-ctx.Done():
@@ -111,10 +110,23 @@ func (p *Process) lastWords() string {
 func (p *Process) Running() (pid int, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd == nil {
+	if !p.runs() {
 		return 0, false
 	}
 	return p.cmd.Process.Pid, true
+}
+
+// runs reports whether the process was started and has not ended.
+func (p *Process) runs() bool {
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // Kill ends the process as a power cut would, and waits until it is gone.
