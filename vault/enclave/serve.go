@@ -47,8 +47,8 @@ func ReadFrame(r io.Reader, v any) error {
 		return err
 	}
 	size := binary.BigEndian.Uint32(n[:])
-	if size > maxFrame {
-		return fmt.Errorf("message of %d bytes, at most %d", size, maxFrame)
+	if size == 0 || size > maxFrame {
+		return fmt.Errorf("message of %d bytes, want 1 to %d", size, maxFrame)
 	}
 	b := make([]byte, size)
 	if _, err := io.ReadFull(r, b); err != nil {
