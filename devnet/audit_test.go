@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"net/http"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -45,12 +46,13 @@ type dealFate struct {
 type ledger struct {
 	chunks map[wire.ChunkID]*chunkFate
 	deals  map[wire.InstanceID]*dealFate
+	kinds  map[string]int // entries of each kind
 	size   int
 }
 
 // readLedger reads the whole of the escrow's log.
 func readLedger(ctx context.Context, w *World) (*ledger, error) {
-	l := &ledger{chunks: map[wire.ChunkID]*chunkFate{}, deals: map[wire.InstanceID]*dealFate{}}
+	l := &ledger{chunks: map[wire.ChunkID]*chunkFate{}, deals: map[wire.InstanceID]*dealFate{}, kinds: map[string]int{}}
 	c := escrow.NewClient(w.urls["escrow"], http.DefaultClient)
 	for {
 		page, err := c.Entries(ctx, int64(l.size), 1024, 0)
@@ -75,6 +77,12 @@ func readLedger(ctx context.Context, w *World) (*ledger, error) {
 
 func (l *ledger) add(e vault.Entry) error {
 	touched, instance := e.Touches()
+	v := reflect.ValueOf(e)
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Pointer && !f.IsNil() {
+			l.kinds[v.Type().Field(i).Name]++
+		}
+	}
 	switch {
 	case e.Certify != nil:
 		cert := e.Certify.Certificate

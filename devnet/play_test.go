@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -28,10 +29,12 @@ func start(t *testing.T, keep bool) *play {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := root + "/bin"
+	bin := filepath.Join(root, "bin")
+	built := time.Now()
 	if err := Build(t.Context(), root, bin, func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("the programs are built after %.1f s", time.Since(built).Seconds())
 	folder, err := os.MkdirTemp("", "latchkey-") // short: paths of sockets are bounded
 	if err != nil {
 		t.Fatal(err)
@@ -43,9 +46,15 @@ func start(t *testing.T, keep bool) *play {
 		}
 		os.RemoveAll(folder)
 	})
+	// What runs is a copy: a vault opens what it has sealed only as the same
+	// program, and the folder may be built anew while this test runs.
+	own := filepath.Join(folder, "bin")
+	if err := os.CopyFS(own, os.DirFS(bin)); err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
 	w, err := Start(t.Context(), Config{
-		Folder: folder, Bin: bin, Root: root, Clients: []string{"alice", "bob", "carol"},
+		Folder: folder, Bin: own, Root: root, Clients: []string{"alice", "bob", "carol"},
 		Funds: map[string]Amount{"btc": "0.05", "eth": "2"}, USD: map[string]string{"btc": "96400", "eth": "3120"}, Say: func(string) {},
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ type Process struct {
 }
 
 // readyWithin is how long a process may take until it says that it is ready.
-const readyWithin = 15 * time.Second
+const readyWithin = 60 * time.Second
 
 // Start runs the process and waits until it prints its line of JSON, which it
 // decodes into ready (nil: not looked at).
@@ -83,11 +83,6 @@ func (p *Process) Start(ctx context.Context, ready any) error {
 	case <-done:
 		return fmt.Errorf("%s did not start: %s", p.Name, p.lastWords())
 	case <-time.After(readyWithin):
-		_ = cmd.Process.Signal(syscall.SIGQUIT) // a Go program writes into the log where it hangs
-		select {
-		case <-done:
-		case <-time.After(5 * time.Second):
-		}
 		_ = cmd.Process.Kill()
 		return fmt.Errorf("%s is not ready after %v: %s", p.Name, readyWithin, p.lastWords())
 	case <-ctx.Done():
