@@ -13,9 +13,7 @@ import (
 func (m *Market) Follow(events []Event) []Match {
 	var list []*offer
 	ofClient := func(c *client) {
-		for _, o := range c.offersInOrder() {
-			list = append(list, o)
-		}
+		list = append(list, c.offersInOrder()...)
 	}
 	for _, e := range events {
 		switch f := e.Fact.(type) {

@@ -582,6 +582,20 @@ func TestLineage(t *testing.T) {
 	if got := exposure(w, OfClient, "alice"); got != 700*usd {
 		t.Errorf("at stake with alice: %v, want $700", got)
 	}
+	old := again
+	old.Chunks = []DepositChunk{{got[0].Chunk, 1, nil}}
+	if _, err := w.try(old); !errors.Is(err, ErrState) {
+		t.Errorf("deposit of a sold chunk: %v", err)
+	}
+	old.Client, old.Chunks = vault("alice"), []DepositChunk{{got[3].Chunk, 1, nil}}
+	w.do(Withdraw{vault("alice"), []wire.ChunkID{got[3].Chunk}})
+	if _, err := w.try(old); !errors.Is(err, ErrState) || !strings.Contains(err.Error(), "it is at epoch 2, not 1") {
+		t.Errorf("deposit at an old epoch: %v", err)
+	}
+	old.Client, old.Chunks[0].Epoch = vault("carol"), 2
+	if _, err := w.try(old); !errors.Is(err, ErrConflict) {
+		t.Errorf("deposit of alice's chunk: %v", err)
+	}
 	// A deposit that bob once held would exceed his limit.
 	d := depositOf(w, "carol", "eth", 100, 1)
 	d.Chunks[0].Lineage = []wire.VaultID{vault("bob")}
@@ -752,6 +766,88 @@ func TestLimitsCutSlices(t *testing.T) {
 			}
 			w.compare()
 		})
+	}
+}
+
+// A contract that is over when it opens, and exchanges nothing: both sides count for both parties. One that exchanges
+// only what it can when the chunks are large is not taken for an exchange either.
+func TestNotAnExchange(t *testing.T) {
+	for _, test := range []struct{ name, open string }{
+		{"a gift", "give all of left_side to bob"},
+		{"all but a unit", "give left_side - 1 of left_side to bob\n  give all of right_side to alice"},
+		{"a unit back first", "give 1 of left_side to alice\n  give all of left_side to bob\n  give all of right_side to alice"},
+	} {
+		w := newWorld(t, testPolicy())
+		w.do(Publish{[]byte("contract Odd\nparties alice, bob\nterm a : units 1..1000\nterm b : units 1..1000\n" +
+			"pot left_side = a units from alice\npot right_side = b units from bob\nat open:\n  " + test.open + "\n  close\n")})
+		var odd wire.Hash
+		for h, f := range w.m.contracts {
+			if f.prog.Name() == "Odd" {
+				odd = h
+			}
+		}
+		w.enrol("alice", "red")
+		w.enrol("bob", "blue")
+		w.deposit("alice", "btc", 1, 10)
+		w.deposit("bob", "eth", 1, 10)
+		a, b := w.swapOffer(1, "btc", 10, 0), w.swapOffer(1, "eth", 10, 0)
+		a.Contract, b.Contract = odd, odd
+		w.do(Place{vault("bob"), b})
+		list := proposalsIn(w.do(Place{vault("alice"), a}))
+		if len(list) != 1 || list[0].Exchange {
+			t.Errorf("%s: proposals %+v", test.name, list)
+		}
+		if got := exposure(w, OfClient, "bob"); got <= 50*usd {
+			t.Errorf("%s: at stake with bob: %v", test.name, got)
+		}
+		w.compare()
+	}
+}
+
+// Whoever may be given chunks counts, though it puts nothing in, and its limit cuts the slice; also where the contract
+// does not say so before it knows the sizes.
+func TestThirdPartyTakes(t *testing.T) {
+	for _, require := range []string{"", "require stake >= 2\n"} {
+		p := testPolicy()
+		p.Limits.Client = 10_000 * usd
+		p.Limits.Device = 10_000 * usd
+		p.Limits.Vendor = 117 * usd
+		w := newWorld(t, p)
+		w.do(Publish{[]byte("contract Pledge\nparties high, low, keeper\nterm stake : units 1..1000\nterm by : time\n" + require +
+			"pot up = stake units from high\npot down = stake units from low\nphase Live until by\n" +
+			"  when keeper says \"mine\":\n    give all of down to keeper\n    close\n  at deadline: close\n")})
+		for i, name := range []string{"alice", "bob", "keeper"} {
+			w.do(Enrol{
+				Client: vault(name), Vendor: wire.Hash(sum([]string{"red", "blue", "green"}[i])), TCB: "1",
+				Device: Device{DeviceUnique, []byte(name)}, Exempt: true,
+			})
+		}
+		w.deposit("alice", "btc", 1, 60)
+		w.deposit("bob", "btc", 1, 60)
+		o := Offer{
+			ID: offerID(1), Settle: Atomic, Escrow: w.escrow, Parties: []wire.VaultID{{}, {}, vault("keeper")}, Role: 0, Counter: 1,
+			Terms: []int64{0, w.now + 5000}, Give: Quantity{"btc-5", 50}, Want: Quantity{"btc-5", 50}, Sole: true, Until: w.now + 1000,
+		}
+		for h, f := range w.m.contracts {
+			if f.prog.Name() == "Pledge" {
+				o.Contract = h
+			}
+		}
+		w.do(Place{vault("alice"), o})
+		o.Role, o.Counter = 1, 0
+		list := proposalsIn(w.do(Place{vault("bob"), o}))
+		if len(list) == 0 {
+			t.Fatalf("no proposal; alice waits for %q", waits(w))
+		}
+		if s := list[0].Sides; len(s[0].Takers) != 0 || !slices.Equal(s[1].Takers, []uint8{2}) || s[0].Units != 23 {
+			t.Errorf("sides of %d units, for %v and %v, want 23, for nobody and the keeper", s[0].Units, s[0].Takers, s[1].Takers)
+		}
+		for name, want := range map[string]Micros{"alice": 115 * usd, "bob": 115 * usd, "keeper": 115 * usd} {
+			if got := exposure(w, OfVendor, name); got != want {
+				t.Errorf("at stake with %s's vendor: %v, want %v", name, got, want)
+			}
+		}
+		w.compare()
 	}
 }
 

@@ -144,33 +144,3 @@ func TestMeets(t *testing.T) {
 		}
 	}
 }
-
-func TestUnitValue(t *testing.T) {
-	asset := func(decimals uint8) coin.Asset {
-		return coin.Asset{ID: "x", Chain: "c", Key: coin.Secp256k1, Address: "a", Decimals: decimals}
-	}
-	for _, test := range []struct {
-		name     string
-		unit     string
-		decimals uint8
-		perCoin  uint64
-		want     Micros // 0: an error
-	}{
-		{"0.0005 btc at $100,000", "50000", 8, 100_000_000_000, 50_000_000},
-		{"0.0125 eth at $4,000.01", "12500000000000000", 18, 4_000_010_000, 50_000_125},
-		{"a part of a µUSD is dropped", "100003", 8, 99_999_999_999, 100_002_999},
-		{"a dollar of 36 decimals", "1000000000000000000000000000000000000", 36, 1_000_000, 1_000_000},
-		{"below a cent", "999", 8, 1_000_000_000, 0},
-		{"above $100,000", "10000000000", 8, 100_000_000_000, 0},
-		{"beyond 128 bits", "340282366920938463463374607431768211455", 18, 2, 0},
-	} {
-		u, err := coin.ParseAmount(test.unit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := unitValue(coin.Denomination{ID: "d", Asset: asset(test.decimals), Unit: u}, test.perCoin)
-		if got != test.want || (err == nil) != (test.want != 0) {
-			t.Errorf("%s: got %d, %v, want %d", test.name, got, err, test.want)
-		}
-	}
-}
