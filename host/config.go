@@ -31,6 +31,9 @@ func ReadConfig(path string, v any) error {
 		return fmt.Errorf("configuration %s, line %d: unknown field %q", path, line, strings.Join(strict.Errors[0].Key(), "."))
 	case errors.As(err, &syntax):
 		line, _ := syntax.Position()
+		if k := syntax.Key(); len(k) > 0 {
+			return fmt.Errorf("configuration %s, line %d: field %q: %w", path, line, strings.Join(k, "."), err)
+		}
 		return fmt.Errorf("configuration %s, line %d: %w", path, line, err)
 	}
 	return fmt.Errorf("configuration %s: %w", path, err)

@@ -61,6 +61,11 @@ func parse(b []byte, dir string) (Config, error) {
 			line, _ := strict.Errors[0].Position()
 			return Config{}, fmt.Errorf("line %d: unknown field %q", line, strings.Join(strict.Errors[0].Key(), "."))
 		}
+		var at *toml.DecodeError
+		if errors.As(err, &at) && len(at.Key()) > 0 {
+			line, _ := at.Position()
+			return Config{}, fmt.Errorf("line %d: field %q: %w", line, strings.Join(at.Key(), "."), err)
+		}
 		return Config{}, err
 	}
 	for _, x := range []struct {
@@ -69,6 +74,7 @@ func parse(b []byte, dir string) (Config, error) {
 	}{
 		{"role", f.Role == ""}, {"socket", f.Socket == ""}, {"platform", f.Platform == ""}, {"policy", f.Policy == ""},
 		{"origin", f.Origin == ""}, {"log_key", f.Role == "owner" && f.LogKey == nil}, {"witnesses", len(f.Witnesses) == 0},
+		{"quorum", f.Quorum == 0},
 	} {
 		if x.missing {
 			return Config{}, fmt.Errorf("field %q is missing", x.name)
