@@ -53,15 +53,17 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 			f.push(v, position)
 		}
 		for _, x := range e.Run.Exits {
-			f.owners[x.Chunk] = x.To[0]
+			if to, err := x.To.One(); err == nil {
+				f.owners[x.Chunk] = to
+			}
 		}
 		if e.Run.Closed {
 			delete(f.parties, instance)
 		}
 	case e.Claim != nil:
-		f.push(e.Claim.Owner[0], position)
+		f.tell(e.Claim.Owner, position)
 	case e.Swept != nil:
-		f.push(e.Swept.Owner[0], position)
+		f.tell(e.Swept.Owner, position)
 	case e.Hand != nil, e.Ack != nil:
 		for _, v := range f.parties[instance] {
 			f.push(v, position)
@@ -76,7 +78,10 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 // its own, from their birth on, and then the lock.
 func (f *Feed) lock(position int64, l *vault.Lock, instance wire.InstanceID) {
 	for _, r := range l.Agreement.Parties {
-		v := r[0]
+		v, err := r.One()
+		if err != nil {
+			continue // no vault signs such an entry
+		}
 		f.parties[instance] = append(f.parties[instance], v)
 		for _, pot := range l.Agreement.Pots {
 			for _, s := range pot {
@@ -85,6 +90,12 @@ func (f *Feed) lock(position int64, l *vault.Lock, instance wire.InstanceID) {
 				}
 			}
 		}
+		f.push(v, position)
+	}
+}
+
+func (f *Feed) tell(r vault.Recipients, position int64) {
+	if v, err := r.One(); err == nil {
 		f.push(v, position)
 	}
 }
