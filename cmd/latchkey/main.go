@@ -47,6 +47,8 @@ type hinted struct {
 	hint string
 }
 
+func (h *hinted) Unwrap() error { return h.error }
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
