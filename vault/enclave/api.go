@@ -64,7 +64,8 @@ type Load struct {
 	Rows    []StoredRow `cbor:"2,keyasint"`
 }
 
-// StoredRow is a sealed row. A nil Value in a Commit deletes it.
+// StoredRow is a sealed row. An empty Value in a Commit deletes it: what is
+// sealed is never empty, and the wire does not tell nil from empty.
 type StoredRow struct {
 	Key   []byte `cbor:"1,keyasint"`
 	Value []byte `cbor:"2,keyasint"`
