@@ -139,6 +139,8 @@ func (h *Host) deals(ctx context.Context, s enclave.Status) {
 				err = h.accept(ctx, name, &d)
 			}
 			err = errors.Join(err, h.owned(ctx, name, d, s))
+		case "ended":
+			err = h.revive(ctx, name, d, s)
 		default:
 			return
 		}
@@ -335,8 +337,9 @@ func (h *Host) lock(ctx context.Context, name string, d Deal) error {
 	}
 	id, err := h.escrow.Lock(ctx, q)
 	if err != nil {
-		if q.Agreement.LockBy < time.Now().Unix() {
-			return h.end(ctx, d, err.Error())
+		if q.Agreement.LockBy < time.Now().Unix() { // too late, or the answer was lost: the escrow's log says which
+			d.State, d.Lock = "accepted", nil
+			return errors.Join(err, h.store.put(ctx, name, d))
 		}
 		return err
 	}
@@ -344,6 +347,10 @@ func (h *Host) lock(ctx context.Context, name string, d Deal) error {
 	h.store.journal(ctx, Event{Kind: "locked", Deal: fmt.Sprint(d.Proposal), With: short(d.With), Text: "the escrow has locked instance " + id.Short()})
 	return h.store.put(ctx, name, d)
 }
+
+// unlocked is for how many seconds after its LockBy, by the witnesses' time, the
+// escrow may still be heard to have locked a deal in time.
+const unlocked = 10
 
 // owned notices that an instance is over and that all which came from it is this
 // client's own.
@@ -386,8 +393,23 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 	}
 	if d.State == "accepted" {
 		a, err := d.agreement()
-		if err == nil && s.Now > a.LockBy+60 {
+		if err == nil && s.Now > a.LockBy+unlocked {
 			return h.end(ctx, d, "it was not locked in time")
+		}
+	}
+	return nil
+}
+
+// revive takes up again a deal that counted as ended, if the escrow's log, heard
+// late, says that it was locked.
+func (h *Host) revive(ctx context.Context, name string, d Deal, s enclave.Status) error {
+	if d.Instance != (wire.InstanceID{}) || d.Hash == (wire.Hash{}) {
+		return nil
+	}
+	for _, in := range s.Instances {
+		if in.Agreement == d.Hash {
+			d.State, d.Reason, d.Instance = "locked", "", in.ID
+			return h.store.put(ctx, name, d)
 		}
 	}
 	return nil
