@@ -20,6 +20,7 @@ import (
 
 var (
 	killSeconds = flag.Int("kill.seconds", 15, "TestKill: for how long processes are killed; each at least once")
+	killPause   = flag.Duration("kill.pause", time.Second, "TestKill: for how long at most a process stays dead; with a minute, agreements are aborted")
 	killSeed    = flag.Uint64("kill.seed", 1, "TestKill: seed of the choices")
 	killKeep    = flag.Bool("kill.keep", false, "TestKill: leave the world's folder")
 )
@@ -110,7 +111,7 @@ func (k *killer) run(ctx context.Context) {
 		i := k.rnd.IntN(len(next))
 		name := next[i]
 		next = slices.Delete(next, i, i+1)
-		if k.kill(name, time.Duration(k.rnd.IntN(1000))*time.Millisecond) {
+		if k.kill(name, time.Duration(k.rnd.Int64N(int64(*killPause)))) {
 			k.killed[name]++
 		} else if k.killed[name] == 0 {
 			next = append(next, name)
@@ -130,7 +131,7 @@ func trade(ctx context.Context, p *play, rnd *rand.Rand) (placed map[string][]st
 			give, want, role = want, give, 1
 		}
 		one, cancel := context.WithTimeout(ctx, 3*time.Second)
-		if rnd.IntN(8) == 0 {
+		if rnd.IntN(6) == 0 {
 			_, _ = p.clients[name].Deposit(one, &clientpb.DepositRequest{Asset: give, UsdCents: 5_000})
 		} else {
 			r, err := p.clients[name].Offer(one, &clientpb.OfferRequest{
