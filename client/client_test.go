@@ -1,0 +1,417 @@
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"github.com/google/go-cmp/cmp"
+
+	"latchkey/coin"
+	"latchkey/event"
+	"latchkey/key"
+	"latchkey/market"
+	"latchkey/switchboard"
+	"latchkey/switchboard/switchboardpb"
+	"latchkey/vault"
+	"latchkey/wallet"
+	"latchkey/wallet/fake"
+	"latchkey/wire"
+)
+
+var (
+	btc = coin.Asset{ID: "btc", Chain: "fake:1", Key: coin.Secp256k1, Address: "fake", Decimals: 8}
+	// me is the client under test, them its counterparty.
+	me, them = wire.VaultID{1}, wire.VaultID{2}
+)
+
+// A board is as much of a switchboard as these tests need. It believes every
+// signature.
+type board struct {
+	switchboardpb.UnimplementedSwitchboardServiceHandler
+	rate     error // why there is no rate
+	unit     uint64
+	declined []market.DeclineReason
+}
+
+func (b *board) Denominate(context.Context, *switchboardpb.Signed) (*switchboardpb.DenominateResponse, error) {
+	if b.rate != nil {
+		return nil, connect.NewError(connect.CodeFailedPrecondition, b.rate)
+	}
+	raw, err := wire.Marshal(coin.Denomination{ID: "btc-test", Asset: btc, Unit: coin.NewAmount(b.unit)})
+	return &switchboardpb.DenominateResponse{Denomination: raw}, err
+}
+
+func (b *board) Decline(_ context.Context, s *switchboardpb.Signed) (*switchboardpb.Done, error) {
+	var st switchboard.Statement
+	var p switchboard.DeclinePayload
+	if err := wire.Unmarshal(s.Statement, &st); err != nil {
+		return nil, err
+	}
+	if err := wire.Unmarshal(st.Payload, &p); err != nil {
+		return nil, err
+	}
+	b.declined = append(b.declined, p.Why)
+	return &switchboardpb.Done{}, nil
+}
+
+type anySigner struct{}
+
+func (anySigner) ID() wire.VaultID                             { return me }
+func (anySigner) Sign(context.Context, []byte) ([]byte, error) { return make([]byte, 64), nil }
+
+// A world is a client's host without its vault: what it refuses, it refuses
+// before it asks the vault.
+type world struct {
+	*Host
+	t      *testing.T
+	memory *event.Memory
+	log    event.Log
+	board  *board
+	chain  *fake.Chain
+	wallet *fake.Wallet
+	url    string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, memory: event.NewMemory(), board: &board{unit: 10_000}}
+	var err error
+	if w.chain, err = fake.New(fake.Config{Asset: btc, Confirmations: 2, Fee: coin.NewAmount(100), Dust: coin.NewAmount(50)}); err != nil {
+		t.Fatal(err)
+	}
+	w.wallet = w.chain.Wallet("mine")
+	_, h := switchboardpb.NewSwitchboardServiceHandler(w.board)
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	w.url = s.URL
+	w.restart()
+	return w
+}
+
+// restart is the host as a new process finds it.
+func (w *world) restart() {
+	w.t.Helper()
+	if w.log != nil {
+		if err := w.log.Close(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	log, err := w.memory.Open()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.log = log
+	w.Host, err = New(w.t.Context(), Config{
+		Name: "me", Log: log, Wallets: map[coin.AssetID]wallet.Wallet{"btc": w.wallet}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.id = me
+	w.Host.board = switchboard.NewClient(w.url, httpClient(), anySigner{})
+}
+
+func (w *world) deal(id market.ProposalID) (d Deal) {
+	w.t.Helper()
+	if !w.store.get(dealName(id), &d) {
+		w.t.Fatalf("no record of deal %d", id)
+	}
+	return d
+}
+
+func (w *world) kinds() (out []string) {
+	events, _ := w.store.after(0)
+	for _, e := range events {
+		out = append(out, e.Kind)
+	}
+	return out
+}
+
+func TestRecords(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	f := Funding{Cert: wire.CertID{7}, State: "funding", Txs: []string{"a", "b"}, MaxFee: "12"}
+	if err := w.store.put(ctx, "fund/7", f); err != nil {
+		t.Fatal(err)
+	}
+	w.store.setFlag(ctx, "met")
+	w.store.setNumber(ctx, "cursor", 1<<63)
+	for _, k := range []string{"one", "two", "three"} {
+		w.store.journal(ctx, Event{Kind: k, At: 5})
+	}
+	before, _ := w.store.after(1)
+	for range 2 {
+		w.restart()
+		var got Funding
+		if !w.store.get("fund/7", &got) {
+			t.Fatal("a record is gone")
+		}
+		if diff := cmp.Diff(f, got); diff != "" {
+			t.Errorf("a record after a restart:\n%s", diff)
+		}
+		after, more := w.store.after(1)
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Errorf("the timeline after a restart:\n%s", diff)
+		}
+		if !w.store.flag("met") || w.store.flag("other") || w.store.number("cursor") != 1<<63 || w.store.number("other") != 0 {
+			t.Error("flags and numbers are not what they were")
+		}
+		select {
+		case <-more:
+			t.Error("news where there are none")
+		default:
+		}
+	}
+	_, more := w.store.after(3)
+	w.store.journal(ctx, Event{Kind: "four"})
+	<-more
+	if e, _ := w.store.after(3); len(e) != 1 || e[0].Seq != 4 {
+		t.Errorf("after the restart the timeline goes on with %+v", e)
+	}
+	if err := w.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.store.journal(ctx, Event{Kind: "five"})
+	if err := w.store.err(); !errors.Is(err, event.ErrClosed) {
+		t.Errorf("a log that fails: %v", err)
+	}
+}
+
+const swap = `contract Swap
+parties alice, bob
+term a : units 1..1000
+term b : units 1..1000
+pot left_side  = a units from alice
+pot right_side = b units from bob
+at open:
+  give all of left_side to bob
+  give all of right_side to alice
+  close
+`
+
+func (w *world) offer() market.Offer {
+	w.t.Helper()
+	o := market.Offer{
+		ID: market.OfferID{9}, Contract: wire.Hash{3}, Settle: market.Atomic, Escrow: wire.VaultID{8}, Role: 0, Counter: 1,
+		Give: market.Quantity{Denomination: "btc-test", Units: 55}, Want: market.Quantity{Denomination: "eth-test", Units: 50}, Premium: 100,
+	}
+	raw, err := wire.Marshal(o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.store.put(w.t.Context(), "offer/"+hex.EncodeToString(o.ID[:]), Placed{Offer: raw, Sent: true, Text: "Swap"}); err != nil {
+		w.t.Fatal(err)
+	}
+	return o
+}
+
+func proposal(o market.Offer) market.Proposal {
+	return market.Proposal{
+		ID: 5, Contract: o.Contract, Settle: o.Settle, Escrow: o.Escrow, Terms: []int64{50, 50}, Parties: []wire.VaultID{me, them}, LockBy: 1 << 40,
+		Sides: [2]market.Side{
+			{Client: me, Offer: o.ID, Role: 0, Pot: 0, Denomination: "btc-test", Units: 50, Value: 10_000_000, Chunks: []market.Stake{{}}},
+			{Client: them, Offer: market.OfferID{10}, Role: 1, Pot: 1, Denomination: "eth-test", Units: 50, Value: 10_000_000, Chunks: []market.Stake{{}}},
+		},
+	}
+}
+
+func TestAsOffered(t *testing.T) {
+	w := newWorld(t)
+	o := w.offer()
+	for _, c := range []struct {
+		name, want string // want: "" is taken
+		change     func(p *market.Proposal)
+	}{
+		{"as offered", "", func(*market.Proposal) {}},
+		{"the other side first", "", func(p *market.Proposal) { p.Sides[0], p.Sides[1] = p.Sides[1], p.Sides[0] }},
+		{"a part of it", "", func(p *market.Proposal) { p.Sides[0].Units, p.Sides[1].Units = 10, 10 }},
+		{"at the premium", "", func(p *market.Proposal) { p.Sides[0].Value = 10_100_000 }},
+		{"above the premium", "premium", func(p *market.Proposal) { p.Sides[0].Value = 10_100_100 }},
+		{"for nothing", "premium", func(p *market.Proposal) { p.Sides[1].Units = 0 }},
+		{"more than is given", "units", func(p *market.Proposal) { p.Sides[0].Units = 56 }},
+		{"more than is wanted", "units", func(p *market.Proposal) { p.Sides[1].Units = 51 }},
+		{"of others", "no side", func(p *market.Proposal) { p.Sides[0].Client = wire.VaultID{4} }},
+		{"another offer", "did not place", func(p *market.Proposal) { p.Sides[0].Offer[0]++ }},
+		{"another contract", "contract", func(p *market.Proposal) { p.Contract[0]++ }},
+		{"another escrow", "escrow", func(p *market.Proposal) { p.Escrow[0]++ }},
+		{"another way to settle", "settle", func(p *market.Proposal) { p.Settle++ }},
+		{"the other role", "roles", func(p *market.Proposal) { p.Sides[0].Role, p.Sides[1].Role = 1, 0 }},
+		{"one role twice", "roles", func(p *market.Proposal) { p.Sides[1].Role = 0 }},
+		{"another denomination given", "denominations", func(p *market.Proposal) { p.Sides[0].Denomination = "xmr-test" }},
+		{"another denomination received", "denominations", func(p *market.Proposal) { p.Sides[1].Denomination = "btc-test" }},
+	} {
+		p := proposal(o)
+		c.change(&p)
+		switch err := w.asOffered(p); {
+		case c.want == "" && err != nil, c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
+		}
+	}
+}
+
+// The switchboard may say each thing again, before and after a restart: nothing
+// is done twice, and what is over stays over.
+func TestNoticesTwice(t *testing.T) {
+	w := newWorld(t)
+	o := w.offer()
+	p := proposal(o)
+	ctx := t.Context()
+	say := func(d market.Delivery) {
+		t.Helper()
+		for range 2 {
+			if err := w.notice(ctx, switchboard.Notice{Delivery: d, Source: []byte(swap)}); err != nil {
+				t.Fatal(err)
+			}
+			w.restart()
+		}
+		if got := w.store.number("notices"); got != d.Seq {
+			t.Errorf("acknowledged are %d notices, want %d", got, d.Seq)
+		}
+	}
+	say(market.Delivery{Seq: 1, Proposal: &p})
+	if d := w.deal(5); d.State != "proposed" {
+		t.Fatalf("the deal is %s", d.State)
+	}
+	say(market.Delivery{Seq: 2, Ended: &market.EndedNotice{Proposal: 5}})
+	say(market.Delivery{Seq: 3, Proposal: &p}) // late: it does not come to life again
+	say(market.Delivery{Seq: 4, Accepted: &market.AcceptedNotice{Proposal: 5, Acceptances: [][]byte{{1}}}})
+	say(market.Delivery{Seq: 5, Accepted: &market.AcceptedNotice{Proposal: 77}}) // of no deal
+	say(market.Delivery{Seq: 6, Ended: &market.EndedNotice{Proposal: 77}})
+	if d := w.deal(5); d.State != "ended" || d.Notice != nil {
+		t.Errorf("the deal is %s", d.State)
+	}
+	if diff := cmp.Diff([]string{"ended"}, w.kinds()); diff != "" {
+		t.Errorf("the timeline (- want, + got):\n%s", diff)
+	}
+
+	// Of an accepted deal, garbage for an acceptance ends it.
+	if err := w.store.put(ctx, dealName(6), Deal{Proposal: 6, State: "accepted", Agreement: agreementBytes(t)}); err != nil {
+		t.Fatal(err)
+	}
+	say(market.Delivery{Seq: 7, Accepted: &market.AcceptedNotice{Proposal: 6, Acceptances: [][]byte{[]byte("garbage")}}})
+	if d := w.deal(6); d.State != "ended" || !strings.Contains(d.Reason, "acceptance that is none") {
+		t.Errorf("the deal is %s: %s", d.State, d.Reason)
+	}
+}
+
+func agreementBytes(t *testing.T) []byte {
+	t.Helper()
+	b, err := wire.Marshal(vault.Agreement{LockBy: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// What is not as offered, not a contract or not funded is declined with the
+// reason, once. A wallet that does not answer declines nothing.
+func TestConsider(t *testing.T) {
+	w := newWorld(t)
+	o := w.offer()
+	public, err := wallet.PublicOf(coin.Secp256k1, wallet.PrivateKey{31: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := key.ParsePoint(coin.Secp256k1, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := key.MerkleRoot([]key.Point{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner, esc := wire.VaultID{2}, wire.VaultID{8}
+	body, _, err := key.Certificate{
+		Version: 1, Denomination: coin.Denomination{ID: "btc-test", Asset: btc, Unit: coin.NewAmount(10_000)}, Weight: 50, N: 1,
+		Custody: key.AdditiveCustody(owner, esc), Owner: []wire.VaultID{owner}, Root: root, Expiry: 1 << 40,
+	}.Encode()
+	if err != nil {
+		t.Skip("certificate: ", err)
+	}
+	paper := vault.Paper{Cert: key.SignedCertificate{Body: body}, Chunk: key.Chunk{Key: p}}
+	for _, c := range []struct {
+		name, want string
+		why        market.DeclineReason
+		source     string
+		change     func(p *market.Proposal)
+	}{
+		{"no contract", "", market.Untrusted, "garbage", func(*market.Proposal) {}},
+		{"more than offered", "units", market.Undesired, swap, func(p *market.Proposal) { p.Sides[0].Units = 1000 }},
+		{"not funded", "fund", market.Unfunded, swap, func(*market.Proposal) {}},
+	} {
+		w.board.declined = nil
+		q := proposal(o)
+		c.change(&q)
+		q.ID += market.ProposalID(len(w.kinds()))
+		if err := w.notice(t.Context(), switchboard.Notice{Delivery: market.Delivery{Seq: 1, Proposal: &q}, Source: []byte(c.source), Papers: []vault.Paper{paper}}); err != nil {
+			t.Fatal(err)
+		}
+		if c.why == market.Unfunded {
+			w.chain.SetDown(true)
+			if err := w.consider(t.Context(), dealName(q.ID), w.deal(q.ID)); !errors.Is(err, wallet.ErrUnreachable) {
+				t.Errorf("%s, the node is down: %v", c.name, err)
+			}
+			if d := w.deal(q.ID); d.State != "proposed" || len(w.board.declined) != 0 {
+				t.Errorf("%s, the node is down: the deal is %s", c.name, d.State)
+			}
+			w.chain.SetDown(false)
+		}
+		if err := w.consider(t.Context(), dealName(q.ID), w.deal(q.ID)); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		d := w.deal(q.ID)
+		if d.State != "declined" || !strings.Contains(d.Reason, c.want) {
+			t.Errorf("%s: the deal is %s: %s", c.name, d.State, d.Reason)
+		}
+		if diff := cmp.Diff([]market.DeclineReason{c.why}, w.board.declined); diff != "" {
+			t.Errorf("%s: declined (- want, + got):\n%s", c.name, diff)
+		}
+	}
+}
+
+func TestDepositRefuses(t *testing.T) {
+	w := newWorld(t)
+	w.chain.Mint(w.wallet.Own(), coin.NewAmount(120_000)) // enough for two chunks of 5 units and not three
+	w.chain.Mine(3)
+	for _, c := range []struct {
+		name, want string
+		asset      coin.AssetID
+		cents      uint64
+		weight     uint32
+		rate       error
+		down       bool
+	}{
+		{name: "nothing", want: "0.00 USD", asset: "btc"},
+		{name: "an absurd amount", want: "1,000,000", asset: "btc", cents: 1 << 63},
+		{name: "a cent too much", want: "1,000,000", asset: "btc", cents: 100_000_001},
+		{name: "less than a chunk", want: "0 chunks", asset: "btc", cents: 100},
+		{name: "more chunks than one batch", want: "4096", asset: "btc", cents: 50_000_000, weight: 1},
+		{name: "an unknown asset", want: `no wallet for asset "doge"`, asset: "doge", cents: 50_000},
+		{name: "no asset", want: "no wallet for asset", cents: 50_000},
+		{name: "an unknown weight", want: "weight", asset: "btc", cents: 50_000, weight: 3},
+		{name: "no fresh rate", want: "the rate of btc is 700 s old", asset: "btc", cents: 50_000, rate: errors.New("the rate of btc is 700 s old")},
+		{name: "not enough coins", want: w.wallet.Own(), asset: "btc", cents: 15_000},
+		{name: "the node is down", want: "btc", asset: "btc", cents: 5_000, down: true},
+		{name: "no vault", want: "the vault is starting", asset: "btc", cents: 10_000}, // all else was well
+	} {
+		w.board.rate = c.rate
+		w.chain.SetDown(c.down)
+		_, _, _, err := w.Deposit(t.Context(), c.asset, c.cents, c.weight)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want one line with %q", c.name, err, c.want)
+		}
+		if c.name == "not enough coins" && !errors.Is(err, wallet.ErrInsufficient) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if n := len(w.kinds()); n != 0 {
+		t.Errorf("%d lines in the timeline, though nothing was done", n)
+	}
+}
