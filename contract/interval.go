@@ -66,7 +66,7 @@ func (e *env) eval(i int32) (s span) {
 	if v := e.at(n.op, int(n.v)); v != nil {
 		return *v
 	}
-	fits := true
+	var fits bool
 	switch n.op {
 	case opAnd, opOr:
 		return e.logic(n)

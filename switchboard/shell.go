@@ -275,7 +275,7 @@ func (b *Board) turn(j *job) {
 	t := &turn{b: b, now: b.cfg.Clock()}
 	j.err = j.do(t)
 	if t.fatal == nil && b.market.Position() >= b.snapped+b.cfg.SnapshotEvery {
-		t.snapshot()
+		_ = t.snapshot() // it sets t.fatal where the board cannot go on
 	}
 	if t.fatal != nil {
 		b.cancel(t.fatal)

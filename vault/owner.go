@@ -254,8 +254,6 @@ func row(kind byte, id []byte, v any) (Row, error) {
 	return Row{Key: string(kind) + string(id), Value: b}, err
 }
 
-func (o *Owner) chunkRow(id wire.ChunkID, c *Chunk) (Row, error) { return row(rowOwnChunk, id[:], c) }
-
 // Load takes back the rows of an earlier run. It refuses a row that does not
 // hold together.
 func (o *Owner) Load(rows []Row) error {
