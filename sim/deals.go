@@ -253,5 +253,5 @@ func (w *World) Omitted(r vault.Receipt) (bool, error) {
 		return false, err
 	}
 	_, there := w.ledger.words[r.Word]
-	return !there && w.ledger.time > r.By, nil
+	return !there && w.ledger.seen > r.By, nil
 }

@@ -367,6 +367,7 @@ func (h *Host) Present(note []byte, size int64) error {
 	}
 	h.note, h.noted, h.time = note, size, h.m.Now()
 	h.w.truth(h, size)
+	h.w.ledger.seen = max(h.w.ledger.seen, h.time)
 	h.release()
 	return nil
 }

@@ -15,7 +15,8 @@ import (
 type Ledger struct {
 	cast      *Cast
 	size      int64
-	time      int64
+	time      int64 // of the newest entry
+	seen      int64 // of the newest head
 	chunks    map[wire.ChunkID]*Fate
 	order     []wire.ChunkID // in order of birth
 	keys      map[key.Point]wire.ChunkID

@@ -43,6 +43,7 @@ func (w *World) stock(t testing.TB, asset int, names ...string) map[string]wire.
 	}
 	w.Rest(20)
 	w.Mine(depth)
+	ok(t, w)
 	out := map[string]wire.ChunkID{}
 	for _, n := range names {
 		for _, id := range w.Client(n).Owned() {
@@ -140,6 +141,21 @@ func (w *World) until(t testing.TB, what string, holds func() bool) {
 // the step's receiver must not make a vault give the chunk up.
 func TestStaleCloneKnowsNothing(t *testing.T) {
 	w := world(t, Config{Seed: 1})
+	alice, b, err := w.staleWord(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, _ := alice.m.Chunk(b); x.Lost {
+		t.Error("a word of a stale copy made alice's vault give her chunk up")
+	}
+	w.Settle()
+	ok(t, w)
+}
+
+// staleWord has alice ask a stale copy of the escrow for the r of a chunk that
+// she has just been given.
+func (w *World) staleWord(t testing.TB) (*Client, wire.ChunkID, error) {
+	t.Helper()
 	a, b := w.stock(t, 0, "alice")["alice"], w.stock(t, 1, "bob")["bob"]
 	old := w.hosts[0].Clone("escrow2", w.hosts[0].Disk.Clone())
 	alice := w.Client("alice")
@@ -164,11 +180,7 @@ func TestStaleCloneKnowsNothing(t *testing.T) {
 	for len(alice.down) > 0 {
 		alice.Hear(0, false)
 	}
-	if x, _ := alice.m.Chunk(b); x.Lost {
-		t.Error("a word of a stale copy made alice's vault give her chunk up")
-	}
-	w.Settle()
-	ok(t, w)
+	return alice, b, w.err
 }
 
 // Two copies of the escrow make the two halves of one batch: a vault that has

@@ -36,7 +36,7 @@ type Escrow struct {
 	clock     int64               // Unix seconds
 	roots     map[int64]head.Hash // of heads signed and not yet witnessed, by size
 	witnessed int64               // entries under the highest witnessed head
-	note      []byte              // that head, signed and cosigned
+	note      []byte              // the witnessed head with the latest time, signed and cosigned
 	noteTime  int64               // its median stamp
 	vaults    map[wire.VaultID]*Enrol
 	pending   map[wire.Hash]*pendingBatch
@@ -213,10 +213,10 @@ func (e *Escrow) Cosigned(note []byte) error {
 	if root, ok := e.roots[c.Size]; !ok || root != c.Root {
 		return fmt.Errorf("%w: size %d is not a head that this escrow signed since it started", ErrWitnessed, c.Size)
 	}
-	if c.Size < e.witnessed || c.Time < e.noteTime {
-		return nil // an older head came late
+	e.witnessed = max(e.witnessed, c.Size)
+	if c.Time > e.noteTime { // other witnesses under a newer head may show an earlier time
+		e.note, e.noteTime = note, c.Time
 	}
-	e.witnessed, e.note, e.noteTime = c.Size, note, c.Time
 	e.clock = max(e.clock, c.Time)
 	for size := range e.roots {
 		if size < c.Size {

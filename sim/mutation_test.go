@@ -1,0 +1,222 @@
+package sim
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var mutations = flag.Bool("mutations", false, "build the program without each check, and see the cheat succeed that it stops")
+
+// An edit takes a check out of a file of the module: old, which occurs there
+// once, becomes new.
+type edit struct{ file, old, new string }
+
+// A mutation is the program without one check, or without two that stand one
+// behind the other, and the cheat that then works. want is in what is said of it.
+type mutation struct {
+	name, cheat, want string
+	edits             []edit
+}
+
+// off makes a case or a condition false; the other edits are written out.
+func off(file, old string) edit {
+	switch {
+	case strings.HasPrefix(old, "case "):
+		return edit{file, old, "case false && (" + strings.TrimSuffix(strings.TrimPrefix(old, "case "), ":") + "):"}
+	case strings.Contains(old, "; "):
+		at := strings.LastIndex(old, "; ") + 2
+		return edit{file, old, old[:at] + "false && (" + strings.TrimSuffix(old[at:], " {") + ") {"}
+	}
+	return edit{file, old, "if false && (" + strings.TrimSuffix(strings.TrimPrefix(old, "if "), " {") + ") {"}
+}
+
+const (
+	fClaim    = "vault/escrow_claim.go"
+	fInstance = "vault/escrow_instance.go"
+	fAgree    = "vault/agreement.go"
+	fAccept   = "vault/owner_accept.go"
+	fOwner    = "vault/owner_claim.go"
+	fTalk     = "vault/owner_talk.go"
+	fReplay   = "vault/owner_replay.go"
+	fWitness  = "head/witness.go"
+	fGroup    = "head/group.go"
+	fBatch    = "key/batch.go"
+)
+
+var allMutations = []mutation{
+	// The escrow and the orders of owners.
+	{"escrow: claim of a locked chunk", "claim of a locked chunk", "or locked", []edit{off(fClaim, "case c.instance != nil:")}},
+	{"escrow: who owns what is claimed", "claim of another's chunk", "by another than its owner", []edit{off(fClaim, "case c.owner != from:")}},
+	{"escrow: epoch of a claim", "claim of an old epoch", "at another epoch", []edit{off(fClaim, "case c.epoch != o.Epoch:")}},
+	{
+		"escrow: signature under an order", "claim that its owner did not sign", "did not sign",
+		[]edit{off(fClaim, "if err := e.vaults[from].Identity.Verify(purpose, b, sig); err != nil {")},
+	},
+	{"escrow: a chunk twice in an order", "claim of one chunk twice", "claimed by another", []edit{off(fClaim, "case seen[o.Chunk]:")}},
+	{"escrow: whose order it is", "claim for another escrow", "another escrow", []edit{off(fClaim, "if escrow != e.self {")}},
+	{"escrow: sweep before claim", "sweep before the claim", "unclaimed", []edit{off(fClaim, "if c.state == chunkLive {")}},
+	{"escrow: hold of a claim", "claim on a clone", "released its share", []edit{{
+		fClaim, "return e.settle(plan{entries: []Entry{{Claim: n}}}, reply)", "a, err := e.settle(plan{entries: []Entry{{Claim: n}}}, reply)\n\ta.Hold = 0\n\treturn a, err",
+	}}},
+	{
+		"escrow: hold of a claim said again", "claim on a clone, repeated", "released its share",
+		[]edit{{fClaim, "return e.say(reply, int64(hold))", "return e.say(reply, 0)"}},
+	},
+	{"escrow: hold of a step without mail", "a word from a stale copy", "the cheat works", []edit{
+		off(fClaim, "if q.Step > Index(e.front.Size()) {"), {fClaim, "return e.say(r, int64(q.Step))", "return e.say(r, 0)"},
+	}},
+
+	// The escrow and its locks.
+	{"escrow: who owns what is staked", "a stake of another's chunk", "another than its owner", []edit{off(fInstance, "case c.owner != d.parties[d.depositor(pot)]:")}},
+	{"escrow: epoch of a stake", "a stake of an old epoch", "by an agreement of epoch 0", []edit{off(fInstance, "case c.epoch != s.Epoch:")}},
+	{"escrow: one lock", "a second lock", "has a second lock", []edit{off(fInstance, "case c.instance != nil:")}},
+	{"escrow: stake of a claimed chunk", "a stake of a claimed chunk", "after its claim", []edit{off(fInstance, "case c.state != chunkLive:")}},
+	{"escrow: weight of a stake", "a stake that weighs less", "the agreement says 100", []edit{off(fInstance, "case e.certs[c.cert].Weight != s.Weight:")}},
+	{"escrow: expiry of a stake", "a stake that expires", "beyond its expiry", []edit{
+		off(fInstance, "case d.LastDeadline(d.agreement.LockBy) >= e.certs[c.cert].Expiry:"),
+	}},
+	{"escrow: lock in time", "a lock after its time", "to be locked by", []edit{
+		{fInstance, "q.Agreement.LockBy <= e.clock || ", ""},
+	}},
+	{"escrow: lock for this escrow", "a lock for another escrow", "another escrow is locked", []edit{off(fInstance, "if q.Agreement.Escrow != e.self {")}},
+	{"escrow: signature of an acceptance", "an acceptance that is forged", "did not accept", []edit{off(fAgree, "if err := a.Verify(id); err != nil {")}},
+	{"escrow: opening in time", "an opening after its time", "opens at", []edit{off(fInstance, "if ready && e.clock > in.deal.agreement.LockBy {")}},
+	{"escrow: deadline in time", "an early deadline", "is aborted at", []edit{
+		{fInstance, "e.due[0].at+grace <= e.noteTime", "e.due[0].at > 0"},
+	}},
+
+	// The escrow and words.
+	{"escrow: signature of a word", "another party's word", "did not say", []edit{off(fInstance, "if err := w.verify(id); err != nil {")}},
+	{"escrow: number of a word", "a word a second time", "after word 2", []edit{off(fInstance, "if w.Body.Seq <= in.seq[w.Body.Role] {")}},
+	{"escrow: receipt of a word", "a receipt for another word", "the cheat works", []edit{off(fInstance, "if h != in.said[w.Body.Role] {")}},
+	{"escrow: word in time", "a word after the grace", "hears a word of", []edit{off(fInstance, "if e.clock >= deadline+grace {")}},
+
+	// Witnesses and heads.
+	{"witness: consistency", "two heads", "two witnessed heads", []edit{
+		off(fWitness, "if err := VerifyConsistency(old, c, r.Proof); err != nil {"),
+	}},
+	{"witness: two heads of one size", "two heads of one size", "two witnessed heads", []edit{
+		off(fWitness, "if err := VerifyConsistency(old, c, r.Proof); err != nil {"), off(fWitness, "case c.Size == seen.Size && c.Root != old.Root:"),
+	}},
+	{"group: quorum", "a head with one cosignature", "the cheat works", []edit{off(fGroup, "if len(stamps) < g.K {")}},
+	{"group: median", "a witness with a fast clock", "seconds ahead", []edit{
+		{fGroup, "stamps[(len(stamps)-1)/2].Unix", "stamps[len(stamps)-1].Unix"},
+	}},
+
+	// Keys.
+	{"key: commitment and proofs of a batch", "a rogue key", "from its birth", []edit{
+		off(fBatch, "if b.Commit(h.Points, salt) != commitment {"),
+		{fBatch, "return VerifyProof(h.Points[i], b.context(role, i), h.Proofs[i])", "return nil"},
+	}},
+
+	// A client's vault, before a deal.
+	{"vault: one pledge for a chunk", "two pledges of one chunk", "the cheat works", []edit{
+		off(fAccept, "if h, ok := o.pledged(s.Chunk); ok {"),
+	}},
+	{"vault: pledge for a time", "a pledge for ever", "the cheat works", []edit{{fAccept, " || p.Agreement.LockBy > o.head.Time+maxLockWait", ""}}},
+	{"vault: pledge of what is claimed", "a pledge of what is being claimed", "the cheat works", []edit{off(fAccept, "case c.Claim || c.Claimed:")}},
+	{"vault: claim of what is pledged", "a claim of what is pledged", "the cheat works", []edit{off(fOwner, "if h, ok := o.pledged(id); ok && !c.Claim {")}},
+	{"vault: its own chunk in another's pot", "its own chunk in another's pot", "the cheat works", []edit{
+		off(fAccept, "if !mine && c != nil && c.Owner == o.self {"),
+	}},
+	{"vault: certificate of a chunk", "a certificate that nobody signed", "the cheat works", []edit{
+		{"key/certificate.go", "err = holder.Verify(role.certificatePurpose(), s.Body, sig)", "_ = sig"},
+	}},
+	{"vault: key of a chunk", "a certificate of another key", "the cheat works", []edit{off(fAccept, "if _, err := cert.VerifyChunk(paper.Chunk); err != nil {")}},
+	{"vault: weight of a chunk", "a chunk that weighs less", "the cheat works", []edit{off(fAccept, "if c.Weight != s.Weight {")}},
+	{"vault: expiry of a chunk", "a chunk that expires", "the cheat works", []edit{
+		off(fAccept, "if last := d.LastDeadline(d.agreement.LockBy); last >= cert.Certificate().Expiry {"),
+	}},
+	{"vault: one vendor on both sides", "one vendor on both sides", "both shares of one epoch", []edit{
+		{fAccept, "peer.Vendor != o.cfg.EscrowVendor || ", "true || "},
+	}},
+
+	// A client's vault, in a deal.
+	{"vault: share that was handed over", "a share that is none", "a share of chunk", []edit{
+		off(fTalk, "if err := key.CheckShare(a, b, c.P); err != nil {"),
+	}},
+	{"vault: whole after the log shows it", "a share before the log shows the claim", "before the log showed a claim", []edit{
+		{fOwner, "if c == nil || !c.Claimed {", "if c == nil {"},
+	}},
+	{"vault: swept after it was whole", "a sweep of what was never whole", "the cheat works", []edit{off(fOwner, "if c.Whole == nil && !c.Swept {")}},
+	{"vault: proof of an entry", "an entry that is not in the log", "differ about chunk", []edit{
+		off(fReplay, "if err := head.VerifyInclusion(o.head.Checkpoint, l.Position, l.Entry, l.Proof); err != nil {"),
+	}},
+	{"vault: an entry left out", "an entry left out", "the cheat works", []edit{off(fReplay, "case prev != last:")}},
+	{"vault: a head that forks", "a head that forks", "the cheat works", []edit{
+		off(fReplay, "if err := head.VerifyConsistency(o.head.Checkpoint, c.Checkpoint, proof); err != nil {"),
+	}},
+}
+
+func TestMutations(t *testing.T) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range allMutations {
+		overlay := map[string]map[string]string{"Replace": {}}
+		texts := map[string]string{}
+		for _, e := range m.edits {
+			if texts[e.file] == "" {
+				raw, err := os.ReadFile(filepath.Join(root, e.file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				texts[e.file] = string(raw)
+			}
+			if n := strings.Count(texts[e.file], e.old); n != 1 {
+				t.Errorf("%s: %q is %d times in %s, want once: the check has moved", m.name, e.old, n, e.file)
+				continue
+			}
+			texts[e.file] = strings.Replace(texts[e.file], e.old, e.new, 1)
+		}
+		if cheats[m.cheat] == nil {
+			t.Errorf("%s: there is no cheat %q", m.name, m.cheat)
+		}
+		if t.Failed() || !*mutations && i > 0 { // one, to see that this works
+			continue
+		}
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for file, text := range texts {
+				path := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				overlay["Replace"][filepath.Join(root, file)] = path
+			}
+			m.run(t, root, dir, overlay)
+		})
+	}
+}
+
+// run builds the mutated program and lets the cheat try.
+func (m mutation) run(t *testing.T, root, dir string, overlay any) {
+	raw, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.QuoteMeta(strings.ReplaceAll(m.cheat, " ", "_"))
+	cmd := exec.Command("go", "test", "-overlay", file, "-vet=off", "-count=1", "-run", "^TestCheats$/^"+name+"$", "./sim")
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	switch text := string(out); {
+	case err == nil:
+		t.Errorf("without the check the cheat %q is still refused", m.cheat)
+	case !strings.Contains(text, "--- FAIL: TestCheats/"):
+		t.Errorf("the mutated program does not run:\n%s", text)
+	case !strings.Contains(text, m.want):
+		t.Errorf("the cheat %q works, and the simulation does not say %q:\n%s", m.cheat, m.want, text)
+	}
+}
