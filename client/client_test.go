@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"latchkey/coin"
+	"latchkey/contract"
 	"latchkey/event"
 	"latchkey/key"
 	"latchkey/market"
@@ -196,28 +197,63 @@ at open:
   close
 `
 
+// paper is of a chunk of the wanted denomination, with a key of its own.
+func paper(t *testing.T, d coin.Denomination, n byte) vault.Paper {
+	t.Helper()
+	public, err := wallet.PublicOf(coin.Secp256k1, wallet.PrivateKey{31: n})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := key.ParsePoint(coin.Secp256k1, public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := key.MerkleRoot([]key.Point{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, id, err := key.Certificate{
+		Version: 1, Batch: wire.Hash{n}, OwnerEvidence: wire.Hash{1}, EscrowEvidence: wire.Hash{2}, Log: "escrow.test/log", Escrow: wire.VaultID{8}, Denomination: d, Weight: 50, N: 1, Custody: key.AdditiveCustody(them, wire.VaultID{8}), Owner: []wire.VaultID{them}, Root: root, Expiry: 1 << 33,
+	}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vault.Paper{Cert: key.SignedCertificate{Body: body}, Chunk: key.Chunk{Cert: id, Key: p}}
+}
+
+var wanted = coin.Denomination{ID: "eth-test", Asset: btc, Unit: coin.NewAmount(10_000)}
+
+func program(t *testing.T, source string) *contract.Program {
+	t.Helper()
+	p, err := contract.Compile([]byte(source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func (w *world) offer() market.Offer {
 	w.t.Helper()
 	o := market.Offer{
-		ID: market.OfferID{9}, Contract: wire.Hash{3}, Settle: market.Atomic, Escrow: wire.VaultID{8}, Role: 0, Counter: 1,
+		ID: market.OfferID{9}, Contract: program(w.t, swap).Hash(), Parties: make([]wire.VaultID, 2), Terms: make([]int64, 2), WantTerm: 1, Settle: market.Atomic, Escrow: wire.VaultID{8}, Role: 0, Counter: 1,
 		Give: market.Quantity{Denomination: "btc-test", Units: 55}, Want: market.Quantity{Denomination: "eth-test", Units: 50}, Premium: 100,
 	}
 	raw, err := wire.Marshal(o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.store.put(w.t.Context(), "offer/"+hex.EncodeToString(o.ID[:]), Placed{Offer: raw, Sent: true, Text: "Swap"}); err != nil {
+	if err := w.store.put(w.t.Context(), "offer/"+hex.EncodeToString(o.ID[:]), Placed{Offer: raw, Want: wanted, Sent: true, Text: "Swap"}); err != nil {
 		w.t.Fatal(err)
 	}
 	return o
 }
 
-func proposal(o market.Offer) market.Proposal {
+func proposal(o market.Offer, p vault.Paper) market.Proposal {
 	return market.Proposal{
 		ID: 5, Contract: o.Contract, Settle: o.Settle, Escrow: o.Escrow, Terms: []int64{50, 50}, Parties: []wire.VaultID{me, them}, LockBy: 1 << 40,
 		Sides: [2]market.Side{
-			{Client: me, Offer: o.ID, Role: 0, Pot: 0, Denomination: "btc-test", Units: 50, Value: 10_000_000, Chunks: []market.Stake{{}}},
-			{Client: them, Offer: market.OfferID{10}, Role: 1, Pot: 1, Denomination: "eth-test", Units: 50, Value: 10_000_000, Chunks: []market.Stake{{}}},
+			{Client: me, Offer: o.ID, Role: 0, Pot: 0, Denomination: "btc-test", Units: 50, Value: 10_000_000, Chunks: []market.Stake{{Weight: 50}}},
+			{Client: them, Offer: market.OfferID{10}, Role: 1, Pot: 1, Denomination: "eth-test", Units: 50, Value: 10_000_000, Chunks: []market.Stake{{Chunk: p.Chunk.ID(), Weight: 50}}},
 		},
 	}
 }
@@ -225,16 +261,17 @@ func proposal(o market.Offer) market.Proposal {
 func TestAsOffered(t *testing.T) {
 	w := newWorld(t)
 	o := w.offer()
+	good := paper(t, wanted, 7)
 	for _, c := range []struct {
 		name, want string // want: "" is taken
 		change     func(p *market.Proposal)
 	}{
 		{"as offered", "", func(*market.Proposal) {}},
 		{"the other side first", "", func(p *market.Proposal) { p.Sides[0], p.Sides[1] = p.Sides[1], p.Sides[0] }},
-		{"a part of it", "", func(p *market.Proposal) { p.Sides[0].Units, p.Sides[1].Units = 10, 10 }},
+		{"a part of it", "", func(p *market.Proposal) { resize(p, 0, 10); resize(p, 1, 10) }},
 		{"at the premium", "", func(p *market.Proposal) { p.Sides[0].Value = 10_100_000 }},
 		{"above the premium", "premium", func(p *market.Proposal) { p.Sides[0].Value = 10_100_100 }},
-		{"for nothing", "premium", func(p *market.Proposal) { p.Sides[1].Units = 0 }},
+		{"for nothing", "premium", func(p *market.Proposal) { resize(p, 1, 0) }},
 		{"more than is given", "units", func(p *market.Proposal) { p.Sides[0].Units = 56 }},
 		{"more than is wanted", "units", func(p *market.Proposal) { p.Sides[1].Units = 51 }},
 		{"of others", "no side", func(p *market.Proposal) { p.Sides[0].Client = wire.VaultID{4} }},
@@ -245,15 +282,50 @@ func TestAsOffered(t *testing.T) {
 		{"the other role", "roles", func(p *market.Proposal) { p.Sides[0].Role, p.Sides[1].Role = 1, 0 }},
 		{"one role twice", "roles", func(p *market.Proposal) { p.Sides[1].Role = 0 }},
 		{"another denomination given", "denominations", func(p *market.Proposal) { p.Sides[0].Denomination = "xmr-test" }},
+		{"terms that ask less of the other side", "term 1", func(p *market.Proposal) { p.Terms[1] = 1 }},
+		{"chunks that are less than the units", "have 1 units", func(p *market.Proposal) { p.Sides[1].Chunks[0].Weight = 1 }},
+		{"own chunks that are more than the units", "have 51 units", func(p *market.Proposal) { p.Sides[0].Chunks[0].Weight = 51 }},
+		{"no chunks", "have 0 units", func(p *market.Proposal) { p.Sides[1].Chunks = nil }},
+		{"a chunk without papers", "without their papers", func(p *market.Proposal) { p.Sides[1].Chunks[0].Chunk[0]++ }},
+		{"the other's pot", "does not fill pot", func(p *market.Proposal) { p.Sides[0].Pot, p.Sides[1].Pot = 1, 0 }},
+		{"a pot that is not there", "does not fill pot", func(p *market.Proposal) { p.Sides[1].Pot = 2 }},
+		{"one more party", "parties", func(p *market.Proposal) { p.Parties = append(p.Parties, wire.VaultID{4}) }},
+		{"another party", "party 1", func(p *market.Proposal) { p.Parties[1] = wire.VaultID{4} }},
 		{"another denomination received", "denominations", func(p *market.Proposal) { p.Sides[1].Denomination = "btc-test" }},
 	} {
-		p := proposal(o)
+		p := proposal(o, good)
 		c.change(&p)
-		switch err := w.asOffered(p); {
+		switch err := w.asOffered(notice(p, good), program(t, swap)); {
 		case c.want == "" && err != nil, c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
 		}
 	}
+
+	// The text of the contract, and the coins, are what was offered for, whatever
+	// they are called.
+	p := proposal(o, good)
+	robbery := strings.Replace(swap, "left_side to bob", "left_side to alice", 1)
+	if err := w.asOffered(notice(p, good), program(t, robbery)); err == nil || !strings.Contains(err.Error(), "contract") {
+		t.Errorf("another text under the contract's hash: %v", err)
+	}
+	small := wanted
+	small.Unit = coin.NewAmount(1_000)
+	cheap := paper(t, small, 7)
+	if err := w.asOffered(notice(proposal(o, cheap), cheap), program(t, swap)); err == nil || !strings.Contains(err.Error(), "another denomination") {
+		t.Errorf("smaller units under the denomination's name: %v", err)
+	}
+	if err := w.asOffered(notice(p), program(t, swap)); err == nil || !strings.Contains(err.Error(), "without their papers") {
+		t.Errorf("no papers: %v", err)
+	}
+}
+
+func notice(p market.Proposal, papers ...vault.Paper) switchboard.Notice {
+	return switchboard.Notice{Delivery: market.Delivery{Seq: 1, Proposal: &p}, Source: []byte(swap), Papers: papers}
+}
+
+// resize makes one side of a proposal smaller in every place that says so.
+func resize(p *market.Proposal, side int, units uint32) {
+	p.Sides[side].Units, p.Sides[side].Chunks[0].Weight, p.Terms[side] = market.Units(units), units, int64(units)
 }
 
 // The switchboard may say each thing again, before and after a restart: nothing
@@ -261,7 +333,7 @@ func TestAsOffered(t *testing.T) {
 func TestNoticesTwice(t *testing.T) {
 	w := newWorld(t)
 	o := w.offer()
-	p := proposal(o)
+	p := proposal(o, paper(t, wanted, 7))
 	ctx := t.Context()
 	say := func(d market.Delivery) {
 		t.Helper()
@@ -315,27 +387,7 @@ func agreementBytes(t *testing.T) []byte {
 func TestConsider(t *testing.T) {
 	w := newWorld(t)
 	o := w.offer()
-	public, err := wallet.PublicOf(coin.Secp256k1, wallet.PrivateKey{31: 7})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := key.ParsePoint(coin.Secp256k1, public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := key.MerkleRoot([]key.Point{p})
-	if err != nil {
-		t.Fatal(err)
-	}
-	owner, esc := wire.VaultID{2}, wire.VaultID{8}
-	body, _, err := key.Certificate{
-		Version: 1, Denomination: coin.Denomination{ID: "btc-test", Asset: btc, Unit: coin.NewAmount(10_000)}, Weight: 50, N: 1,
-		Custody: key.AdditiveCustody(owner, esc), Owner: []wire.VaultID{owner}, Root: root, Expiry: 1 << 40,
-	}.Encode()
-	if err != nil {
-		t.Skip("certificate: ", err)
-	}
-	paper := vault.Paper{Cert: key.SignedCertificate{Body: body}, Chunk: key.Chunk{Key: p}}
+	good := paper(t, wanted, 7)
 	for _, c := range []struct {
 		name, want string
 		why        market.DeclineReason
@@ -347,10 +399,10 @@ func TestConsider(t *testing.T) {
 		{"not funded", "fund", market.Unfunded, swap, func(*market.Proposal) {}},
 	} {
 		w.board.declined = nil
-		q := proposal(o)
+		q := proposal(o, good)
 		c.change(&q)
 		q.ID += market.ProposalID(len(w.kinds()))
-		if err := w.notice(t.Context(), switchboard.Notice{Delivery: market.Delivery{Seq: 1, Proposal: &q}, Source: []byte(c.source), Papers: []vault.Paper{paper}}); err != nil {
+		if err := w.notice(t.Context(), switchboard.Notice{Delivery: market.Delivery{Seq: 1, Proposal: &q}, Source: []byte(c.source), Papers: []vault.Paper{good}}); err != nil {
 			t.Fatal(err)
 		}
 		if c.why == market.Unfunded {

@@ -171,7 +171,7 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	if err != nil {
 		return decline(market.Undesired, err)
 	}
-	if err := h.asOffered(*n.Proposal); err != nil {
+	if err := h.asOffered(n, program); err != nil {
 		return decline(market.Undesired, err)
 	}
 	if err := h.funded(ctx, n); err != nil {
@@ -263,9 +263,11 @@ func sideOf(p market.Proposal, pot int) market.Side {
 	return market.Side{}
 }
 
-// asOffered checks that a proposal is within what this client offered: its own
-// quantities, roles and price.
-func (h *Host) asOffered(p market.Proposal) error {
+// asOffered checks that a proposal, and the contract, terms and chunks that its
+// agreement is made of, are within what this client offered. The switchboard is
+// not believed.
+func (h *Host) asOffered(n switchboard.Notice, program *contract.Program) error {
+	p := *n.Proposal
 	mine, theirs := p.Sides[0], p.Sides[1]
 	if theirs.Client == h.id {
 		mine, theirs = theirs, mine
@@ -282,7 +284,7 @@ func (h *Host) asOffered(p market.Proposal) error {
 		return err
 	}
 	switch {
-	case p.Contract != o.Contract || p.Escrow != o.Escrow || p.Settle != o.Settle:
+	case p.Contract != o.Contract || program.Hash() != o.Contract || p.Escrow != o.Escrow || p.Settle != o.Settle:
 		return errors.New("another contract, escrow or way to settle than offered")
 	case mine.Role != o.Role || theirs.Role != o.Counter:
 		return errors.New("other roles than offered")
@@ -294,6 +296,81 @@ func (h *Host) asOffered(p market.Proposal) error {
 	gives, gets := uint64(mine.Worth()), uint64(theirs.Worth())
 	if gives > gets+gets*uint64(max(o.Premium, 0))/10_000+1 {
 		return fmt.Errorf("what is given is worth %d millionths of a dollar, what comes %d: more than the premium of %d basis points", gives, gets, o.Premium)
+	}
+	if err := sameTerms(p, o, mine, theirs); err != nil {
+		return err
+	}
+	for _, s := range []market.Side{mine, theirs} {
+		if pots := program.Pots(); int(s.Pot) >= len(pots) || pots[s.Pot].From != int(s.Role) {
+			return fmt.Errorf("party %d does not fill pot %d", s.Role, s.Pot)
+		}
+		var units uint64
+		for _, c := range s.Chunks {
+			units += uint64(c.Weight)
+		}
+		if units != uint64(s.Units) {
+			return fmt.Errorf("the chunks of party %d have %d units, not %d", s.Role, units, s.Units)
+		}
+	}
+	return sameCoins(n.Papers, theirs.Chunks, placed.Want)
+}
+
+// sameTerms checks that the terms and parties of a proposal are those of the
+// offer, filled in with what its sides put in.
+func sameTerms(p market.Proposal, o market.Offer, mine, theirs market.Side) error {
+	if len(p.Terms) != len(o.Terms) || len(p.Parties) != len(o.Parties) {
+		return errors.New("another number of terms or parties than offered")
+	}
+	for i, t := range p.Terms {
+		want := o.Terms[i]
+		if i == int(o.GiveTerm) {
+			want = int64(mine.Units)
+		}
+		if i == int(o.WantTerm) {
+			want = int64(theirs.Units)
+		}
+		if t != want {
+			return fmt.Errorf("term %d is %d, not %d as offered", i, t, want)
+		}
+	}
+	for i, v := range p.Parties {
+		want := o.Parties[i]
+		switch i {
+		case int(mine.Role):
+			want = mine.Client
+		case int(theirs.Role):
+			want = theirs.Client
+		}
+		if v != want {
+			return fmt.Errorf("party %d is another than offered", i)
+		}
+	}
+	return nil
+}
+
+// sameCoins checks that there are papers of all the chunks, of the very
+// denomination that was offered for.
+func sameCoins(papers []vault.Paper, chunks []market.Stake, want coin.Denomination) error {
+	bare := map[wire.ChunkID]bool{}
+	for _, c := range chunks {
+		bare[c.Chunk] = true
+	}
+	for _, p := range papers {
+		id := p.Chunk.ID()
+		if !bare[id] {
+			continue
+		}
+		c, err := p.Cert.Unverified() // the vault verifies it, with everything else
+		if err != nil {
+			return err
+		}
+		if p.Chunk.Cert != p.Cert.ID() || c.Denomination != want {
+			return fmt.Errorf("chunk %s is of another denomination than offered", id.Short())
+		}
+		delete(bare, id)
+	}
+	if len(bare) > 0 {
+		return fmt.Errorf("%d chunks come without their papers", len(bare))
 	}
 	return nil
 }
@@ -443,6 +520,9 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 			if err != nil {
 				return fail(err)
 			}
+			if p.Hash() != o.Contract {
+				return fail(fmt.Errorf("the switchboard shows another text for contract %s than its hash says", name))
+			}
 			if len(p.Parties()) != 2 || len(p.Pots()) != 2 || len(p.Terms()) != 2 {
 				return fail(fmt.Errorf("contract %s is not an exchange between two", name))
 			}
@@ -470,6 +550,9 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if err != nil {
 		return fail(err)
 	}
+	if gd.Asset != giveA || wd.Asset != wantA {
+		return fail(errors.New("the switchboard denominates another asset than asked"))
+	}
 	peer, err := h.escrow.Describe(ctx)
 	if err != nil {
 		return fail(err)
@@ -489,7 +572,7 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if err != nil {
 		return fail(err)
 	}
-	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
+	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Want: wd, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
 	if err := h.store.put(ctx, "offer/"+p.ID, p); err != nil {
 		return fail(err)
 	}

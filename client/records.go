@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"latchkey/coin"
 	"latchkey/event"
 	"latchkey/vault"
 	"latchkey/wire"
@@ -85,11 +86,12 @@ type Deal struct {
 
 // Placed is an offer that this client placed.
 type Placed struct {
-	ID    string `json:"id"`
-	Offer []byte `json:"offer"` // market.Offer, CBOR
-	Sent  bool   `json:"sent"`
-	Ended string `json:"ended"`
-	Text  string `json:"text"`
+	ID    string            `json:"id"`
+	Offer []byte            `json:"offer"` // market.Offer, CBOR
+	Want  coin.Denomination `json:"want"`  // of what comes, in full
+	Sent  bool              `json:"sent"`
+	Ended string            `json:"ended"`
+	Text  string            `json:"text"`
 }
 
 func openRecords(ctx context.Context, log event.Log) (*records, error) {
