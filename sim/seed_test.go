@@ -42,7 +42,7 @@ func TestSeeds(t *testing.T) {
 			for {
 				i := next.Add(1) - 1
 				mu.Lock()
-				done := i >= uint64(*seeds) || failures >= 3
+				done := i >= uint64(*seeds/slow) || failures >= 3
 				mu.Unlock()
 				if done {
 					return
