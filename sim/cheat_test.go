@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"maps"
 	"testing"
 
 	"latchkey/coin"
@@ -106,12 +107,14 @@ var cheats = map[string]cheat{
 		}
 		return m.try(m.sweptAsk(vault.ChunkEpoch{Chunk: x}, vault.ChunkEpoch{Chunk: y}))
 	},
-	"claim on a clone": func(t *testing.T, w *World) error { return w.cloneClaims(t, 1) },
+	"claim on a clone": func(t *testing.T, w *World) error {
+		return w.cloneClaims(t, w.stock(t, 0, "mallory")["mallory"], 1)
+	},
 	"claim on a clone, repeated": func(t *testing.T, w *World) error {
-		return w.cloneClaims(t, 3)
+		return w.cloneClaims(t, w.stock(t, 0, "mallory")["mallory"], 3)
 	},
 	"two heads": func(t *testing.T, w *World) error {
-		if err := w.cloneClaims(t, 1); err != nil {
+		if err := w.cloneClaims(t, w.stock(t, 0, "mallory")["mallory"], 1); err != nil {
 			return err
 		}
 		clone := w.hosts[1]
@@ -255,12 +258,12 @@ var cheats = map[string]cheat{
 	"an opening after its time": func(t *testing.T, w *World) error {
 		p, _, _ := w.swapOf(t, "mallory", "bob")
 		w.lockOnly(t, p)
-		w.drop = func(_ *Client, what string) bool { return what == "ack" }
+		w.hook = func(at point, _ *Client, what string) bool { return at == arriving && what == "ack" }
 		for range 4 { // hand, fetch, and no ack arrives
 			w.Tick(1)
 			w.Pump()
 		}
-		w.drop = nil
+		w.hook = nil
 		w.Tick(61) // past LockBy, and not yet past the grace in which the escrow aborts
 		for _, c := range []*Client{w.Client("mallory"), w.Client("bob")} {
 			if err := c.ask(vault.Request{Ack: &vault.AckAsk{Instance: p.course(w).ID}}); err != nil {
@@ -388,6 +391,8 @@ var cheats = map[string]cheat{
 		x := w.stock(t, 0, "bob")["bob"]
 		w.Tick(90*86400 - 7200)
 		w.Pump()
+		w.Tick(1)
+		w.Pump()
 		return w.paperCheat(t, x, "alice", func(q *vault.Proposal) { q.Agreement.LockBy = w.now + 14000 })
 	},
 	"one vendor on both sides": func(t *testing.T, w *World) error {
@@ -444,7 +449,7 @@ var cheats = map[string]cheat{
 	"an entry left out": func(t *testing.T, w *World) error {
 		c, _ := w.sale(t)
 		carol, bob := w.Client("carol"), w.Client("bob")
-		w.drop = func(c *Client, what string) bool { return what == "word" && c == bob }
+		w.hook = func(at point, c *Client, what string) bool { return at == arriving && what == "word" && c == bob }
 		for _, word := range []string{"dispute"} {
 			if err := w.Client("alice").Say(c.ID, word, 0, false); err != nil {
 				t.Fatal(err)
@@ -539,9 +544,8 @@ func (w *World) paperCheat(t *testing.T, x wire.ChunkID, to string, change func(
 
 // cloneClaims gives a chunk away on one copy of the escrow and claims it on
 // another, asking several times.
-func (w *World) cloneClaims(t *testing.T, times int) error {
+func (w *World) cloneClaims(t *testing.T, x wire.ChunkID, times int) error {
 	t.Helper()
-	x := w.stock(t, 0, "mallory")["mallory"]
 	clone := w.hosts[0].Clone("escrow2", w.hosts[0].Disk.Clone())
 	w.hosts, w.cloned = append(w.hosts, clone), true
 	clone.Start()
@@ -607,8 +611,15 @@ func (w *World) rogueKey(t *testing.T) error {
 	return nil
 }
 
+// allCheats returns the cheats of clients and hosts, and those of a broken escrow.
+func allCheats() map[string]cheat {
+	all := maps.Clone(cheats)
+	maps.Copy(all, forgeries)
+	return all
+}
+
 func TestCheats(t *testing.T) {
-	for name, try := range cheats {
+	for name, try := range allCheats() {
 		t.Run(name, func(t *testing.T) {
 			w := world(t, Config{Seed: 1, Clients: 5, Liars: 1, Broken: map[string]bool{"mallory": true}})
 			w.witnesses[3].liar = false

@@ -35,6 +35,7 @@ type Client struct {
 	funded  map[wire.CertID]bool
 	purse   map[coin.AssetID]int64 // what the wallet must hold
 	sweeps  map[wire.ChunkID]*sweep
+	lost    bool  // its device is gone for good
 	rolled  bool  // its host brought an old copy back
 	clock   int64 // the vault's, never runs backwards
 	stuck   error // why its vault follows the log no further
@@ -372,16 +373,29 @@ func take(queue *[]message, i int, keep bool) (message, bool) {
 	return m, true
 }
 
+// A point is where a hook is asked, for tests that put a fault at one place. At
+// arriving and answered, true loses the message.
+type point uint8
+
+const (
+	arriving  point = iota // a request comes to the escrow
+	decidedOn              // the escrow has decided, and nothing is durable or said
+	answered               // an answer comes to the client
+)
+
 // Deliver brings request i to the escrow. What was said in a session that has
 // ended is lost.
 func (c *Client) Deliver(i int, again bool) {
 	m, ok := take(&c.up, i, again)
-	if !ok || c.peer.m == nil || m.to != c.peer.boot || c.w.drop != nil && c.w.drop(c, m.what) {
+	if !ok || c.peer.m == nil || m.to != c.peer.boot || c.w.hook != nil && c.w.hook(arriving, c, m.what) {
 		return
 	}
 	c.counts[m.what]++
 	err := c.peer.Receive(c, m.raw)
 	c.w.say("%s → %s: %s%s", c.Name, c.peer.Name, m.what, reason(err))
+	if c.w.hook != nil {
+		c.w.hook(decidedOn, c, m.what)
+	}
 	c.peer.release()
 }
 
@@ -401,13 +415,21 @@ func (c *Client) arrive(x held, h *Host) {
 		return
 	}
 	c.w.covered(c, x.q, x.r)
+	for _, b := range x.r.Released {
+		share, err := key.ParseShare(c.w.points[b.Chunk].Type(), b.B)
+		if err != nil {
+			c.w.fail("released to %s: %w", c.Name, err)
+			return
+		}
+		c.w.check(c.w.secrets.learn(c.Name, b.Chunk, share))
+	}
 	c.down = append(c.down, message{h.boot, x.boot, raw, kindOf(x.q), x.q})
 }
 
 // Hear brings answer i to the vault.
 func (c *Client) Hear(i int, again bool) {
 	m, ok := take(&c.down, i, again)
-	if !ok || c.m == nil || m.to != c.boot {
+	if !ok || c.m == nil || m.to != c.boot || c.w.hook != nil && c.w.hook(answered, c, m.what) {
 		return
 	}
 	if len(c.heard) < 8 {
@@ -421,15 +443,6 @@ func (c *Client) hear(m message) {
 	if err := wire.Unmarshal(m.raw, &r); err != nil {
 		c.w.fail("answer to %s: %w", c.Name, err)
 		return
-	}
-	for _, x := range r.Released {
-		p := c.w.points[x.Chunk]
-		b, err := key.ParseShare(p.Type(), x.B)
-		if err != nil {
-			c.w.fail("released to %s: %w", c.Name, err)
-			return
-		}
-		c.w.check(c.w.secrets.learn(c.Name, x.Chunk, b))
 	}
 	if r.Receipt != nil && m.q.Word != nil {
 		c.w.receipts = append(c.w.receipts, receipt{*m.q.Word, *r.Receipt})

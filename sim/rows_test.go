@@ -239,11 +239,12 @@ func TestEscrowsHostWithholdsAWord(t *testing.T) {
 			t.Fatal(err)
 		}
 		dropped := 0
-		w.drop = func(c *Client, what string) bool {
-			if what == "word" {
-				dropped++
+		w.hook = func(at point, _ *Client, what string) bool {
+			if at != arriving || what != "word" {
+				return false
 			}
-			return what == "word"
+			dropped++
+			return true
 		}
 		for range 6 {
 			w.Tick(601)

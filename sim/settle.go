@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -122,7 +121,9 @@ func (w *World) Heal() {
 	for _, c := range w.clients {
 		c.crash, c.up, c.down = crashNever, nil, nil
 		c.peer = best
-		w.check(c.Start())
+		if !c.lost {
+			w.check(c.Start())
+		}
 	}
 }
 
@@ -147,6 +148,7 @@ func (h *Host) continues() bool {
 // has ended, every chunk is claimed and swept by whom the log names, and every
 // coin is where it must be.
 func (w *World) Settle() {
+	w.hook = nil
 	w.Heal()
 	if w.halted {
 		return
@@ -197,6 +199,9 @@ func (w *World) wait() int64 {
 		}
 	}
 	for _, c := range w.clients {
+		if c.lost {
+			continue
+		}
 		for _, p := range c.m.Pledges() {
 			if p.LockBy+3 > w.now {
 				next = min(next, p.LockBy+3)
@@ -217,6 +222,9 @@ func (w *World) open() string {
 		}
 	}
 	for _, c := range w.clients {
+		if c.lost {
+			continue
+		}
 		if c.stuck != nil {
 			return fmt.Sprintf("%s stands still: %v", c.Name, c.stuck)
 		}
@@ -249,38 +257,20 @@ func (w *World) finish() {
 	for _, id := range w.ledger.order {
 		f := w.ledger.chunks[id]
 		c := w.byID(f.Owner)
+		s := c.sweeps[id]
 		switch {
-		case f.Swept:
-			if s := c.sweeps[id]; (s == nil || !s.final) && !w.cfg.Broken[c.Name] {
-				w.fail("chunk %s is swept by %s, whose wallet knows nothing of it", id.Short(), c.Name)
-			}
-		case c.burnt(id) || !c.known(id) && c.rolled:
-		case w.Deposited(id) != nil && errors.Is(w.Deposited(id), errUnfunded):
-		default:
-			if err := w.Deposited(id); err == nil {
-				w.fail("chunk %s of %s is funded and was not swept", id.Short(), c.Name)
-			}
+		case f.Swept && (s == nil || !s.final) && !w.cfg.Broken[c.Name]:
+			w.fail("chunk %s is swept by %s, whose wallet knows nothing of it", id.Short(), c.Name)
+		case !f.Swept && !c.lost && !c.burnt(id) && w.Deposited(id) == nil:
+			w.fail("chunk %s of %s is funded and was not swept", id.Short(), c.Name)
 		}
 	}
 	for _, c := range w.clients {
 		w.check(c.Balanced())
 	}
 	for _, r := range w.receipts {
-		if out, err := w.Omitted(r.receipt); err != nil || out && !w.evil() {
+		if out, err := w.Omitted(r.receipt); err != nil || out && !w.cloned {
 			w.fail("a receipt of an honest escrow proves that it left %q out: %v", r.word.Body.Word, err)
 		}
 	}
 }
-
-var errUnfunded = errors.New("not funded")
-
-func (c *Client) known(id wire.ChunkID) bool {
-	_, ok := c.m.Chunk(id)
-	return ok
-}
-
-// evil reports whether a host of the escrow was ever cloned or rolled back.
-func (w *World) evil() bool { return w.cloned }
-
-// Instance finds the course of an instance.
-func (w *World) Instance(id wire.InstanceID) *Course { return w.ledger.instances[id] }

@@ -46,8 +46,8 @@ type World struct {
 	witnesses []Witness
 	chains    map[coin.AssetID]*fake.Chain
 	deals     []*proposal
-	drop      func(*Client, string) bool // what requests the escrow's host drops
-	allowed   []string                   // vendors that users let their shares go to all the same
+	hook      func(point, *Client, string) bool
+	allowed   []string // vendors that users let their shares go to all the same
 	ledger    *Ledger
 	trueLog   *Disk // has what is witnessed
 	secrets   *Secrets
