@@ -148,6 +148,9 @@ func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientp
 		if c.Chunk.Last == 0 && c.Chunk.Owner != h.id || c.Chunk.Owner != h.id && c.Chunk.Instance == (wire.InstanceID{}) {
 			continue // another's, looked at for a proposal
 		}
+		if c.Chunk.Epoch == 0 && !c.Holds && !c.Chunk.Swept && !c.Chunk.Lost {
+			continue // given away long ago, and looked at again for a proposal
+		}
 		out.Chunks = append(out.Chunks, h.chunk(c, st, sweeps))
 	}
 	each(h.store, "deal/", func(_ string, d Deal) { out.Deals = append(out.Deals, h.dealStatus(d, st)) })
