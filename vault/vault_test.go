@@ -1,406 +1,28 @@
 package vault_test
 
 import (
-	"crypto/ed25519"
-	"crypto/hpke"
-	"crypto/rand"
+	"flag"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 
-	"golang.org/x/mod/sumdb/tlog"
+	"github.com/google/go-cmp/cmp"
 
 	"latchkey/coin"
-	"latchkey/escrow"
-	"latchkey/head"
-	"latchkey/key"
 	"latchkey/vault"
-	"latchkey/vault/session"
 	"latchkey/wire"
 )
 
-const swap = `contract Swap
-parties alice, bob
-term a : units 1..1000
-term b : units 1..1000
-pot left_side  = a units from alice
-pot right_side = b units from bob
-at open:
-  give all of left_side to bob
-  give all of right_side to alice
-  close
-`
-
-type ids struct {
-	identity wire.Identity
-	sign     ed25519.PrivateKey
-	kem      hpke.PrivateKey
-	id       wire.VaultID
-}
-
-func newIDs(t testing.TB) ids {
-	t.Helper()
-	pub, priv, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kem, err := hpke.MLKEM768X25519().GenerateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := wire.Identity{Sign: pub, KEM: kem.PublicKey().Bytes()}
-	id, err := i.ID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ids{i, priv, kem, id}
-}
-
-// A world is an escrow with four witnesses and as many owners as a test wants,
-// without processes, disks or networks.
-type world struct {
-	t         testing.TB
-	now       int64
-	keys      ids
-	escrow    *vault.Escrow
-	cfg       vault.EscrowConfig
-	group     head.Group
-	witnesses []struct {
-		key  ed25519.PrivateKey
-		name string
-		seen head.Seen
-	}
-	entries [][]byte
-	hashes  []tlog.Hash
-	rows    map[string][]byte
-	feed    *escrow.Feed
-	note    []byte
-	owners  []*client
-}
-
-type client struct {
-	ids
-	w      *world
-	o      *vault.Owner
-	cfg    vault.OwnerConfig
-	rows   map[string][]byte
-	cursor int
-}
-
-func newWorld(t testing.TB, owners int) *world {
-	w := &world{t: t, now: 1_800_000_000, keys: newIDs(t), rows: map[string][]byte{}, feed: escrow.NewFeed()}
-	const origin = "escrow.test/log"
-	log, err := head.NewLogKey(origin, w.keys.identity.Sign)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.group = head.Group{Log: log, K: 3, F: 1}
-	for i := range 4 {
-		pub, priv, _ := ed25519.GenerateKey(rand.Reader)
-		name := fmt.Sprintf("witness.test/%d", i)
-		k, err := head.NewWitnessKey(name, pub)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.group.Witnesses = append(w.group.Witnesses, k)
-		w.witnesses = append(w.witnesses, struct {
-			key  ed25519.PrivateKey
-			name string
-			seen head.Seen
-		}{priv, name, head.Seen{}})
-	}
-	w.cfg = vault.EscrowConfig{
-		Origin: origin, Identity: w.keys.identity, Sign: w.keys.sign, Group: w.group,
-		Evidence: []byte("evidence"), Digest: wire.Hash{1}, Sealer: session.NewMailbox(w.keys.id, w.keys.kem),
-	}
-	if w.escrow, err = vault.NewEscrow(w.cfg); err != nil {
-		t.Fatal(err)
-	}
-	b, err := w.escrow.Start(0)
-	w.persist(b, err)
-	w.witness()
-	for i := range owners {
-		c := &client{ids: newIDs(t), w: w, rows: map[string][]byte{}}
-		c.cfg = vault.OwnerConfig{
-			Identity: c.identity, Sign: c.sign, Digests: []wire.Hash{{2, byte(i)}}, Escrow: w.keys.identity,
-			EscrowDigest: wire.Hash{1}, EscrowVendor: "vendor B", Group: w.group, Sealer: session.NewMailbox(c.id, c.kem),
-		}
-		if c.o, err = vault.NewOwner(c.cfg); err != nil {
-			t.Fatal(err)
-		}
-		b, err := w.escrow.Enrol(c.identity, []byte("evidence"), wire.Hash{2, byte(i)})
-		w.persist(b, err)
-		w.owners = append(w.owners, c)
-	}
-	w.witness()
-	return w
-}
-
-func (w *world) persist(b vault.Block, err error) {
-	w.t.Helper()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for i, e := range b.Entries {
-		pos := int64(len(w.entries))
-		if pos != b.First+int64(i) {
-			w.t.Fatalf("entry at %d, the log has %d", b.First+int64(i), pos)
-		}
-		h, err := tlog.StoredHashes(pos, e, w.reader())
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.hashes = append(w.hashes, h...)
-		w.entries = append(w.entries, e)
-		parsed, err := vault.ParseEntry(e)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		w.feed.Add(pos, parsed)
-	}
-	save(w.rows, b.Rows)
-}
-
-func save(table map[string][]byte, rows []vault.Row) {
-	for _, r := range rows {
-		if r.Value == nil {
-			delete(table, r.Key)
-		} else {
-			table[r.Key] = r.Value
-		}
-	}
-}
-
-func rowsOf(table map[string][]byte) (out []vault.Row) {
-	for k, v := range table {
-		out = append(out, vault.Row{Key: k, Value: v})
-	}
-	return out
-}
-
-func (w *world) reader() tlog.HashReaderFunc {
-	return func(idx []int64) ([]tlog.Hash, error) {
-		out := make([]tlog.Hash, len(idx))
-		for i, x := range idx {
-			out[i] = w.hashes[x]
-		}
-		return out, nil
-	}
-}
-
-func (w *world) consistency(old, size int64) []head.Hash {
-	if old == 0 {
-		return nil
-	}
-	p, err := tlog.ProveTree(size, old, w.reader())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return []head.Hash(p)
-}
-
-// witness lets all witnesses sign the present head.
-func (w *world) witness() {
-	w.t.Helper()
-	signed, err := w.escrow.Head()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	note := signed
-	for i := range w.witnesses {
-		x := &w.witnesses[i]
-		c, err := head.Decide(w.group.Log, x.seen, head.Request{Old: x.seen.Size, Proof: w.consistency(x.seen.Size, w.escrow.Size()), Signed: signed}, w.now)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		line, err := c.Cosign(x.name, x.key)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		x.seen = c.Next
-		note = append(note, line...)
-	}
-	if err := w.escrow.Cosigned(note); err != nil {
-		w.t.Fatal(err)
-	}
-	w.note = note
-}
-
-func (c *client) keep(rows []vault.Row, err error) {
-	c.w.t.Helper()
-	if err != nil {
-		c.w.t.Fatal(err)
-	}
-	save(c.rows, rows)
-}
-
-// sync brings a client's vault to the newest head.
-func (c *client) sync() {
-	c.w.t.Helper()
-	w := c.w
-	cp, err := w.group.Verify(w.note)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	c.keep(c.o.Advance(w.note, w.consistency(c.o.Size(), cp.Size)))
-	positions, _ := w.feed.From(c.id, c.cursor, 1<<30)
-	for _, p := range positions {
-		if p >= cp.Size {
-			return
-		}
-		c.cursor++
-		proof, err := tlog.ProveRecord(cp.Size, p, w.reader())
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		c.keep(c.o.Observe(vault.Logged{Position: p, Entry: w.entries[p], Proof: []head.Hash(proof)}))
-	}
-}
-
-// talk says everything pending and hears the answers; it reports whether there
-// was anything to say.
-func (c *client) talk() bool {
-	c.w.t.Helper()
-	qs, err := c.o.Pending(rand.Reader)
-	if err != nil {
-		c.w.t.Fatal(err)
-	}
-	for _, q := range qs {
-		raw, err := wire.Marshal(q)
-		if err != nil {
-			c.w.t.Fatal(err)
-		}
-		if q, err = vault.ParseRequest(raw); err != nil {
-			c.w.t.Fatal(err)
-		}
-		a, err := c.w.escrow.Handle(c.id, q, rand.Reader)
-		if err != nil {
-			a.Reply = vault.Reply{Refused: &vault.Refused{Reason: err.Error()}}
-			c.w.t.Logf("%s: refused: %v", c.id.Short(), err)
-		} else {
-			c.w.persist(a.Block, nil)
-		}
-		if c.w.escrow.Witnessed() < a.Hold {
-			c.w.witness()
-		}
-		rows, err := c.o.Hear(q, a.Reply)
-		if err != nil {
-			c.w.t.Logf("%s: %v", c.id.Short(), err)
-		}
-		save(c.rows, rows)
-	}
-	return len(qs) > 0
-}
-
-// run lets everybody talk until nobody has anything to say.
-func (w *world) run() {
-	w.t.Helper()
-	for range 50 {
-		w.witness()
-		busy := false
-		for _, c := range w.owners {
-			c.sync()
-			busy = c.talk() || busy
-		}
-		if !busy {
-			return
-		}
-	}
-	w.t.Fatal("the world does not come to rest")
-}
-
-func denomination(id coin.AssetID, t coin.KeyType) coin.Denomination {
-	return coin.Denomination{
-		ID: string(id) + "-test", Unit: coin.NewAmount(10_000),
-		Asset: coin.Asset{ID: id, Chain: "test:" + string(id), Key: t, Address: "plain", Decimals: 8},
-	}
-}
-
-// deposit makes n chunks and returns their ids.
-func (c *client) deposit(d coin.Denomination, weight, n uint32) []wire.ChunkID {
-	c.w.t.Helper()
-	before := map[wire.ChunkID]bool{}
-	for _, id := range c.o.Chunks() {
-		before[id] = true
-	}
-	_, rows, err := c.o.NewBatch(vault.BatchSpec{Denomination: d, Weight: weight, N: n, Expiry: c.w.now + 90*86400}, rand.Reader)
-	c.keep(rows, err)
-	c.w.run()
-	var out []wire.ChunkID
-	for _, id := range c.o.Chunks() {
-		if !before[id] {
-			out = append(out, id)
-		}
-	}
-	if len(out) != int(n) {
-		c.w.t.Fatalf("made %d chunks, want %d", len(out), n)
-	}
-	return out
-}
-
-func (c *client) stakes(ids []wire.ChunkID) (out []vault.Stake) {
-	for _, id := range ids {
-		x, _ := c.o.Chunk(id)
-		out = append(out, vault.Stake{Chunk: id, Epoch: x.Epoch, Weight: x.Weight})
-	}
-	return out
-}
-
-func (c *client) proposal(a vault.Agreement) vault.Proposal {
-	p := vault.Proposal{Agreement: a}
-	for _, r := range a.Parties {
-		for _, other := range c.w.owners {
-			if other.id == r[0] && other != c {
-				p.Peers = append(p.Peers, vault.Peer{Identity: other.identity, Vendor: "vendor A"})
-			}
-		}
-	}
-	for _, pot := range a.Pots {
-		for _, s := range pot {
-			for _, other := range c.w.owners {
-				if x, ok := other.o.Chunk(s.Chunk); ok && x.Owner == other.id && other != c {
-					paper, err := other.o.Paper(s.Chunk)
-					if err != nil {
-						c.w.t.Fatal(err)
-					}
-					p.Papers = append(p.Papers, paper)
-				}
-			}
-		}
-	}
-	return p
-}
-
-// agree has every party accept and brings the lock to the escrow.
-func (w *world) agree(a vault.Agreement) wire.InstanceID {
-	w.t.Helper()
-	q := vault.LockAsk{Agreement: a}
-	for _, r := range a.Parties {
-		for _, c := range w.owners {
-			if c.id == r[0] {
-				s, rows, err := c.o.Accept(c.proposal(a), rand.Reader)
-				c.keep(rows, err)
-				q.Acceptances = append(q.Acceptances, s)
-			}
-		}
-	}
-	ans, err := w.escrow.Handle(w.owners[0].id, vault.Request{Lock: &q}, rand.Reader)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.persist(ans.Block, nil)
-	return ans.Reply.Locked.Instance
-}
+var update = flag.Bool("update", false, "write the golden transcripts anew")
 
 func TestSwapFromDepositToSweep(t *testing.T) {
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
 	right := bob.deposit(denomination("xmr", coin.Ed25519), 5, 2)
-	a := vault.Agreement{
-		Source: []byte(swap), Terms: []int64{10, 10}, Parties: []vault.Recipients{{alice.id}, {bob.id}},
-		Pots: [][]vault.Stake{alice.stakes(left), bob.stakes(right)}, Escrow: w.keys.id, LockBy: w.now + 60, Settle: vault.Atomic,
-	}
-	w.agree(a)
+	w.agree(w.swapOf(left, right))
 	if _, err := alice.o.Claim(left); err == nil {
 		t.Error("alice claims what she has pledged: want an error")
 	}
@@ -438,5 +60,171 @@ func TestSwapFromDepositToSweep(t *testing.T) {
 	if _, ok := alice.o.Chunk(left[0]); ok {
 		t.Error("alice still follows what she gave")
 	}
-	var _ key.Point
+}
+
+// One swap, word for word: who says what, what the log says of it, what waits
+// for witnesses. Keys, shares and ids are left out.
+func TestTranscriptOfASwap(t *testing.T) {
+	w := newWorld(t, 2)
+	alice, bob := w.owners[0], w.owners[1]
+	var b strings.Builder
+	w.say = func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	chapter := func(name string) { fmt.Fprintf(&b, "\n# %s\n", name) }
+	chapter("Alice makes two chunks")
+	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
+	chapter("Bob makes one")
+	right := bob.deposit(denomination("xmr", coin.Ed25519), 10, 1)
+	chapter("They exchange them")
+	w.agree(w.swapOf(left, right))
+	w.run()
+	chapter("Alice claims and sweeps")
+	alice.keep(alice.o.Claim(right))
+	w.run()
+	alice.keep(alice.o.Swept(right))
+	w.run()
+	golden(t, "testdata/swap.txt", strings.TrimLeft(b.String(), "\n"))
+}
+
+// golden compares with a file, or writes it with -update.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; go test -update writes it anew):\n%s", name, diff)
+	}
+}
+
+// describe says what an entry is, without ids.
+func (w *world) describe(e vault.Entry) string {
+	name := func(v wire.VaultID) string {
+		for _, c := range w.owners {
+			if c.id == v {
+				return c.name
+			}
+		}
+		return "nobody"
+	}
+	switch {
+	case e.Genesis != nil:
+		return "genesis of " + e.Genesis.Origin
+	case e.Enrol != nil:
+		return "enrol"
+	case e.Generate != nil:
+		return fmt.Sprintf("generate %d for %s", e.Generate.Spec.N, name(e.Generate.Owner[0]))
+	case e.Certify != nil:
+		return fmt.Sprintf("certify %d chunks of %d %s, owner %s", len(e.Certify.Points), e.Certify.Certificate.Weight, e.Certify.Certificate.Denomination.Asset.ID, name(e.Certify.Certificate.Owner[0]))
+	case e.Lock != nil:
+		return fmt.Sprintf("lock %d and %d chunks", len(e.Lock.Agreement.Pots[0]), len(e.Lock.Agreement.Pots[1]))
+	case e.Hand != nil:
+		return fmt.Sprintf("hand by party %d", e.Hand.Role)
+	case e.Ack != nil:
+		return fmt.Sprintf("ack by party %d", e.Ack.Role)
+	case e.Run != nil:
+		var to []string
+		for _, x := range e.Run.Exits {
+			to = append(to, fmt.Sprintf("%s at epoch %d", name(x.To[0]), x.Epoch))
+		}
+		return fmt.Sprintf("run %s: gives to %s; closed %t", [...]string{1: "open", 2: "word", 3: "deadline", 4: "abort"}[e.Run.Kind], strings.Join(to, ", "), e.Run.Closed)
+	case e.Claim != nil:
+		return fmt.Sprintf("claim of %d by %s", len(e.Claim.Order.Chunks), name(e.Claim.Owner[0]))
+	case e.Stored != nil:
+		return "stored by " + name(e.Stored.Owner[0])
+	case e.Swept != nil:
+		return fmt.Sprintf("swept %d by %s", len(e.Swept.Order.Chunks), name(e.Swept.Owner[0]))
+	case e.Clock != nil:
+		return "clock"
+	}
+	return "drop"
+}
+
+func describeRequest(q vault.Request) string {
+	switch {
+	case q.Begin != nil:
+		return fmt.Sprintf("begin %d chunks of %d %s, committed", q.Begin.Spec.N, q.Begin.Spec.Weight, q.Begin.Spec.Denomination.Asset.ID)
+	case q.Open != nil:
+		return fmt.Sprintf("open %d points with %d proofs", len(q.Open.Half.Points), len(q.Open.Half.Proofs))
+	case q.Lock != nil:
+		return "lock"
+	case q.Hand != nil:
+		return fmt.Sprintf("hand %d sealed shares", len(q.Hand.Mail[0].Items))
+	case q.Ack != nil:
+		return "ack"
+	case q.Word != nil:
+		return "say " + q.Word.Body.Word
+	case q.Fetch != nil && q.Fetch.Step > 0:
+		return "fetch r"
+	case q.Fetch != nil:
+		return "fetch shares"
+	case q.Stored != nil:
+		return "stored"
+	case q.Claim != nil:
+		return fmt.Sprintf("claim %d", len(q.Claim.Order.Chunks))
+	}
+	return fmt.Sprintf("swept %d", len(q.Swept.Order.Chunks))
+}
+
+func describeReply(r vault.Reply) string {
+	switch {
+	case r.Offered != nil:
+		return fmt.Sprintf("%d points with proofs", len(r.Offered.Half.Points))
+	case r.Certified != nil:
+		return "certificate, signed"
+	case r.Locked != nil:
+		return "locked"
+	case len(r.Mail) > 0:
+		n := 0
+		for _, m := range r.Mail {
+			n += len(m.Items)
+		}
+		return fmt.Sprintf("%d sealed", n)
+	case r.Receipt != nil:
+		return "receipt"
+	case len(r.Released) > 0:
+		return fmt.Sprintf("%d shares", len(r.Released))
+	case r.Refused != nil:
+		return "refused: " + r.Refused.Reason
+	}
+	return "done"
+}
+
+// An exchange costs as many appends as it has steps, whatever its size, and one
+// refresh for each chunk that it gives.
+func TestOneExchangeCounts(t *testing.T) {
+	for _, n := range []uint32{1, 7} {
+		w := newWorld(t, 2)
+		alice, bob := w.owners[0], w.owners[1]
+		left := alice.deposit(denomination("sol", coin.Ed25519), 5, n)
+		right := bob.deposit(denomination("xmr", coin.Ed25519), 5, n)
+		before := len(w.entries)
+		w.agree(w.swapOf(left, right))
+		w.run()
+		var kinds []string
+		exits := 0
+		for _, raw := range w.entries[before:] {
+			e, err := vault.ParseEntry(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinds = append(kinds, strings.Fields(w.describe(e))[0])
+			if e.Run != nil {
+				exits += len(e.Run.Exits)
+			}
+		}
+		slices.Sort(kinds)
+		want := []string{"ack", "ack", "hand", "hand", "lock", "run", "stored", "stored"}
+		if diff := cmp.Diff(want, kinds); diff != "" {
+			t.Errorf("%d chunks a side (-want +got):\n%s", n, diff)
+		}
+		if exits != int(2*n) {
+			t.Errorf("%d chunks a side: %d exits, want one for each chunk", n, exits)
+		}
+	}
 }
