@@ -34,6 +34,11 @@ func (c *Client) sweptAsk(list ...vault.ChunkEpoch) vault.Request {
 	return vault.Request{Swept: &vault.SweptAsk{Order: o, Sig: c.sign("latchkey/swept/v1", o)}}
 }
 
+// ackAsk says that the client has all that was handed to it.
+func (c *Client) ackAsk(in wire.InstanceID) vault.Request {
+	return vault.Request{Ack: &vault.AckAsk{Instance: in, Sig: wire.Sign(c.Member.Sign, "latchkey/ack/v1", in[:])}}
+}
+
 // wordOf says a word in the name of a role, under the client's signature.
 func (c *Client) wordOf(in wire.InstanceID, role uint32, seq uint64, word string, value int64, has bool) vault.Request {
 	b := vault.Word{Instance: in, Role: role, Seq: seq, Word: word, Value: value, HasValue: has}
@@ -126,7 +131,7 @@ func (w *World) attack(c *Client, arg int) {
 		}
 	case 10: // it has no shares yet
 		if in != nil {
-			_ = c.ask(vault.Request{Ack: &vault.AckAsk{Instance: in.ID}})
+			_ = c.ask(c.ackAsk(in.ID))
 		}
 	case 11: // the mail of others, and steps that are none
 		_ = c.ask(vault.Request{Fetch: &vault.Fetch{Step: vault.Index(arg / 16)}})

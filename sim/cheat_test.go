@@ -266,12 +266,23 @@ var cheats = map[string]cheat{
 		w.hook = nil
 		w.Tick(61) // past LockBy, and not yet past the grace in which the escrow aborts
 		for _, c := range []*Client{w.Client("mallory"), w.Client("bob")} {
-			if err := c.ask(vault.Request{Ack: &vault.AckAsk{Instance: p.course(w).ID}}); err != nil {
+			if err := c.ask(c.ackAsk(p.course(w).ID)); err != nil {
 				return nil
 			}
 			w.hosts[0].Round(15, 0)
 		}
 		return w.err
+	},
+	"an acknowledgement that is not signed": func(t *testing.T, w *World) error {
+		p, _, _ := w.swapOf(t, "mallory", "bob")
+		w.lockOnly(t, p)
+		w.hook = func(at point, _ *Client, what string) bool { return at == arriving && what == "ack" }
+		for range 4 {
+			w.Tick(1)
+			w.Pump()
+		}
+		bob := w.Client("bob")
+		return bob.try(vault.Request{Ack: &vault.AckAsk{Instance: p.course(w).ID, Sig: make([]byte, 64)}})
 	},
 	"an early deadline": func(t *testing.T, w *World) error {
 		w.sale(t)

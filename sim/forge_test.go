@@ -72,7 +72,7 @@ func (w *World) forge(t *testing.T, entries ...vault.Entry) {
 func (w *World) opening(c *Course, exits []vault.Exit) []vault.Entry {
 	size := vault.Index(w.hosts[0].Disk.size())
 	return []vault.Entry{
-		{Ack: &vault.Ack{Instance: c.ID, Role: 1, Prev: c.Last}},
+		{Ack: &vault.Ack{Instance: c.ID, Role: 1, Prev: c.Last, Sig: w.Client("bob").ackAsk(c.ID).Ack.Sig}},
 		{Run: &vault.Run{Instance: c.ID, Prev: size + 1, Kind: vault.RunOpen, EventAt: w.ledger.time, Exits: exits, Closed: true}},
 	}
 }
@@ -114,6 +114,16 @@ var forgeries = map[string]cheat{
 		open[0].Run.Prev = c.Last
 		w.forge(t, open...)
 		return w.believes("bob", x, ownedBy(bob))
+	},
+	// Alice's host withholds her share, and the escrow says for bob that he has it:
+	// alice would have bob's chunk, and bob one that he can never claim.
+	"forged: an acknowledgement for bob": func(t *testing.T, w *World) error {
+		c, x, y := w.ready(t)
+		alice, bob := w.Client("alice").ID, w.Client("bob").ID
+		open := w.opening(c, w.exits(t, map[wire.ChunkID]wire.VaultID{x: bob, y: alice}, x, y))
+		open[0].Ack.Sig = w.Client("alice").ackAsk(c.ID).Ack.Sig
+		w.forge(t, open...)
+		return w.believes("alice", y, ownedBy(alice))
 	},
 	"forged: a refresh that does not add up": func(t *testing.T, w *World) error {
 		c, x, y := w.ready(t)

@@ -128,6 +128,9 @@ func (l *Ledger) fold(e vault.Entry, at vault.Index) (string, error) {
 		return "hand", err
 	case e.Ack != nil:
 		c, err := l.course(e.Ack.Instance, e.Ack.Role, e.Ack.Prev)
+		if err == nil && l.cast.member(c.Parties[e.Ack.Role]).Identity.Verify("latchkey/ack/v1", c.ID[:], e.Ack.Sig) != nil {
+			err = rule("instance %s: party %d did not acknowledge", c.ID.Short(), e.Ack.Role)
+		}
 		if err == nil {
 			c.acked[e.Ack.Role], c.Last = true, at
 		}

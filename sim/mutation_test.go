@@ -87,6 +87,9 @@ var allMutations = []mutation{
 	{"escrow: lock for this escrow", "a lock for another escrow", "another escrow is locked", []edit{off(fInstance, "if q.Agreement.Escrow != e.self {")}},
 	{"escrow: signature of an acceptance", "an acceptance that is forged", "did not accept", []edit{off(fAgree, "if err := a.Verify(id); err != nil {")}},
 	{"escrow: opening in time", "an opening after its time", "opens at", []edit{off(fInstance, "if ready && e.clock > in.deal.agreement.LockBy {")}},
+	{"escrow: signature of an acknowledgement", "an acknowledgement that is not signed", "did not acknowledge", []edit{
+		off(fInstance, "if err := e.vaults[from].Identity.Verify(purposeAck, q.Instance[:], q.Sig); err != nil {"),
+	}},
 	{"escrow: deadline in time", "an early deadline", "is aborted at", []edit{
 		{fInstance, "e.due[0].at+grace <= e.noteTime", "e.due[0].at > 0"},
 	}},
@@ -153,6 +156,9 @@ var allMutations = []mutation{
 	}},
 	{"vault: shares before the opening", "forged: an opening before the shares are there", "the cheat works", []edit{
 		off(fReplay, "if in.Pledge.deal.awaits(role) && !in.Acked[role] {"),
+	}},
+	{"vault: signature of an acknowledgement", "forged: an acknowledgement for bob", "the cheat works", []edit{
+		off(fReplay, "if err := in.Pledge.Parties[r].Verify(purposeAck, a.Instance[:], a.Sig); err != nil {"),
 	}},
 	{"vault: refresh of an exit", "forged: a refresh that does not add up", "the cheat works", []edit{
 		off(fReplay, "if err := key.CheckRefresh(old, x.R, x.B); err != nil {"),

@@ -307,6 +307,7 @@ type ChunkEpoch struct {
 }
 
 const (
+	purposeAck   = "latchkey/ack/v1"
 	purposeClaim = "latchkey/claim/v1"
 	purposeSwept = "latchkey/swept/v1"
 )

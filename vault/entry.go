@@ -113,6 +113,7 @@ type Ack struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
 	Role     uint32          `cbor:"2,keyasint"`
 	Prev     Index           `cbor:"3,keyasint"`
+	Sig      []byte          `cbor:"4,keyasint"` // the party's, over Instance
 }
 
 // RunKind says what moved an instance.

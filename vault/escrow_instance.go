@@ -215,12 +215,15 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 	if in.acked[role] || in.open {
 		return e.say(Reply{}, 0)
 	}
+	if err := e.vaults[from].Identity.Verify(purposeAck, q.Instance[:], q.Sig); err != nil {
+		return Answer{}, err
+	}
 	for other := range in.deal.parties {
 		if len(in.deal.handedTo(other, role)) > 0 && !in.handed[other] {
 			return Answer{}, fmt.Errorf("party %d has not handed its shares over: %w", other, ErrNotReady)
 		}
 	}
-	p := plan{entries: []Entry{{Ack: &Ack{q.Instance, uint32(role), in.last}}}}
+	p := plan{entries: []Entry{{Ack: &Ack{q.Instance, uint32(role), in.last, q.Sig}}}}
 	in.acked[role] = true
 	ready := in.ready()
 	in.acked[role] = false // commit applies it

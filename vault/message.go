@@ -66,9 +66,11 @@ type HandAsk struct {
 	Mail     []Mail          `cbor:"2,keyasint"`
 }
 
-// AckAsk says that the sender checked and stored all shares handed to it.
+// AckAsk says that the sender checked and stored all shares handed to it. It is
+// signed, for the other parties open nothing on the escrow's word alone.
 type AckAsk struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
+	Sig      []byte          `cbor:"2,keyasint"` // over Instance
 }
 
 // Fetch asks for the mail of the sender that has not been acknowledged, of one

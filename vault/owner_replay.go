@@ -176,9 +176,9 @@ func (t *tx) apply(n Entry, at Index) error {
 	case n.Lock != nil:
 		return t.lock(n, at)
 	case n.Hand != nil:
-		return t.role(n.Hand.Instance, n.Hand.Role, n.Hand.Prev, at, func(in *running, r uint32) { in.Handed[r] = true })
+		return t.role(n.Hand.Instance, n.Hand.Role, n.Hand.Prev, at, func(in *running, r uint32) error { in.Handed[r] = true; return nil })
 	case n.Ack != nil:
-		return t.role(n.Ack.Instance, n.Ack.Role, n.Ack.Prev, at, func(in *running, r uint32) { in.Acked[r] = true })
+		return t.ack(n.Ack, at)
 	case n.Run != nil:
 		return t.run(n, at)
 	case n.Claim != nil:
@@ -329,7 +329,7 @@ func (p *pledge) check(n Entry) error {
 	return nil
 }
 
-func (t *tx) role(id wire.InstanceID, role uint32, prev, at Index, set func(*running, uint32)) error {
+func (t *tx) role(id wire.InstanceID, role uint32, prev, at Index, set func(*running, uint32) error) error {
 	in := t.instance(id)
 	if in == nil {
 		return nil
@@ -341,9 +341,20 @@ func (t *tx) role(id wire.InstanceID, role uint32, prev, at Index, set func(*run
 	if int64(role) >= int64(len(in.Handed)) {
 		return fmt.Errorf("%w: instance %s has no party %d", ErrDeviate, id.Short(), role)
 	}
-	set(in, role)
 	in.Prev = at
-	return nil
+	return set(in, role)
+}
+
+// ack takes a party's own word that it has what was handed to it, and nobody
+// else's: on it the others let an instance open.
+func (t *tx) ack(a *Ack, at Index) error {
+	return t.role(a.Instance, a.Role, a.Prev, at, func(in *running, r uint32) error {
+		in.Acked[r] = true
+		if err := in.Pledge.Parties[r].Verify(purposeAck, a.Instance[:], a.Sig); err != nil {
+			return fmt.Errorf("%w: %w", ErrDeviate, err)
+		}
+		return nil
+	})
 }
 
 // run replays one step. Of its own instances a vault runs the contract itself

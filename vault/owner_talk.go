@@ -121,7 +121,7 @@ func (o *Owner) pendingOf(id wire.InstanceID, in *running) (out []Request, err e
 	}
 	if d.awaits(me) && !in.Acked[me] {
 		if o.hasAll(d, me) {
-			out = append(out, Request{Ack: &AckAsk{id}})
+			out = append(out, Request{Ack: &AckAsk{id, wire.Sign(o.cfg.Sign, purposeAck, id[:])}})
 		} else {
 			out = append(out, Request{Fetch: &Fetch{Instance: id}})
 		}

@@ -122,7 +122,11 @@ func (w *world) describe(e vault.Entry) string {
 	case e.Certify != nil:
 		return fmt.Sprintf("certify %d chunks of %d %s, owner %s", len(e.Certify.Points), e.Certify.Certificate.Weight, e.Certify.Certificate.Denomination.Asset.ID, name(e.Certify.Certificate.Owner[0]))
 	case e.Lock != nil:
-		return fmt.Sprintf("lock %d and %d chunks", len(e.Lock.Agreement.Pots[0]), len(e.Lock.Agreement.Pots[1]))
+		var n []string
+		for _, pot := range e.Lock.Agreement.Pots {
+			n = append(n, fmt.Sprint(len(pot)))
+		}
+		return "lock " + strings.Join(n, " and ") + " chunks"
 	case e.Hand != nil:
 		return fmt.Sprintf("hand by party %d", e.Hand.Role)
 	case e.Ack != nil:

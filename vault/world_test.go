@@ -35,10 +35,10 @@ parties alice, bob
 term stake : units 1..1000
 term silence : duration 1 days .. 100 days
 pot money = stake units from alice
-counter renewals = 0 in 0..100
+counter renewals = 0 in 0..20
 
 phase Alive until now + silence
-  when alice says "alive" if renewals < 100:
+  when alice says "alive" if renewals < 20:
     set renewals = renewals + 1
     next Alive
   at deadline:
@@ -92,6 +92,7 @@ type world struct {
 	size      int64 // of note
 	owners    []*client
 	say       func(format string, args ...any) // for transcripts
+	shown     func(c *client, position int64)  // before a client's vault is shown the first of several new entries
 }
 
 type witness struct {
@@ -317,8 +318,11 @@ func (c *client) observe(p int64) ([]vault.Row, error) {
 // sync shows it all that concerns it.
 func (c *client) sync() {
 	c.w.t.Helper()
-	c.advance()
 	positions, _ := c.w.feed.From(c.id, c.cursor, 1<<30)
+	if c.w.shown != nil && len(positions) > 0 && positions[0] < c.w.size && positions[0] >= c.o.Size() {
+		c.w.shown(c, positions[0])
+	}
+	c.advance()
 	for _, p := range positions {
 		if p >= c.w.size {
 			return
