@@ -138,14 +138,14 @@ func ExampleState_AppendBinary() {
 func TestProgramTellsWhatItHas(t *testing.T) {
 	p := example(t, "cfd")
 	got := fmt.Sprint(p.Name(), p.Parties(), p.Phases(), p.Oracles())
-	if want := "Cfd[long short] [Live Settle] [{price number 1 10000000000}]"; got != want {
+	if want := "Cfd[long short] [Live Settle] [{price number 1 10000000000 }]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	pots := p.Pots()
 	for i := range pots {
-		pots[i].expr, pots[i].cands = 0, 0
+		pots[i].expr, pots[i].cands, pots[i].slot = 0, 0, 0
 	}
-	if diff := cmp.Diff([]Pot{{Name: "bull", From: 0, Units: "stake"}, {Name: "bear", From: 1, Units: "stake"}}, pots, cmp.AllowUnexported(Pot{})); diff != "" {
+	if diff := cmp.Diff([]Pot{{Name: "bull", From: 0, Units: "stake", Asset: -1}, {Name: "bear", From: 1, Units: "stake", Asset: -1}}, pots, cmp.AllowUnexported(Pot{})); diff != "" {
 		t.Error(diff)
 	}
 	p.Parties()[0], p.Terms()[0].Hi = "changed", 0

@@ -11,10 +11,14 @@ type op uint8
 const (
 	opConst op = iota
 	opTerm
-	opPot  // units that the pot was filled with
-	opLeft // units that it still holds
+	opPot    // units that the pot holds when it is full
+	opLeft   // units that it still holds
+	opFilled // units that were put into it
 	opCounter
-	opInput // the value that came with the word, or the oracle's
+	opSealed // whether a commitment is there that was not opened
+	opNow    // logical time of the step
+	opInput  // the value that came with the word, or the oracle's
+	opCurve  // v is the curve
 	opAdd
 	opSub
 	opMul

@@ -10,11 +10,28 @@ import (
 // Compile reads a contract and checks what can be checked for all terms: every phase ends, every cycle of phases
 // raises a bounded counter, no value leaves its range, no clause is hidden or out of reach. A refusal is an *Error
 // with every finding; warnings do not refuse, they are in Program.Warnings. The source has at most MaxSource bytes.
+// A contract with roles is checked for the most and for the fewest holders; Bind checks it again for the number it is given.
 func Compile(source []byte) (*Program, error) {
 	if len(source) > MaxSource {
 		return nil, &Error{[]Finding{{0, 0, SeverityError, "the source is too long", fmt.Sprintf("a contract has at most %d bytes", MaxSource)}}}
 	}
-	p, found := parse(source)
+	p, err := compile(string(source), nil)
+	if err != nil || len(p.roles) == 0 {
+		return p, err
+	}
+	fewest := make([]int64, len(p.roles))
+	for i, r := range p.roles {
+		fewest[i] = int64(r.Lo)
+	}
+	if _, err := compile(string(source), fewest); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// compile compiles a source for the given numbers of holders of its roles, nil for the greatest.
+func compile(source string, counts []int64) (*Program, error) {
+	p, found := parse(source, counts)
 	if found.errors == 0 {
 		c := checker{findings: found, p: p, from: none, lowered: make([]uint64, len(p.phases))}
 		c.check()
@@ -25,7 +42,9 @@ func Compile(source []byte) (*Program, error) {
 	if found.errors > 0 {
 		return nil, &Error{found.list}
 	}
-	p.warnings = found.list
+	if p.warnings = found.list; len(p.roles) > 0 {
+		p.source = source
+	}
 	return p, nil
 }
 
@@ -98,16 +117,21 @@ func (c *checker) declarations() {
 	p, e := c.p, c.p.newEnv()
 	e.faults = c.fail
 	c.base = e
-	changes := func(n *node) bool { return n.op == opCounter || n.op == opLeft }
+	changes := func(n *node) bool {
+		return n.op == opCounter || n.op == opLeft || n.op == opFilled || n.op == opSealed || n.op == opNow
+	}
 	for i, t := range p.terms {
 		*e.at(opTerm, i) = span{t.Lo, t.Hi}
+	}
+	for i, n := range p.counts {
+		*e.at(opTerm, i) = point(n)
 	}
 	for i := range p.pots {
 		s := e.eval(p.pots[i].expr)
 		if at := p.nodes[p.pots[i].expr].pos; s.lo < 0 || p.find(p.pots[i].expr, changes) != nil {
 			c.fail(at, "a pot can hold less than nothing, or changes while the contract runs", "make it of terms, and narrow their ranges")
 		}
-		*e.at(opPot, i), *e.at(opLeft, i) = s, span{0, s.hi}
+		*e.at(opPot, i), *e.at(opLeft, i), *e.at(opFilled, i) = s, span{0, s.hi}, span{0, s.hi}
 	}
 	for _, r := range p.requires {
 		at := p.nodes[r].pos
@@ -121,9 +145,10 @@ func (c *checker) declarations() {
 }
 
 func (c *checker) phase(ph *phase) {
-	until := c.base.clone().eval(ph.until)
-	if ph.relative && until.lo < 0 || until.hi >= farAway/2 {
-		c.fail(ph.pos, "this phase can last less than no time, or beyond any calendar", "narrow the ranges of its end")
+	e := c.base.clone()
+	e.eval(ph.until)
+	if at, after := e.horizon(ph.until); at >= farAway/2 || after >= farAway/2 {
+		c.fail(ph.pos, "this phase can last beyond any calendar", "narrow the ranges of its end; begin with a time, or with `now + duration`")
 	}
 	certain := false
 	for i := range ph.clauses {
@@ -152,10 +177,13 @@ func (c *checker) timing(ph *phase, cl *clause, e *env) {
 		return
 	}
 	s := e.eval(cl.time)
+	if c.p.find(cl.time, func(n *node) bool { return n.op == opNow }) != nil {
+		c.fail(cl.pos, "the time of this value depends on when somebody brings it", "write `for` a time, or `each` duration, without now")
+	}
 	if s.hi >= farAway/2 {
 		c.fail(cl.pos, "the time of this value can lie beyond any calendar", "narrow the ranges of its time")
 	}
-	if cl.kind == onFor && !ph.relative {
+	if cl.kind == onFor {
 		if late, _ := e.difference(cl.time, ph.until); late.lo >= 0 {
 			c.fail(cl.pos, "this value is observed when the phase is already over", "let the phase last longer than the time of the value")
 		}
@@ -170,11 +198,11 @@ func (c *checker) hidden(ph *phase, i int) {
 		if b.kind != cl.kind || b.word != cl.word || b.oracle != cl.oracle {
 			continue
 		}
-		if b.members&cl.members != 0 && b.hasValue != cl.hasValue {
-			c.fail(cl.pos, "the word \""+cl.word+"\" carries a value in one clause and none in another", "use two words")
+		if b.members&cl.members != 0 && (b.carries != cl.carries || b.seal != cl.seal) {
+			c.fail(cl.pos, "the word \""+cl.word+"\" carries a value in one clause and none, or another, in another", "use two words")
 			return
 		}
-		if b.guard == none && b.lo <= cl.lo && b.hi >= cl.hi {
+		if b.guard == none && b.lo <= cl.lo && b.hi >= cl.hi && (b.partial || !cl.partial) {
 			free &^= b.members
 			over = over || cl.kind != onWord && c.p.same(b.time, cl.time)
 		}

@@ -40,10 +40,11 @@ type Rounding struct {
 // weights are those that Open takes. It refuses, with an *Error, a give that asks for more than its pot holds, a fault,
 // and a contract that is larger than lim. A vault signs only what Admit has passed.
 //
-// The machine itself plays. Values of words and oracles are split into intervals until it does the same for every
-// value of one, so no value is left out. Times are not played: a word counts as possible in a phase even if the phase
-// is over as soon as it begins, and an oracle's values count as independent of each other. So the payouts are bounds
-// that hold for every play; in a contract where such a thing matters, it may be that no play reaches them.
+// The machine itself plays. Values of words and oracles, and the moment where a formula asks for it, are split into
+// intervals until the machine does the same for every value of one, so no value is left out. Otherwise times are not
+// played: a word counts as possible in a phase even if the phase is over as soon as it begins, each moment and each
+// oracle's value as independent of the ones before. A sealed value counts as chosen when it is opened. So the payouts
+// are bounds that hold for every play; in a contract where such a thing matters, it may be that no play reaches them.
 func (d *Deal) Admit(weights [][]int64, lim Limits) (Report, error) {
 	c, err := d.newChunks(weights)
 	if err != nil {
@@ -109,9 +110,14 @@ type explorer struct {
 // ask for.
 type trace struct {
 	env   env
-	split bool
+	split uint8 // what has to be split: byInput, byNow
 	notes []note
 }
+
+const (
+	byInput = 1 << iota
+	byNow
+)
 
 // note is what one give asks for and gets on an interval of values.
 type note struct {
@@ -119,13 +125,25 @@ type note struct {
 	asked, given, left int64
 }
 
-// same notes whether the machine does the same on the whole interval.
-func (t *trace) same(ok bool) { t.split = t.split || !ok }
+// same notes whether the machine does the same on the whole interval, which depends on an expression.
+func (t *trace) same(ok bool, expr int32) {
+	if ok {
+		return
+	}
+	reads := func(o op) bool { return t.env.p.find(expr, func(n *node) bool { return n.op == o }) != nil }
+	if reads(opInput) {
+		t.split |= byInput
+	}
+	if reads(opNow) {
+		t.split |= byNow
+	}
+}
 
-// decided follows a condition, set a counter that gets value v, within the range of a word's value.
+// decided follows a condition, set a counter that gets value v, within the range of a word's value, deposited and sealed
+// what has become of a pot and of a sealed value.
 func (t *trace) decided(cond int32) {
 	if t != nil && cond != none {
-		t.same(t.env.eval(cond).isPoint())
+		t.same(t.env.eval(cond).isPoint(), cond)
 	}
 }
 
@@ -137,8 +155,21 @@ func (t *trace) set(s *stmt, v int64) {
 
 func (t *trace) within(c *clause) {
 	if t != nil {
-		v := t.env.at(opInput, 0)
-		t.same(v.hi < c.lo || v.lo > c.hi || v.lo >= c.lo && v.hi <= c.hi)
+		if v := t.env.at(opInput, 0); v.hi >= c.lo && v.lo <= c.hi && (v.lo < c.lo || v.hi > c.hi) {
+			t.split |= byInput
+		}
+	}
+}
+
+func (t *trace) deposited(r run, pot int) {
+	if t != nil {
+		*t.env.at(opLeft, pot), *t.env.at(opFilled, pot) = point(r.s.left(pot)), point(r.s.filled(r.d.p, pot))
+	}
+}
+
+func (t *trace) sealed(i int, h [32]byte) {
+	if t != nil {
+		*t.env.at(opSealed, i) = point(truthOf(h != [32]byte{}))
 	}
 }
 
@@ -154,7 +185,7 @@ func (t *trace) give(r run, s *stmt) {
 	r.gone, other.gone = false, false
 	r.give(s.index, s.to, asked.lo)
 	other.give(s.index, s.to, asked.hi)
-	t.same(slices.Equal(r.s.gone, other.s.gone) && (asked.lo > had || asked.hi <= had))
+	t.same(slices.Equal(r.s.gone, other.s.gone) && (asked.lo > had || asked.hi <= had), s.expr)
 	*left = point(r.s.left(s.index))
 	t.notes = append(t.notes, note{s, asked.hi, had - left.lo, had})
 }
@@ -162,7 +193,7 @@ func (t *trace) give(r run, s *stmt) {
 // expand plays every event that a place may meet, over all values that a clause takes.
 func (x *explorer) expand(i int) {
 	if i == unopened {
-		x.play(i, Event{}, 0, 0)
+		x.play(i, Event{}, span{}, x.moments(span{1, farAway}))
 		return
 	}
 	var events []Event
@@ -175,8 +206,11 @@ func (x *explorer) expand(i int) {
 			values[j] = values[j].hull(v)
 		}
 	}
-	meet(&clause{}, Event{Kind: Deadline})
-	ph, r := &x.d.p.phases[x.states[i].s.phase], run{d: x.d, s: x.states[i].s}
+	s := &x.states[i].s
+	ph, r := &x.d.p.phases[s.phase], run{d: x.d, s: *s}
+	until := x.base.eval(ph.until)
+	before := span{1, min(until.hi-1, farAway)}
+	x.play(i, Event{Kind: Deadline}, span{}, x.moments(span{max(until.lo, 1), farAway}))
 	for j := range ph.clauses {
 		// A value for a time comes too late for `each`, and a fresh one at a time that no clause waits for.
 		switch c := &ph.clauses[j]; c.kind {
@@ -187,18 +221,40 @@ func (x *explorer) expand(i int) {
 		case onWord:
 			for party := range x.d.p.parties {
 				if c.hears(party, c.word) {
-					meet(c, Event{Kind: Word, Party: party, Word: c.word, HasValue: c.hasValue})
+					ev := Event{Kind: Word, Party: party, Word: c.word, HasValue: c.carries == aValue || c.carries == aKey}
+					if c.seal != none {
+						ev.Hash = [32]byte{31: 1} // every commitment is alike
+					}
+					meet(c, ev)
 				}
+			}
+		case onDeposit:
+			for n := range s.missing(x.d.p, c.oracle) {
+				meet(&clause{lo: n + 1, hi: n + 1}, Event{Kind: Deposit, Pot: c.oracle, Value: n + 1})
 			}
 		}
 	}
 	for j, ev := range events {
-		x.play(i, ev, values[j].lo, values[j].hi)
+		now := before
+		if ev.Kind == Oracle && ev.Observed != farAway {
+			now.lo = max(now.lo, ev.Observed)
+		}
+		if now = x.moments(now); now.lo <= now.hi {
+			x.play(i, ev, values[j], now)
+		}
 	}
 }
 
-// play plays an event with every value from lo to hi.
-func (x *explorer) play(i int, ev Event, lo, hi int64) {
+// moments is when an event may happen: at any time of s, or where nothing depends on it at no time in particular.
+func (x *explorer) moments(s span) span {
+	if !x.d.p.timed {
+		return span{}
+	}
+	return s
+}
+
+// play plays an event with every value of v at every moment of now.
+func (x *explorer) play(i int, ev Event, v, now span) {
 	if x.count += 1 + len(x.states[0].s.c.weight)/64; x.errors == 0 && (x.count > x.lim.Moves || len(x.states) > x.lim.States) {
 		x.add(pos{}, SeverityError, fmt.Sprintf("this contract has more than %d states or %d moves to explore", x.lim.States, x.lim.Moves), "narrow its ranges, or raise the bound if all parties agree")
 	}
@@ -207,9 +263,16 @@ func (x *explorer) play(i int, ev Event, lo, hi int64) {
 	}
 	t := &x.trace
 	t.env.p, t.env.first, t.env.vars = x.d.p, x.base.first, append(t.env.vars[:0], x.base.vars...)
-	*t.env.at(opInput, 0), t.split, t.notes = span{lo, hi}, false, t.notes[:0]
-	ev.Value = lo
+	*t.env.at(opInput, 0), *t.env.at(opNow, 0), t.split, t.notes = v, now, 0, t.notes[:0]
+	all := ev
+	ev.Value = v.lo
+	if x.d.p.timed {
+		if ev.At = now.lo; ev.Kind == Oracle && ev.Observed == farAway {
+			ev.Observed = now.lo
+		}
+	}
 	r := run{d: x.d, s: x.states[i].s, exploring: t, gives: x.gives[:0]}
+	r.s.now = now.lo
 	var err error
 	if i == unopened {
 		r.open()
@@ -217,10 +280,14 @@ func (x *explorer) play(i int, ev Event, lo, hi int64) {
 		err = r.apply(&ev)
 	}
 	switch {
-	case t.split && lo < hi:
-		mid := lo + int64(uint64(hi-lo)/2)
-		x.play(i, ev, lo, mid)
-		x.play(i, ev, mid+1, hi)
+	case t.split&byInput != 0 && v.lo < v.hi && (t.split&byNow == 0 || uint64(v.hi-v.lo) >= uint64(now.hi-now.lo)):
+		mid := v.lo + int64(uint64(v.hi-v.lo)/2)
+		x.play(i, all, span{v.lo, mid}, now)
+		x.play(i, all, span{mid + 1, v.hi}, now)
+	case t.split&byNow != 0 && now.lo < now.hi:
+		mid := now.lo + (now.hi-now.lo)/2
+		x.play(i, all, v, span{now.lo, mid})
+		x.play(i, all, v, span{mid + 1, now.hi})
 	case r.fault != nil:
 		x.add(pos{}, SeverityError, r.fault.Error()+", after: "+x.path(i, ev), "narrow the ranges")
 	case err == nil:
@@ -247,7 +314,7 @@ func (x *explorer) place(r *run, from int, ev Event) int32 {
 		return closed
 	}
 	r.s.now, r.s.until = 0, 0
-	for j := len(x.d.p.counters); j < len(r.s.vars); j++ {
+	for j := x.d.p.varNewest(); j < x.d.p.varLater(); j++ {
 		if r.s.vars[j] != 0 {
 			r.set(j, 0)
 		}

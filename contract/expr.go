@@ -24,7 +24,7 @@ func (p *parser) typed(want Type, of string) int32 {
 	}
 	if t, ok := unify(p.nodes[n].typ, want); !ok || t != want {
 		p.fail(at, fmt.Sprintf("%s must be of type %s, this is of type %s", of, want, p.nodes[n].typ),
-			"units are a pot, a term, a range `in 0..100 units`, or share(pot, number, number) of them; a duration has a unit, as `5 days`")
+			"units are a pot, a term, a range `in 0..100 units`, or share(pot, number, number) of them; a duration has a unit, as `5 days`; money has two decimals, as `12.50`")
 	}
 	return n
 }
@@ -104,24 +104,117 @@ func (p *parser) value() int32 {
 		return p.call(opMin, t.pos, 2, "write `min(a, b)`")
 	case p.accept("max"):
 		return p.call(opMax, t.pos, 2, "write `max(a, b)`")
-	case p.accept("left"):
-		p.expect("(", "write `left(pot)`")
-		i := p.ref(opPot, "a pot")
-		p.expect(")", "write `left(pot)`")
-		return p.node(node{op: opLeft, typ: Units, a: none, b: none, c: none, v: int64(i), pos: t.pos})
+	case p.accept("now"):
+		p.timed = true
+		return p.leaf(opNow, Time, 0, t.pos)
+	case p.is("left"), p.is("filled"), p.is("sealed"):
+		return p.look(t)
+	case p.is("sum"), p.is("most"), p.is("least"), p.is("count"):
+		return p.over(t)
 	case t.kind != tName || isReserved(t.text):
-		p.wrong("a value", "write a number, a name, or a formula; `now` may stand only in `until now + duration`")
+		p.wrong("a value", "write a number, a name, or a formula")
 		return none
 	default:
 		p.advance()
 		s := p.lookup(t.text)
-		if s == nil || s.what >= isParty {
-			p.fail(t.pos, "`"+t.text+"` is not a value that is known here", "use a term, a pot or a counter that is declared above, an oracle in its clause")
+		if s != nil && s.what == isCurve {
+			s.used = true
+			c := p.curves[s.index]
+			n := p.call(opCurve, t.pos, 1, "write `"+c.name+"(value)`")
+			if p.failed {
+				return none
+			}
+			x := &p.nodes[n]
+			if x.v, x.typ = int64(s.index), c.yt; p.nodes[x.a].typ != c.xt {
+				if _, ok := unify(p.nodes[x.a].typ, c.xt); !ok {
+					p.fail(t.pos, fmt.Sprintf("the curve goes over a %s, this is of type %s", c.xt, p.nodes[x.a].typ), "write the points of the curve in the units of the value")
+				}
+			}
+			return n
+		}
+		if s == nil || s.what >= isParty || s.what == opSealed {
+			p.fail(t.pos, "`"+t.text+"` is not a value that is known here", "use a term, a pot or a counter that is declared above, an oracle or an opened value in its clause")
 			return none
 		}
-		s.used = true
-		return p.node(node{op: s.what, typ: s.typ, a: none, b: none, c: none, v: int64(s.index), pos: t.pos})
+		return p.leaf(s.what, s.typ, p.of(s, t.pos), t.pos)
 	}
+}
+
+func (p *parser) leaf(o op, typ Type, i int, at pos) int32 {
+	return p.node(node{op: o, typ: typ, a: none, b: none, c: none, v: int64(i), pos: at})
+}
+
+// look reads what is known of a pot or of a sealed value.
+func (p *parser) look(t token) int32 {
+	form := "write `" + t.text + "(name)`"
+	p.advance()
+	p.expect("(", form)
+	var o op
+	var i int
+	if t.text == "sealed" {
+		o, i = opSealed, p.ref(opSealed, "a sealed value")
+	} else if i = p.ref(opPot, "a pot"); t.text == "left" {
+		o = opLeft
+	} else if o = opFilled; !p.failed && !p.pots[i].Later {
+		o = opPot
+	}
+	p.expect(")", form)
+	return p.leaf(o, [...]Type{Units, truth}[truthOf(o == opSealed)], i, t.pos)
+}
+
+// over reads a value over all holders of a role: sum(role: units), most(role: units), least(role: units),
+// count(role: condition), and count(role) for their number.
+func (p *parser) over(t token) int32 {
+	form := "write `" + t.text + "(role: value)`"
+	p.advance()
+	p.expect("(", form)
+	role := p.role()
+	if t.text == "count" && p.accept(")") {
+		return p.leaf(opTerm, Number, role, t.pos)
+	}
+	p.expect(":", form)
+	var list []int32
+	p.forEach(role, func() {
+		if t.text == "count" {
+			list = append(list, p.typed(truth, "what is counted"))
+		} else {
+			list = append(list, p.expr(bindOr))
+		}
+		p.expect(")", form)
+	})
+	o := map[string]op{"sum": opAdd, "count": opAdd, "most": opMax, "least": opMin}[t.text]
+	for len(list) > 1 && !p.failed { // as a tree, whose height is small
+		var half []int32
+		for i := 0; i+1 < len(list); i += 2 {
+			n := node{op: o, a: list[i], b: list[i+1], c: none, pos: t.pos}
+			if t.text == "count" {
+				half = append(half, p.push(n, Number))
+			} else {
+				half = append(half, p.node(n))
+			}
+		}
+		if len(list)%2 == 1 {
+			half = append(half, list[len(list)-1])
+		}
+		list = half
+	}
+	if p.failed {
+		return none
+	}
+	if p.nodes[list[0]].typ == truth { // one holder
+		return p.push(node{op: opAdd, a: list[0], b: p.leaf(opConst, Literal, 0, t.pos), c: none, pos: t.pos}, Number)
+	}
+	return list[0]
+}
+
+// push adds a node of a type that no operation of the language has.
+func (p *parser) push(n node, typ Type) int32 {
+	if p.failed {
+		return none
+	}
+	n.typ, n.height = typ, 1+max(p.nodes[n.a].height, p.nodes[n.b].height)
+	p.nodes = append(p.nodes, n)
+	return int32(len(p.nodes) - 1)
 }
 
 func (p *parser) call(o op, at pos, n int, form string) int32 {
@@ -145,6 +238,10 @@ func (p *parser) literal() int32 {
 	}
 	p.advance()
 	n := node{v: t.val, a: none, b: none, c: none, pos: t.pos}
+	if t.money {
+		n.typ = Money
+		return p.node(n)
+	}
 	units := []string{"units", "seconds", "minutes", "hours", "days", "weeks"}
 	if i := slices.IndexFunc(units, p.is); i == 0 {
 		p.advance()

@@ -26,8 +26,8 @@ const maxFacts = 16
 // exploration uses one state and one interval of input, and has no faults to report.
 type env struct {
 	p      *Program
-	vars   []span // terms, pots, what is left in the pots, counters, input
-	first  [5]int // where each of them begins
+	vars   []span // terms; pots, what is left and what was put in them; counters; what is sealed; now; input
+	first  [8]int // where each of them begins
 	facts  []fact
 	raised uint64 // counters raised for certain on the way here
 	faults func(at pos, what, mend string)
@@ -35,11 +35,20 @@ type env struct {
 
 // newEnv returns an environment in which counters may be anything they are declared to be, and all else is 0.
 func (p *Program) newEnv() *env {
-	t, pots, c := len(p.terms), len(p.pots), len(p.counters)
-	e := &env{p: p, vars: make([]span, t+2*pots+c+1), first: [5]int{0, t, t + pots, t + 2*pots, t + 2*pots + c}}
+	e := &env{p: p}
+	n := 0
+	for i, count := range [...]int{len(p.terms), len(p.pots), len(p.pots), len(p.pots), len(p.counters), len(p.seals), 1, 1} {
+		e.first[i] = n
+		n += count
+	}
+	e.vars = make([]span, n)
 	for i, k := range p.counters {
 		*e.at(opCounter, i) = span{k.Lo, k.Hi}
 	}
+	for i := range p.seals {
+		*e.at(opSealed, i) = span{0, 1}
+	}
+	*e.at(opNow, 0) = span{0, farAway}
 	return e
 }
 
@@ -74,6 +83,8 @@ func (e *env) eval(i int32) (s span) {
 		return e.compare(n.op, n.a, n.b)
 	case opSub:
 		s, fits = e.difference(n.a, n.b)
+	case opCurve:
+		s, fits = e.p.curves[n.v].over(e.eval(n.a)), true
 	default:
 		s, fits = e.corners(n)
 	}
@@ -113,6 +124,55 @@ func (e *env) corners(n *node) (s span, fits bool) {
 		s, fits = s.hull(point(v)), fits && ok
 	}
 	return s, fits
+}
+
+// over returns what the curve may be over s: between two points it rises or falls all the way.
+func (c *curve) over(s span) span {
+	out := point(c.at(s.lo)).hull(point(c.at(s.hi)))
+	for i, x := range c.xs {
+		if x > s.lo && x < s.hi {
+			out = out.hull(point(c.ys[i]))
+		}
+	}
+	return out
+}
+
+// horizon returns bounds of a formula that is the end of a phase: it is not after at, or not after a duration after
+// now. Where it does not depend on now the second is negative, where it has no bound of the first kind the first.
+func (e *env) horizon(i int32) (at, after int64) {
+	n := &e.p.nodes[i]
+	timed := func(i int32) bool { return e.p.find(i, func(n *node) bool { return n.op == opNow }) != nil }
+	shift := func(i int32, by int64) (int64, int64) {
+		at, after := e.horizon(i)
+		if at >= 0 {
+			at, _ = opAdd.apply(at, by, 0)
+		}
+		if after >= 0 {
+			after, _ = opAdd.apply(after, by, 0)
+		}
+		return max(at, -1), max(after, -1)
+	}
+	switch {
+	case !timed(i):
+		return max(0, e.eval(i).hi), -1
+	case n.op == opNow:
+		return -1, 0
+	case n.op == opAdd && !timed(n.b):
+		return shift(n.a, e.eval(n.b).hi)
+	case n.op == opAdd && !timed(n.a):
+		return shift(n.b, e.eval(n.a).hi)
+	case n.op == opSub && !timed(n.b):
+		return shift(n.a, -e.eval(n.b).lo)
+	case n.op == opMin && !timed(n.b):
+		return e.horizon(n.b)
+	case n.op == opMin:
+		return e.horizon(n.a)
+	case n.op == opMax:
+		at1, after1 := e.horizon(n.a)
+		at2, after2 := e.horizon(n.b)
+		return max(at1, at2), max(after1, after2)
+	}
+	return max(0, e.eval(i).hi), -1
 }
 
 func (s span) end(i int) int64 {
@@ -190,6 +250,8 @@ func (e *env) refine(i int32, is bool) bool {
 		return e.refine(n.a, !is)
 	case opAnd, opOr:
 		return (n.op == opAnd) != is || e.refine(n.a, is) && e.refine(n.b, is)
+	case opSealed:
+		return e.narrow(i, point(truthOf(is)))
 	}
 	o, a, b := n.op, n.a, n.b
 	switch {

@@ -34,6 +34,7 @@ type token struct {
 	kind       tokenKind
 	text, mend string
 	val        int64
+	money      bool // of a number: it is written with two decimals, and val counts hundredths
 	pos        pos
 }
 
@@ -48,7 +49,11 @@ func (t token) String() string {
 func (t token) appendCanon(b []byte) []byte {
 	switch t.kind {
 	case tNumber:
-		b = strconv.AppendInt(b, t.val, 10)
+		if t.money {
+			b = fmt.Appendf(b, "%d.%02d", t.val/100, t.val%100)
+		} else {
+			b = strconv.AppendInt(b, t.val, 10)
+		}
 	case tString:
 		b = append(append(append(b, '"'), t.text...), '"')
 	default:
@@ -102,7 +107,7 @@ func (l *lexer) scan() token {
 		l.off += n + 1
 		t.kind, t.text = tString, rest[1:n+1]
 	default:
-		for _, sign := range []string{"..", "<=", ">=", "!=", "==", ":", ",", "=", "(", ")", "+", "-", "*", "/", "<", ">"} {
+		for _, sign := range []string{"..", "->", "<=", ">=", "!=", "==", ":", ",", "=", "(", ")", "+", "-", "*", "/", "<", ">"} {
 			if strings.HasPrefix(rest, sign) {
 				l.off += len(sign)
 				t.kind, t.text = tSign, sign
@@ -123,8 +128,22 @@ func (l *lexer) number(t *token, rest string) {
 	for n < len(rest) && (isDigit(rest[n]) || rest[n] == '_') {
 		n++
 	}
+	digits := strings.ReplaceAll(rest[:n], "_", "")
+	if n+1 < len(rest) && rest[n] == '.' && isDigit(rest[n+1]) {
+		end := n + 1
+		for end < len(rest) && isDigit(rest[end]) {
+			end++
+		}
+		t.money, digits = true, digits+rest[n+1:end]
+		if end-n != 3 {
+			l.off += end
+			t.kind, t.text, t.mend = tBad, "this amount of money has not two decimals", "write `12.50`; other fractions are counted in whole numbers, as basis points"
+			return
+		}
+		n = end
+	}
 	l.off += n
-	v, err := strconv.ParseInt(strings.ReplaceAll(rest[:n], "_", ""), 10, 64)
+	v, err := strconv.ParseInt(digits, 10, 64)
 	switch t.kind, t.val = tNumber, v; {
 	case err != nil:
 		t.kind, t.text, t.mend = tBad, "this number is too great", "the greatest number is 9_223_372_036_854_775_807"
@@ -163,13 +182,14 @@ func invisible(r rune) bool {
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 
-// isReserved tells that a word belongs to the language, or will in a later version.
+// isReserved tells that a word belongs to the language.
 func isReserved(name string) bool {
 	switch name {
-	case "all", "and", "at", "close", "contract", "counter", "curve", "deadline", "deposit", "each", "else", "end", "for",
-		"from", "give", "if", "in", "later", "left", "max", "min", "next", "not", "now", "of", "open", "or", "oracle",
-		"parties", "phase", "pot", "require", "role", "say", "says", "set", "share", "term", "then", "to", "until",
-		"when", "with", "units", "seconds", "minutes", "hours", "days", "weeks":
+	case "all", "and", "any", "at", "close", "contract", "count", "counter", "curve", "deadline", "deposit", "each", "else",
+		"end", "filled", "for", "from", "give", "if", "in", "later", "least", "left", "max", "min", "most", "next", "not",
+		"now", "of", "open", "opened", "or", "oracle", "parties", "phase", "pot", "require", "role", "say", "says", "sealed",
+		"set", "share", "stay", "sum", "term", "then", "to", "until", "when", "with", "units", "seconds", "minutes", "hours",
+		"days", "weeks":
 		return true
 	}
 	return false

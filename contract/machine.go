@@ -2,11 +2,12 @@ package contract
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"math/bits"
-	"slices"
 )
 
 // What a caller of Step may have to tell apart. Each refusal wraps one of them and leaves the state as it was.
@@ -26,6 +27,7 @@ const (
 	Word     EventKind = 1 + iota // a party said a word
 	Deadline                      // the present phase's deadline passed
 	Oracle                        // an oracle's value was observed
+	Deposit                       // chunks were put into a later pot
 )
 
 // Event is one thing that happened, as the log tells it. The caller has checked who is behind it: the signature of the
@@ -36,9 +38,22 @@ type Event struct {
 	Party    int    // of a Word
 	Word     string // of a Word
 	HasValue bool   // of a Word: a value came with it
-	Value    int64  // of a Word with a value, of an Oracle
+	Value    int64  // of a Word with a value, of an Oracle; of a Deposit: how many of the chunks that are missing came, in the agreed order
 	Oracle   int    // of an Oracle
 	Observed int64  // of an Oracle: when the value was observed, Unix seconds; never after At
+	Pot      int    // of a Deposit
+	// Hash is, of a Word that seals a value, the commitment; of one that opens it, what Seal makes of the value and the
+	// salt that came with it. Else it is zero.
+	Hash [32]byte
+}
+
+// Seal returns the commitment to a value that a party of an instance will show later: SHA-256 over a domain, the
+// instance, the party, the value and a secret salt. With instance and party in it nobody can take over another's.
+func Seal(instance [32]byte, party int, value int64, salt [32]byte) [32]byte {
+	b := append([]byte("latchkey/sealed/v1\n"), instance[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(party))
+	b = binary.BigEndian.AppendUint64(b, uint64(value))
+	return sha256.Sum256(append(b, salt[:]...))
 }
 
 // Outcome is what a step did.
@@ -137,6 +152,8 @@ func (r *run) apply(ev *Event) (err error) {
 		c, err = r.word(ph, ev)
 	case Oracle:
 		c, err = r.observe(ph, ev)
+	case Deposit:
+		c, err = r.deposit(ph, ev)
 	case Deadline:
 		for i := 0; c == nil; i++ { // the checks saw to it that one is without a condition
 			if b := &ph.clauses[i]; b.kind == onDeadline && r.holds(b.guard) {
@@ -165,14 +182,23 @@ func (r *run) word(ph *phase, ev *Event) (*clause, error) {
 			continue
 		}
 		r.exploring.within(c)
-		switch {
-		case c.hasValue != ev.HasValue:
+		switch hasValue := c.carries == aValue || c.carries == aKey; {
+		case hasValue != ev.HasValue, (c.seal != none) != (ev.Hash != [32]byte{}):
 			why = "a value is missing, or one too many"
-		case c.hasValue && (ev.Value < c.lo || ev.Value > c.hi):
+		case hasValue && (ev.Value < c.lo || ev.Value > c.hi):
 			why = "the value is outside its range"
+		case c.carries == aSeal && r.s.seal(r.d.p, c.seal) != [32]byte{}:
+			why = "a value is sealed already"
+		case c.carries == aKey && r.s.seal(r.d.p, c.seal) != ev.Hash:
+			why = "this is not the value that was sealed"
 		case !r.holds(c.guard):
 			why = "its condition does not hold"
 		case c.need == 1:
+			if c.carries == aSeal {
+				r.seal(c.seal, ev.Hash)
+			} else if c.carries == aKey {
+				r.seal(c.seal, [32]byte{})
+			}
 			return c, nil
 		case r.s.said&c.seat(ev.Party) != 0:
 			return nil, fmt.Errorf("%w: %s has said %q before", ErrEvent, r.d.p.parties[ev.Party], c.word)
@@ -185,6 +211,39 @@ func (r *run) word(ph *phase, ev *Event) (*clause, error) {
 		}
 	}
 	return nil, fmt.Errorf("%w: %q by %s: %s", ErrEvent, ev.Word, r.d.p.parties[ev.Party], why)
+}
+
+// deposit takes chunks into a later pot, and returns the first clause that waits for so many and whose condition, with
+// them in the pot, holds. Where one waits for a full pot, a part of it is taken down, no more.
+func (r *run) deposit(ph *phase, ev *Event) (*clause, error) {
+	if ev.Pot < 0 || ev.Pot >= len(r.d.p.pots) || ev.Value < 1 || ev.Value > r.s.missing(r.d.p, ev.Pot) {
+		return nil, fmt.Errorf("%w: pot %d does not miss %d chunks", ErrEvent, ev.Pot, ev.Value)
+	}
+	first := r.s.c.start[ev.Pot+1] - int32(r.s.missing(r.d.p, ev.Pot))
+	r.own()
+	for i := first; i < first+int32(ev.Value); i++ {
+		r.s.gone[i/64] &^= 1 << (i % 64)
+	}
+	slot := r.d.p.varLater() + int(r.d.p.pots[ev.Pot].slot)
+	r.set(slot, r.s.vars[slot]+ev.Value)
+	r.exploring.deposited(*r, ev.Pot)
+	part := r.s.missing(r.d.p, ev.Pot) > 0
+	waited := false
+	for i := range ph.clauses {
+		c := &ph.clauses[i]
+		if c.kind != onDeposit || c.oracle != ev.Pot {
+			continue
+		}
+		if part && !c.partial {
+			waited = true
+		} else if r.holds(c.guard) {
+			return c, nil
+		}
+	}
+	if waited {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("%w: no clause takes %d chunks of pot %s", ErrEvent, ev.Value, r.d.p.pots[ev.Pot].Name)
 }
 
 // waits tells that the phase can be waiting with these bits set: no clause has all its voices.
@@ -206,7 +265,7 @@ func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 	if o := ev.Oracle; o < 0 || o >= len(p.oracles) || ev.Value < p.oracles[o].Lo || ev.Value > p.oracles[o].Hi || ev.Observed < 0 || ev.Observed > ev.At {
 		return nil, fmt.Errorf("%w: no oracle %d, or its value %d is outside its range, or observed after %d", ErrEvent, o, ev.Value, ev.At)
 	}
-	newest, fresh := len(p.counters)+ev.Oracle, false
+	newest, fresh := p.varNewest()+ev.Oracle, false
 	for i := range ph.clauses {
 		c := &ph.clauses[i]
 		if c.oracle != ev.Oracle || c.kind != onEach && c.kind != onFor {
@@ -273,6 +332,7 @@ func (r *run) do(body []stmt) bool {
 		case stClose:
 			r.close()
 			return true
+		case stStay:
 		}
 	}
 	return false
@@ -299,13 +359,26 @@ func (r *run) close() {
 	r.s = State{c: r.s.c, closed: true, now: r.s.now}
 }
 
-func (r *run) hand(pot int, i int32, to int) {
+// own makes s.gone the run's own.
+func (r *run) own() {
 	if !r.gone {
 		r.s.gone, r.gone = append(make([]uint64, 0, len(r.s.gone)), r.s.gone...), true
-		r.gives = slices.Grow(r.gives, len(r.s.c.weight))
+	}
+}
+
+func (r *run) hand(pot int, i int32, to int) {
+	if r.own(); r.gives == nil {
+		r.gives = make([]Give, 0, len(r.s.c.weight))
 	}
 	r.s.gone[i/64] |= 1 << (i % 64)
 	r.gives = append(r.gives, Give{pot, int(i - r.s.c.start[pot]), to, to == r.d.p.pots[pot].From})
+}
+
+func (r *run) seal(i int, h [32]byte) {
+	for j := range 4 {
+		r.set(r.d.p.varSeals()+4*i+j, int64(binary.BigEndian.Uint64(h[8*j:])))
+	}
+	r.exploring.sealed(i, h)
 }
 
 func (r *run) set(i int, v int64) {
@@ -318,11 +391,7 @@ func (r *run) set(i int, v int64) {
 // enter begins a phase. A deadline that lies in the past is due at once.
 func (r *run) enter(i int) {
 	ph := &r.d.p.phases[i]
-	until := r.eval(ph.until)
-	if ph.relative {
-		until += r.s.now
-	}
-	r.s.phase, r.s.said, r.s.until = int32(i), 0, max(until, r.s.now)
+	r.s.phase, r.s.said, r.s.until = int32(i), 0, max(r.eval(ph.until), r.s.now)
 }
 
 func (r *run) broken(at pos) {
@@ -345,8 +414,16 @@ func (r *run) eval(i int32) int64 {
 		return r.s.left(int(n.v))
 	case opCounter:
 		return r.s.vars[n.v]
+	case opFilled:
+		return r.s.filled(r.d.p, int(n.v))
+	case opSealed:
+		return truthOf(r.s.seal(r.d.p, int(n.v)) != [32]byte{})
+	case opNow:
+		return r.s.now
 	case opInput:
 		return r.input
+	case opCurve:
+		return r.d.p.curves[n.v].at(r.eval(n.a))
 	}
 	a, b, c := r.eval(n.a), int64(0), int64(0)
 	if n.op == opNot || n.op == opAnd && a == 0 || n.op == opOr && a != 0 {

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"math/bits"
 	"slices"
+	"strconv"
 )
 
 // hashDomain opens the text under Program.Hash.
@@ -13,23 +13,30 @@ const hashDomain = "latchkey contract v1\n"
 
 // What a symbol can be besides a variable.
 const (
-	isParty  op = 100
-	isOracle op = 101
-	isTaken  op = 102 // no name may be this
+	isParty op = 100 + iota
+	isOracle
+	isAsset
+	isCurve
+	isTaken // no name may be this
 )
 
 // symbol is a name that was declared.
 type symbol struct {
 	name  string
-	what  op // the op that reads it, isParty or isOracle
+	what  op // the op that reads it, or isParty, isOracle, isAsset, isCurve
 	index int
 	typ   Type
+	role  int // whose holders have one each, counted from index on; none otherwise
 	pos   pos
 	used  bool
 }
 
-// parser reads a source in one pass. Names are declared before they are used, except phases. After an error it stands
-// still (the current token reads as the end of the text) until sync finds the next declaration or clause.
+// maxTokens bounds how many tokens are read, those of a role's clauses and loops counted again for each holder.
+const maxTokens = 1 << 17
+
+// parser reads a source in one pass; what holds for each holder of a role it reads again for each. Names are declared
+// before they are used, except phases. After an error it stands still (the current token reads as the end of the text)
+// until sync finds the next declaration or clause.
 type parser struct {
 	lexer
 	findings
@@ -39,14 +46,23 @@ type parser struct {
 	failed    bool
 	stuck     token // where the parser stands still
 	depth     int
+	tokens    int
 	symbols   []symbol
-	targets   []token // of every `next`
+	holder    [MaxRoles]int // of each role, the holder that its name stands for, none where it stands for nobody
+	each      int           // the role whose declarations are being read, none outside of such a block
+	again     int           // how often what is being read was read before, for other holders
+	any       int           // the role that a clause was just read for, none for a clause of named parties
+	targets   []token       // of every `next`
 	canon     []byte
 	operators []operator
 }
 
-func parse(source []byte) (*Program, *findings) {
-	p := &parser{lexer: lexer{src: string(source)}, Program: &Program{nodes: make([]node, 0, 48)}, operators: operators()}
+// parse reads a source for the given numbers of holders of its roles; where there are none, for the greatest.
+func parse(source string, counts []int64) (*Program, *findings) {
+	p := &parser{lexer: lexer{src: source}, Program: &Program{nodes: make([]node, 0, 48), counts: counts}, each: none, any: none, operators: operators()}
+	for i := range p.holder {
+		p.holder[i] = none
+	}
 	p.canon = append(make([]byte, 0, len(source)+64), hashDomain...)
 	p.load()
 	p.contract()
@@ -63,9 +79,35 @@ func (p *parser) load() {
 
 func (p *parser) advance() {
 	if !p.failed {
+		if p.tokens++; p.tokens > maxTokens {
+			p.fail(p.tok.pos, "written out for each holder of its roles this contract is too long", "let fewer parties hold a role, or say less for each")
+			return
+		}
 		p.canon = p.tok.appendCanon(p.canon)
 		p.end = p.here()
 		p.load()
+	}
+}
+
+// forEach reads a part of the source once for each holder of a role, whose name stands for that holder.
+func (p *parser) forEach(role int, read func()) {
+	if p.failed {
+		return
+	}
+	outer, again, at, tok, end, mark := p.holder[role], p.again, p.lexer, p.tok, p.end, 0
+	for k := range int(p.counts[role]) {
+		if k == 1 {
+			mark = len(p.canon)
+		}
+		if p.failed {
+			break
+		}
+		p.lexer, p.tok, p.end = at, tok, end
+		p.holder[role], p.again = k, again+k
+		read()
+	}
+	if p.holder[role], p.again = outer, again; mark > 0 {
+		p.canon = p.canon[:mark]
 	}
 }
 
@@ -83,10 +125,7 @@ func (p *parser) wrong(expected, mend string) {
 	if at.line > p.end.line && p.end.line > 0 {
 		at, what = p.end, "the line ends"
 	}
-	if what += " where " + expected + " is expected"; at == p.tok.pos && (p.is("later") || p.is("curve") || p.is("role") || p.is("deposit")) {
-		what = p.tok.String() + " is not yet in this version of the language"
-	}
-	p.fail(at, what, mend)
+	p.fail(at, what+" where "+expected+" is expected", mend)
 }
 
 // sync goes on after an error, at the next word that begins a declaration or a clause.
@@ -143,21 +182,48 @@ func (p *parser) lookup(name string) *symbol {
 }
 
 // declare reads the name of the n-th of at most limit things, which nothing else has. It returns its symbol, one that
-// counts for nothing after an error.
+// counts for nothing after an error. Of what each holder has the first is declared.
 func (p *parser) declare(of string, what op, n, limit int) *symbol {
 	t := p.name(of)
-	if p.lookup(t.text) != nil {
+	old := p.lookup(t.text)
+	if n >= limit {
+		p.fail(t.pos, fmt.Sprintf("this is one too many: %s may be one of %d at most", of, limit), "split the contract, or let fewer parties hold a role")
+	}
+	if old != nil && p.each != none && p.again > 0 && old.pos == t.pos && !p.failed {
+		return old
+	}
+	if old != nil {
 		p.fail(t.pos, "the name `"+t.text+"` is taken", "choose another name for "+of)
 	}
-	if n >= limit {
-		p.fail(t.pos, fmt.Sprintf("this is one too many: %s may be one of %d at most", of, limit), "split the contract")
-	}
-	s := symbol{name: t.text, what: what, index: n, pos: t.pos}
+	s := symbol{name: t.text, what: what, index: n, role: p.each, pos: t.pos}
 	if p.failed {
 		return &s
 	}
 	p.symbols = append(p.symbols, s)
 	return &p.symbols[len(p.symbols)-1]
+}
+
+// label is the name of a thing that was just declared: with a number, where each holder has one.
+func (p *parser) label(s *symbol) string {
+	if p.each != none {
+		return s.name + " " + strconv.Itoa(p.again+1)
+	}
+	return s.name
+}
+
+// of returns the index that a name stands for, where each holder has one that of the present holder.
+func (p *parser) of(s *symbol, at pos) int {
+	s.used = true
+	if s.role == none {
+		return s.index
+	}
+	k := p.holder[s.role]
+	if k == none {
+		role := p.roles[s.role].Name
+		p.fail(at, "each "+role+" has its own `"+s.name+"`, and none is meant here", "write `when any "+role+" says …`, `for each "+role+": … end`, or sum("+role+": …)")
+		return 0
+	}
+	return s.index + k
 }
 
 // ref reads a name that was declared as what.
@@ -168,8 +234,18 @@ func (p *parser) ref(what op, of string) int {
 		p.fail(t.pos, "`"+t.text+"` is not the name of "+of, "declare it above, or use a name that is declared")
 		return 0
 	}
-	s.used = true
-	return s.index
+	return p.of(s, t.pos)
+}
+
+// role reads the name of a role.
+func (p *parser) role() int {
+	t := p.name("a role")
+	if s := p.lookup(t.text); s != nil && s.what == isParty && s.role != none {
+		s.used = true
+		return s.role
+	}
+	p.fail(t.pos, "`"+t.text+"` is not the name of a role", "declare it below `parties`, as `role bidder 2..8`")
+	return 0
 }
 
 func (p *parser) contract() {
@@ -178,6 +254,9 @@ func (p *parser) contract() {
 	p.expect("parties", "after the contract's name comes `parties` and their names")
 	for more := true; more; more = p.accept(",") {
 		p.parties = append(p.parties, p.declare("a party", isParty, len(p.parties), MaxParties).name)
+	}
+	for p.is("role") && !p.failed {
+		p.holders()
 	}
 	if p.failed {
 		return // without parties every line would be an error
@@ -196,23 +275,18 @@ func (p *parser) contract() {
 		case p.opening.body != nil || p.phases != nil:
 			p.fail(at, p.tok.String()+" cannot stand here", "declare everything before `at open` and the first phase; a clause belongs below its phase")
 			p.stuck = token{kind: tSign}
-		case p.accept("term"):
-			p.term()
-		case p.accept("pot"):
-			p.pot()
-		case p.accept("counter"):
-			p.counter()
-		case p.accept("oracle"):
-			o := Feed{Name: p.declare("an oracle", isOracle, len(p.oracles), MaxOracles).name}
-			p.expect("in", "say the range of its values: `oracle price in 1..1_000_000`")
-			o.Type, o.Lo, o.Hi = p.span(Literal)
-			p.oracles = append(p.oracles, o)
-		case p.accept("require"):
-			p.requires = append(p.requires, p.typed(truth, "a requirement"))
+		case p.accept("for"):
+			p.expect("each", "write `for each role: … end`")
+			role := p.role()
+			p.expect(":", "write `for each role: … end`")
+			for more := !p.failed; more; more = !p.failed && !p.is("end") {
+				p.each = role
+				p.forEach(role, func() { p.declaration() })
+				p.each = none
+			}
+			p.expect("end", "what each holder has ends with `end`")
 		default:
-			p.end = at // it is this word that is wrong, not the line before
-			p.wrong("a declaration or a phase", "begin with term, pot, counter, oracle, require, at open or phase")
-			p.stuck = token{kind: tSign}
+			p.declaration()
 		}
 	}
 	for _, sym := range p.symbols {
@@ -228,14 +302,114 @@ func (p *parser) contract() {
 	}
 }
 
+// holders reads a role: a name for several parties, and a term that says how many there are.
+func (p *parser) holders() {
+	p.advance()
+	p.each = len(p.roles)
+	sym := p.declare("a role", isParty, len(p.parties), MaxParties)
+	p.each = none
+	at := p.tok.pos
+	_, lo, hi := p.span(Number)
+	if !p.failed && (len(p.roles) >= MaxRoles || lo < 1 || hi > MaxHolders || len(p.parties)+int(hi) > MaxParties) {
+		p.fail(at, fmt.Sprintf("this is a role too many, or one that too many or none may hold: %d..%d", lo, hi), fmt.Sprintf("at most %d roles of 1..%d parties, and %d parties in all", MaxRoles, MaxHolders, MaxParties))
+	}
+	if p.failed {
+		return
+	}
+	if len(p.counts) <= len(p.roles) {
+		p.counts = append(p.counts, hi)
+	}
+	p.roles = append(p.roles, Role{sym.name, int(lo), int(hi), len(p.parties)})
+	p.terms = append(p.terms, Term{sym.name, Number, lo, hi})
+	for k := range p.counts[len(p.roles)-1] {
+		p.parties = append(p.parties, fmt.Sprintf("%s %d", sym.name, k+1))
+	}
+}
+
+func (p *parser) declaration() {
+	later := p.accept("later")
+	switch at := p.tok.pos; {
+	case p.is("pot"):
+		p.advance()
+		p.pot(later)
+	case later:
+		p.wrong("`pot`", "write `later pot repayment = owed units from borrower`")
+	case p.accept("term"):
+		p.term()
+	case p.accept("counter"):
+		p.counter()
+	case p.accept("sealed"):
+		sym := p.declare("a sealed value", opSealed, len(p.seals), MaxSeals)
+		p.expect("in", "say the range of the value: `sealed bid in 0..100 units`")
+		t := Term{Name: p.label(sym)}
+		t.Type, t.Lo, t.Hi = p.span(Literal)
+		p.seals, sym.typ = append(p.seals, t), t.Type
+	case p.each != none:
+		p.end = at
+		p.wrong("what each holder has", "in `for each role: … end` stand term, pot, later pot, counter and sealed")
+	case p.accept("oracle"):
+		o := Feed{Name: p.declare("an oracle", isOracle, len(p.oracles), MaxOracles).name}
+		if o.Fixed = p.tok.text; p.tok.kind == tString {
+			p.advance()
+		} else {
+			o.Fixed = ""
+		}
+		p.expect("in", "say the range of its values: `oracle price in 1..1_000_000`")
+		o.Type, o.Lo, o.Hi = p.span(Literal)
+		p.oracles = append(p.oracles, o)
+	case p.accept("curve"):
+		p.curve()
+	case p.errors > 0 && p.accept("end"): // of a block in which something is wrong
+	case p.accept("require"):
+		p.requires = append(p.requires, p.typed(truth, "a requirement"))
+	default:
+		p.end = at // it is this word that is wrong, not the line before
+		p.wrong("a declaration or a phase", "begin with term, pot, later pot, counter, sealed, oracle, curve, require, for each, at open or phase")
+		p.stuck = token{kind: tSign}
+	}
+}
+
+// curve reads a payout curve.
+func (p *parser) curve() {
+	sym := p.declare("a curve", isCurve, len(p.curves), MaxCurves)
+	c := curve{name: sym.name}
+	p.expect(":", "write `curve payout : 50 -> 100, 120 -> 60, 200 -> 0`")
+	for more := true; more && !p.failed; more = p.accept(",") {
+		at := p.tok.pos
+		xt, x := p.bound()
+		p.expect("->", "a point is written `120 -> 60`")
+		yt, y := p.bound()
+		const far = 1 << 61 // no distance between two points leaves int64
+		if n := len(c.xs); n > 0 && (x <= c.xs[n-1] || xt != c.xt || yt != c.yt) || n >= MaxPoints || max(x, -x, y, -y) > far {
+			p.fail(at, "this point does not continue the curve", fmt.Sprintf("points go from left to right, each in the units of the first; a curve has at most %d", MaxPoints))
+		}
+		c.xt, c.yt, c.xs, c.ys = xt, yt, append(c.xs, x), append(c.ys, y)
+	}
+	p.curves = append(p.curves, c)
+}
+
 func (p *parser) term() {
 	sym := p.declare("a term", opTerm, len(p.terms), MaxTerms)
-	t := Term{Name: sym.name}
+	t := Term{Name: p.label(sym)}
 	p.expect(":", "write `term price : units 1..1000`")
-	types := []Term{{"units", Units, 0, 0}, {"number", Number, 0, 0}, {"percent", Number, 0, 100}, {"time", Time, 0, MaxTime}, {"duration", Duration, 0, MaxDuration}}
+	types := []Term{{"units", Units, 0, 0}, {"number", Number, 0, 0}, {"money", Money, 0, 0}, {"percent", Number, 0, 100}, {"time", Time, 0, MaxTime}, {"duration", Duration, 0, MaxDuration}}
 	i := slices.IndexFunc(types, func(t Term) bool { return p.is(t.Name) })
-	if i < 0 {
-		p.wrong("a type", "the types are units, number, percent, time and duration; money, asset and oracle are not yet in this version")
+	switch {
+	case p.each == none && p.accept("asset"):
+		sym.what, sym.index = isAsset, len(p.assets)
+		p.assets = append(p.assets, Asset{Name: sym.name})
+		return
+	case p.each == none && p.accept("oracle"):
+		if len(p.oracles) >= MaxOracles {
+			p.fail(sym.pos, fmt.Sprintf("this is one too many: an oracle may be one of %d at most", MaxOracles), "split the contract")
+		}
+		o := Feed{Name: sym.name}
+		sym.what, sym.index = isOracle, len(p.oracles)
+		o.Type, o.Lo, o.Hi = p.span(Literal)
+		p.oracles = append(p.oracles, o)
+		return
+	case i < 0:
+		p.wrong("a type", "the types are units, number, money, percent, time, duration, asset and oracle")
 		return
 	}
 	t.Type, t.Lo, t.Hi = types[i].Type, types[i].Lo, types[i].Hi
@@ -256,7 +430,10 @@ func (p *parser) span(want Type) (Type, int64, int64) {
 	p.expect("..", "a range is written `1..1000`")
 	hiType, hi := p.bound()
 	typ, ok1 := unify(loType, hiType)
-	typ, ok2 := unify(typ, want)
+	ok2 := true
+	if want != Literal {
+		typ, ok2 = unify(typ, want)
+	}
 	if !ok1 || !ok2 || hi < lo {
 		p.fail(at, "this is not a range of this type", "write the lesser value first and the unit at both ends, as `1 days .. 30 days`")
 	}
@@ -279,17 +456,39 @@ func (p *parser) bound() (Type, int64) {
 	return p.nodes[n].typ, p.nodes[n].v
 }
 
-func (p *parser) pot() {
+func (p *parser) pot(later bool) {
 	sym := p.declare("a pot", isTaken, len(p.pots), MaxPots)
-	pot := Pot{Name: sym.name}
+	sym.what = isTaken
+	pot := Pot{Name: p.label(sym), Asset: none, Later: later, slot: none}
 	p.expect("=", "write `pot payment = price units from buyer`")
 	start := len(p.canon)
 	pot.expr = p.typed(Units, "what a pot holds")
 	pot.Units = string(bytes.ReplaceAll(bytes.TrimSuffix(p.canon[start:], []byte("\n")), []byte("\n"), []byte(" ")))
 	p.accept("units")
+	if p.accept("of") {
+		pot.Asset = p.asset()
+	}
 	p.expect("from", "say who deposits it: `pot payment = price units from buyer`")
 	pot.From = p.ref(isParty, "a party")
+	if later {
+		pot.slot = int32(p.later)
+		p.later++
+	}
 	p.pots, sym.what, sym.typ = append(p.pots, pot), opPot, Units
+}
+
+// asset reads what the chunks of a pot must be: a term's name, or an asset's in quotes.
+func (p *parser) asset() int {
+	if p.tok.kind != tString {
+		return p.ref(isAsset, "an asset")
+	}
+	fixed := p.tok.text
+	p.advance()
+	i := slices.IndexFunc(p.assets, func(a Asset) bool { return a.Fixed == fixed })
+	if i < 0 {
+		i, p.assets = len(p.assets), append(p.assets, Asset{fixed, fixed})
+	}
+	return i
 }
 
 func (p *parser) counter() {
@@ -302,179 +501,5 @@ func (p *parser) counter() {
 	if _, ok := unify(typ, t); !ok || start < lo || start > hi {
 		p.fail(at, "the counter begins outside its range", "begin with a value of its range")
 	}
-	p.counters, sym.typ = append(p.counters, counter{Term{sym.name, t, lo, hi}, start}), t
-}
-
-func (p *parser) phase() {
-	ph := phase{pos: p.tok.pos, name: p.name("a phase").text}
-	if slices.ContainsFunc(p.phases, func(other phase) bool { return other.name == ph.name }) || len(p.phases) >= MaxPhases {
-		p.fail(ph.pos, fmt.Sprintf("there are two phases of this name, or more than %d", MaxPhases), "choose another name for this one, or split the contract")
-	}
-	p.expect("until", "every phase says until when it lasts: `phase Name until time`, or `until now + duration`")
-	want := Time
-	if p.accept("now") {
-		p.expect("+", "write `until now + duration`")
-		ph.relative, want = true, Duration
-	}
-	ph.until = p.typed(want, "the end of a phase")
-	for p.sync(); p.is("when") || p.is("at"); p.sync() {
-		outer := len(p.symbols)
-		p.clause(&ph)
-		p.symbols = p.symbols[:outer]
-	}
-	p.phases = append(p.phases, ph)
-}
-
-func (p *parser) clause(ph *phase) {
-	c := clause{pos: p.tok.pos, guard: none, time: none}
-	if p.accept("at") {
-		p.expect("deadline", "in a phase only `at deadline:` may stand")
-		c.kind = onDeadline
-	} else if p.advance(); p.accept("oracle") {
-		p.observed(&c)
-	} else {
-		p.said(&c)
-	}
-	if p.accept("if") {
-		c.guard = p.typed(truth, "a condition")
-	}
-	p.expect(":", "a colon ends what must happen; what is done follows it")
-	c.body = p.body()
-	if c.kind == onFor || c.need > 1 {
-		for i := range ph.clauses {
-			c.bit += ph.clauses[i].bits
-		}
-		c.bits = uint8(max(1, bits.OnesCount64(c.members)))
-	}
-	if c.bit+c.bits > MaxVoices || len(ph.clauses) >= MaxClauses {
-		p.fail(c.pos, "this phase has too many clauses, or waits for too many voices", fmt.Sprintf("at most %d clauses and %d voices; split the phase", MaxClauses, MaxVoices))
-	}
-	if !p.failed {
-		ph.clauses = append(ph.clauses, c)
-	}
-}
-
-// said reads the head of a clause that waits for a word.
-func (p *parser) said(c *clause) {
-	c.kind = onWord
-	between := ""
-	if t := p.tok; t.kind == tNumber {
-		p.advance()
-		p.expect("of", "write `when 2 of ann, ben, carl say \"word\"`")
-		c.need, between = int(min(t.val, MaxParties+1)), ","
-	}
-	for more := true; more; more = between != "" && p.accept(between) {
-		at, bit := p.tok.pos, uint64(1)<<p.ref(isParty, "a party")
-		if c.members&bit != 0 {
-			p.fail(at, "a party is named twice", "name each party once")
-		}
-		c.members |= bit
-		if between == "" && (p.is("and") || p.is("or")) {
-			between = p.tok.text
-		}
-	}
-	n := bits.OnesCount64(c.members)
-	switch between {
-	case "and":
-		c.need = n
-	case "or", "":
-		c.need = 1
-	}
-	if c.need < 1 || c.need > n {
-		p.fail(c.pos, fmt.Sprintf("%d of %d parties cannot speak", c.need, n), "ask for at least one and at most all of them")
-	}
-	if !p.accept("says") {
-		p.expect("say", "write `says \"word\"`; parties are joined by `or`, by `and`, or as `2 of a, b, c`")
-	}
-	if c.word = p.tok.text; p.tok.kind != tString {
-		p.wrong("a word in quotes", "write `says \"release\"`")
-	}
-	p.advance()
-	if at := p.tok.pos; p.accept("with") {
-		if c.need > 1 {
-			p.fail(at, "a word that several must say cannot carry a value", "let one party say the value, or write a clause for each value")
-		}
-		sym := p.declare("the value", opInput, 0, 1)
-		p.expect("in", "say its range: `with percent in 0..100`")
-		sym.typ, c.lo, c.hi = p.span(Literal)
-		c.hasValue = true
-	}
-}
-
-// observed reads the head of a clause that waits for an oracle. In it the oracle's name is its value.
-func (p *parser) observed(c *clause) {
-	if c.oracle = p.ref(isOracle, "an oracle"); p.failed {
-		return
-	}
-	o := p.oracles[c.oracle]
-	c.hasValue, c.lo, c.hi = true, o.Lo, o.Hi
-	switch {
-	case p.accept("each"):
-		c.kind, c.time = onEach, p.typed(Duration, "the age of a value")
-	case p.accept("for"):
-		c.kind, c.time = onFor, p.typed(Time, "the time of a value")
-	default:
-		p.wrong("`each` or `for`", "say which value counts: `for settle_at`, or `each 60 seconds` for one that is at most so old")
-	}
-	p.symbols = append(p.symbols, symbol{name: o.Name, what: opInput, typ: o.Type})
-}
-
-// body reads statements up to the next clause. A body ends by at most one `next` or `close`.
-func (p *parser) body() []stmt {
-	var list []stmt
-	for ended := false; ; {
-		s := stmt{pos: p.tok.pos, expr: none}
-		switch {
-		case p.accept("give"):
-			all := p.accept("all")
-			if s.kind = stGive; !all {
-				s.expr = p.typed(Units, "what is given")
-			}
-			p.expect("of", "write `give all of pot to party`, or `give amount of pot to party`")
-			if s.index = p.ref(opPot, "a pot"); all {
-				s.expr = p.node(node{op: opLeft, typ: Units, a: none, b: none, c: none, v: int64(s.index), pos: s.pos})
-			}
-			p.expect("to", "say who receives it: `to party`")
-			s.to = p.ref(isParty, "a party")
-		case p.accept("set"):
-			s.kind, s.index = stSet, p.ref(opCounter, "a counter")
-			p.expect("=", "write `set counter = value`")
-			if !p.failed {
-				s.old = p.node(node{op: opCounter, a: none, b: none, c: none, v: int64(s.index), pos: s.pos})
-				s.expr = p.typed(p.counters[s.index].Type, "the value of this counter")
-			}
-		case p.accept("if"):
-			s.kind, s.expr = stIf, p.typed(truth, "a condition")
-			p.expect("then", "write `if condition then … else … end`")
-			p.deeper()
-			s.then = p.body()
-			if p.accept("else") {
-				s.els = p.body()
-			}
-			p.depth--
-			p.expect("end", "an `if` ends with `end`")
-		case p.accept("next"):
-			s.kind, s.index = stNext, len(p.targets)
-			p.targets = append(p.targets, p.name("a phase"))
-		case p.accept("close"):
-			s.kind = stClose
-		default:
-			if len(list) == 0 {
-				p.wrong("something to do", "say what is done: give, set, if, next or close")
-			}
-			return list
-		}
-		if ended {
-			p.fail(s.pos, "nothing may follow `next` or `close`", "remove this line, or move it up")
-		}
-		ended = s.kind == stNext || s.kind == stClose
-		list = append(list, s)
-	}
-}
-
-// deeper counts a level of nesting.
-func (p *parser) deeper() {
-	if p.depth++; p.depth > MaxDepth {
-		p.fail(p.tok.pos, "this is nested too deeply", fmt.Sprintf("at most %d levels", MaxDepth))
-	}
+	p.counters, sym.typ = append(p.counters, counter{Term{p.label(sym), t, lo, hi}, start}), t
 }

@@ -278,8 +278,8 @@ func (pl *player) random(t *rapid.T) {
 			clauses := p.phases[pl.s.phase].clauses
 			c := clauses[rapid.IntRange(0, len(clauses)-1).Draw(t, "clause")]
 			ev = Event{Kind: Word, At: rapid.Int64Range(pl.s.Now(), min(at-1, pl.s.Now()+1000)).Draw(t, "at"),
-				Party: rapid.IntRange(0, len(p.parties)-1).Draw(t, "party"), Word: c.word, HasValue: c.hasValue}
-			if c.hasValue {
+				Party: rapid.IntRange(0, len(p.parties)-1).Draw(t, "party"), Word: c.word, HasValue: c.carries == aValue}
+			if c.carries == aValue {
 				ev.Value = rapid.OneOf(rapid.Int64Range(c.lo, c.hi), rapid.SampledFrom([]int64{c.lo, c.hi, c.lo - 1, c.hi + 1})).Draw(t, "value")
 			}
 			if c.kind == onEach || c.kind == onFor {

@@ -10,17 +10,22 @@ import (
 const (
 	MaxParties  = 64
 	MaxTerms    = 64
-	MaxPots     = 16
-	MaxCounters = 32
+	MaxPots     = 64
+	MaxCounters = 64
 	MaxOracles  = 16
+	MaxSeals    = 64
+	MaxRoles    = 4
+	MaxHolders  = 16 // of one role
+	MaxCurves   = 16
+	MaxPoints   = 64 // of one curve
 	MaxPhases   = 256
-	MaxClauses  = 128  // of one phase
+	MaxClauses  = 256  // of one phase, those of a role counted for each holder
 	MaxVoices   = 63   // of one phase: over its clauses that wait for several parties, or for a value at one time
 	MaxChunks   = 4096 // over all pots of one instance
 )
 
-// Terms that are times or durations stay within these. An absolute or relative end of a phase may be a formula of them,
-// up to half of farAway: no sum with a moment leaves int64.
+// Terms that are times or durations stay within these. The end of a phase may be a formula of them and of now, up to
+// half of farAway: no sum with a moment leaves int64.
 const (
 	MaxTime     = 253_402_300_799           // the last second of the year 9999
 	MaxDuration = 1000 * 366 * 24 * 60 * 60 // a thousand years
@@ -37,12 +42,13 @@ const (
 	Units         // an amount of a pot
 	Time          // Unix seconds
 	Duration      // seconds
+	Money         // hundredths: 12.50 is 1250
 	truth         // of a condition, 0 or 1
 )
 
 // String returns the word for t that a contract uses.
 func (t Type) String() string {
-	return [...]string{"plain number", "number", "units", "time", "duration", "condition"}[t]
+	return [...]string{"plain number", "number", "units", "time", "duration", "money", "condition"}[t]
 }
 
 // Term is one parameter that the parties fill in. Its range includes Lo and Hi.
@@ -52,21 +58,63 @@ type Term struct {
 	Lo, Hi int64
 }
 
-// Feed is one value that an oracle observes outside the contract. Its range includes Lo and Hi.
-type Feed Term
+// Feed is one value that an oracle observes outside the contract. Its range includes Lo and Hi. What the oracle signs
+// it under is Fixed, or the agreement's choice where Fixed is empty; its keys are always the agreement's.
+type Feed struct {
+	Name   string
+	Type   Type
+	Lo, Hi int64
+	Fixed  string
+}
+
+// Asset is what the chunks of a pot must be: the asset that the contract fixes, or the agreement's choice where Fixed is
+// empty.
+type Asset struct{ Name, Fixed string }
 
 // Pot is one party's stake.
 type Pot struct {
 	Name  string
 	From  int    // the party that deposits it and gets back what is not given away
 	Units string // how much it holds, as the source says it
+	Asset int    // index of what its chunks must be, -1 where the contract does not say
+	Later bool   // filled while the contract runs, chunk by chunk in the agreed order
 	expr  int32
+	slot  int32  // of a later pot: where State.vars counts the chunks that are there
 	cands uint64 // parties that a give may name, by bit
+}
+
+// Role is a part that several parties play, each for itself. How many, the first terms say, one for each role in order.
+type Role struct {
+	Name   string
+	Lo, Hi int // of the number of holders
+	First  int // party; the others follow it
 }
 
 type counter struct {
 	Term
 	start int64
+}
+
+// curve is a line through points, level before the first and after the last.
+type curve struct {
+	name   string
+	xt, yt Type
+	xs, ys []int64 // xs rise
+}
+
+// at returns the curve's value at x, rounded toward the value at the point before x.
+func (c *curve) at(x int64) int64 {
+	i, found := slices.BinarySearch(c.xs, x)
+	switch {
+	case found:
+		return c.ys[i]
+	case i == 0:
+		return c.ys[0]
+	case i == len(c.xs):
+		return c.ys[i-1]
+	}
+	rise, _ := muldiv(x-c.xs[i-1], c.ys[i]-c.ys[i-1], c.xs[i]-c.xs[i-1])
+	return c.ys[i-1] + rise
 }
 
 // Program is a compiled contract: it passed every check that needs no terms. It is immutable.
@@ -78,6 +126,14 @@ type Program struct {
 	pots     []Pot
 	counters []counter
 	oracles  []Feed
+	assets   []Asset
+	seals    []Term // values that are committed to before they are shown
+	curves   []curve
+	roles    []Role
+	counts   []int64 // holders of each role that this program is written out for
+	source   string  // kept where there are roles, to be written out for other counts
+	later    int     // number of later pots
+	timed    bool    // what happens, not only when a phase ends, can depend on now
 	nodes    []node
 	opening  clause
 	phases   []phase
@@ -107,6 +163,7 @@ const (
 	stIf
 	stNext
 	stClose
+	stStay
 )
 
 type stmt struct {
@@ -126,7 +183,18 @@ const (
 	onWord
 	onEach
 	onFor
+	onDeposit
 	onDeadline
+)
+
+// carries says what comes with a word.
+type carries uint8
+
+const (
+	nothing carries = iota
+	aValue
+	aSeal // a commitment to a value
+	aKey  // the value committed to
 )
 
 // clause is "when this happens, do that".
@@ -135,9 +203,11 @@ type clause struct {
 	word      string
 	members   uint64 // parties that may say the word, by bit
 	need      int    // how many of them must
-	hasValue  bool
+	carries   carries
+	seal      int   // index of what is committed to or shown
 	lo, hi    int64 // of the value
-	oracle    int
+	oracle    int   // of a deposit, the pot
+	partial   bool  // of a deposit: the pot need not be full
 	time      int32 // of an oracle clause: its age limit or its observation time
 	guard     int32
 	body      []stmt
@@ -159,12 +229,11 @@ func (c *clause) hears(party int, word string) bool {
 }
 
 type phase struct {
-	name     string
-	relative bool // the deadline is the moment of entry plus until
-	until    int32
-	rounds   int64 // how often an instance can enter it
-	clauses  []clause
-	pos      pos
+	name    string
+	until   int32
+	rounds  int64 // how often an instance can enter it
+	clauses []clause
+	pos     pos
 }
 
 // Name returns the contract's name.
@@ -181,6 +250,13 @@ func (p *Program) Pots() []Pot { return slices.Clone(p.pots) }
 
 // Oracles returns the values that the contract observes, in the order of the source.
 func (p *Program) Oracles() []Feed { return slices.Clone(p.oracles) }
+
+// Assets returns what the pots' chunks must be, in the order of the source.
+func (p *Program) Assets() []Asset { return slices.Clone(p.assets) }
+
+// Roles returns the roles in the order of the source. Their numbers of holders are the first terms. Parties, pots and
+// terms of a program with roles are written out for the greatest numbers, those of a deal for its own.
+func (p *Program) Roles() []Role { return slices.Clone(p.roles) }
 
 // Phases returns the names of the phases in the order of the source. The first is entered when `at open` is done.
 func (p *Program) Phases() []string {
@@ -209,8 +285,12 @@ func (p *Program) Describe(ev Event) string {
 		s := p.parties[ev.Party] + " says " + strconv.Quote(ev.Word)
 		if ev.HasValue {
 			s += " with " + value
+		} else if ev.Hash != [32]byte{} {
+			s += " with a sealed value"
 		}
 		return s
+	case ev.Kind == Deposit && ev.Pot >= 0 && ev.Pot < len(p.pots):
+		return p.parties[p.pots[ev.Pot].From] + " deposits the next " + value + " chunks of " + p.pots[ev.Pot].Name
 	}
 	return "an event that this contract does not know"
 }

@@ -15,6 +15,7 @@ type chunks struct {
 	start  []int32 // of each pot, its first chunk; one more at the end
 	weight []int64
 	order  []int32 // of each pot, its chunks by falling weight, equal ones in the agreed order
+	plain  int     // how many of State.vars come before the sealed values
 }
 
 // newChunks checks weights against the deal.
@@ -22,7 +23,7 @@ func (d *Deal) newChunks(weights [][]int64) (*chunks, error) {
 	if len(weights) != len(d.units) {
 		return nil, fmt.Errorf("chunks for %d pots, the contract has %d", len(weights), len(d.units))
 	}
-	c := &chunks{start: make([]int32, 1, len(weights)+1), weight: slices.Concat(weights...)}
+	c := &chunks{start: make([]int32, 1, len(weights)+1), weight: slices.Concat(weights...), plain: d.p.varSeals()}
 	if len(c.weight) > MaxChunks {
 		return nil, fmt.Errorf("%d chunks, more than %d", len(c.weight), MaxChunks)
 	}
@@ -57,7 +58,7 @@ type State struct {
 	now    int64    // logical time of the last step
 	until  int64    // when the phase's deadline is due
 	said   uint64   // voices heard and values taken in this phase, at the bits of its clauses
-	vars   []int64  // counters, then of each oracle the time of the newest value; never written after it is made
+	vars   []int64  // counters; of each oracle the time of its newest value; of each later pot how many of its chunks are there; of each sealed value 4 words. Never written after it is made
 	gone   []uint64 // chunks given, by bit; never written after it is made
 }
 
@@ -75,7 +76,7 @@ func (s State) Phase() int {
 // Now returns the logical time of the last step, in Unix seconds: a deadline's step counts as done at the deadline.
 func (s State) Now() int64 { return s.now }
 
-// Holds tells that a chunk, by its index in the pot's agreed order, is not given away yet.
+// Holds tells that a chunk, by its index in the pot's agreed order, is there and not given away yet.
 func (s State) Holds(pot, chunk int) bool {
 	if s.Closed() || pot < 0 || pot >= len(s.c.start)-1 || chunk < 0 {
 		return false
@@ -84,7 +85,36 @@ func (s State) Holds(pot, chunk int) bool {
 	return i < int(s.c.start[pot+1]) && !s.has(int32(i))
 }
 
-// has tells that a chunk is gone.
+// Where the parts of State.vars begin, counters apart.
+func (p *Program) varNewest() int { return len(p.counters) }
+func (p *Program) varLater() int  { return p.varNewest() + len(p.oracles) }
+func (p *Program) varSeals() int  { return p.varLater() + p.later }
+
+// missing returns how many chunks of a pot are still to be deposited.
+func (s *State) missing(p *Program, pot int) int64 {
+	if !p.pots[pot].Later {
+		return 0
+	}
+	return int64(s.c.start[pot+1]-s.c.start[pot]) - s.vars[p.varLater()+int(p.pots[pot].slot)]
+}
+
+// filled returns the units that were put into a pot.
+func (s *State) filled(p *Program, pot int) (sum int64) {
+	for i := s.c.start[pot]; i < s.c.start[pot+1]-int32(s.missing(p, pot)); i++ {
+		sum += s.c.weight[i]
+	}
+	return sum
+}
+
+// seal returns the commitment to a sealed value, zero if there is none.
+func (s *State) seal(p *Program, i int) (h [32]byte) {
+	for j := range 4 {
+		binary.BigEndian.PutUint64(h[8*j:], uint64(s.vars[p.varSeals()+4*i+j]))
+	}
+	return h
+}
+
+// has tells that a chunk is gone, or not there yet.
 func (s *State) has(i int32) bool { return s.gone[i/64]>>(i%64)&1 == 1 }
 
 // left returns the units of a pot that are not given.
@@ -100,13 +130,23 @@ func (s *State) left(pot int) (sum int64) {
 // start returns the state before `at open`.
 func (d *Deal) start(c *chunks, now int64) State {
 	s := State{c: c, now: now, gone: make([]uint64, (len(c.weight)+63)/64)}
-	if n := len(d.p.counters) + len(d.p.oracles); n > 0 {
+	if n := d.p.varSeals() + 4*len(d.p.seals); n > 0 {
 		s.vars = make([]int64, n)
 	}
 	for i, k := range d.p.counters {
 		s.vars[i] = k.start
 	}
+	for pot := range d.p.pots {
+		s.absent(d.p, pot)
+	}
 	return s
+}
+
+// absent marks the chunks of a later pot that are not there yet.
+func (s *State) absent(p *Program, pot int) {
+	for i := s.c.start[pot+1] - int32(s.missing(p, pot)); i < s.c.start[pot+1]; i++ {
+		s.gone[i/64] |= 1 << (i % 64)
+	}
 }
 
 // ErrSnapshot is wrapped by every refusal of DecodeState.
@@ -133,8 +173,16 @@ func (s State) AppendBinary(b []byte) ([]byte, error) {
 // appendRest appends what a state is besides phase and time.
 func (s *State) appendRest(b []byte) []byte {
 	b = binary.AppendUvarint(b, s.said)
-	for _, v := range s.vars {
+	for _, v := range s.vars[:s.c.plain] {
 		b = binary.AppendVarint(b, v)
+	}
+	for i := s.c.plain; i < len(s.vars); i += 4 {
+		h := s.vars[i : i+4]
+		if b = append(b, byte(truthOf(h[0]|h[1]|h[2]|h[3] != 0))); b[len(b)-1] == 1 {
+			for _, w := range h {
+				b = binary.BigEndian.AppendUint64(b, uint64(w))
+			}
+		}
 	}
 	for i := range (len(s.c.weight) + 7) / 8 {
 		b = append(b, byte(s.gone[i/8]>>(i%8*8)))
@@ -178,16 +226,36 @@ func (s *State) decode(p *Program, b []byte) bool {
 	s.phase = int32(at - 1)
 	s.until = s.now + int64(uvarint(farAway))
 	s.said = uvarint(1<<MaxVoices - 1)
-	for i := range s.vars {
+	for i := range s.vars[:s.c.plain] {
 		u, lo, hi := uvarint(1<<64-1), int64(0), int64(farAway)
 		if i < len(p.counters) {
 			lo, hi = p.counters[i].Lo, p.counters[i].Hi
+		} else if i >= p.varLater() {
+			hi = MaxChunks
 		}
 		s.vars[i] = int64(u>>1) ^ -int64(u&1)
 		ok = ok && s.vars[i] >= lo && s.vars[i] <= hi
 	}
+	for i := s.c.plain; i < len(s.vars); i += 4 {
+		if uvarint(1) == 1 && len(b) >= 32 {
+			for j := range 4 {
+				s.vars[i+j] = int64(binary.BigEndian.Uint64(b[8*j:]))
+			}
+			b = b[32:]
+		}
+	}
+	if !ok {
+		return false
+	}
+	clear(s.gone)
 	for i := range min(len(s.c.weight), 8*len(b)) {
 		s.gone[i/64] |= uint64(b[i/8]>>(i%8)&1) << (i % 64)
 	}
-	return ok && p.phases[s.phase].waits(s.said)
+	for pot := range p.pots {
+		if s.missing(p, pot) < 0 {
+			return false
+		}
+		s.absent(p, pot) // a snapshot that says otherwise is not what s encodes to
+	}
+	return p.phases[s.phase].waits(s.said)
 }
