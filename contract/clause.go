@@ -135,14 +135,14 @@ func (p *parser) said(c *clause) {
 			name := p.tok.text
 			if c.carries, c.seal = aKey, p.ref(opSealed, "a sealed value"); !p.failed {
 				t := p.seals[c.seal]
-				c.lo, c.hi = t.Lo, t.Hi
+				c.input, c.typ, c.lo, c.hi = name, t.Type, t.Lo, t.Hi
 				p.symbols = append(p.symbols, symbol{name: name, what: opInput, typ: t.Type, role: none})
 			}
 		default:
 			sym := p.declare("the value", opInput, 0, 1)
 			p.expect("in", "say its range: `with percent in 0..100`")
-			sym.typ, c.lo, c.hi = p.span(Literal)
-			c.carries = aValue
+			c.typ, c.lo, c.hi = p.span(Literal)
+			c.carries, c.input, sym.typ = aValue, sym.name, c.typ
 		}
 	}
 }
@@ -177,7 +177,7 @@ func (p *parser) observed(c *clause) {
 		return
 	}
 	o := p.oracles[c.oracle]
-	c.lo, c.hi = o.Lo, o.Hi
+	c.input, c.typ, c.lo, c.hi = o.Name, o.Type, o.Lo, o.Hi
 	switch {
 	case p.accept("each"):
 		c.kind, c.time = onEach, p.typed(Duration, "the age of a value")

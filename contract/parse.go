@@ -230,6 +230,10 @@ func (p *parser) of(s *symbol, at pos) int {
 func (p *parser) ref(what op, of string) int {
 	t := p.name(of)
 	s := p.lookup(t.text)
+	if s != nil && s.what == opInput { // an oracle or a sealed value has the same name
+		i := slices.IndexFunc(p.symbols, func(s symbol) bool { return s.name == t.text })
+		s = &p.symbols[i]
+	}
 	if s == nil || s.what != what {
 		p.fail(t.pos, "`"+t.text+"` is not the name of "+of, "declare it above, or use a name that is declared")
 		return 0
@@ -415,7 +419,11 @@ func (p *parser) term() {
 	t.Type, t.Lo, t.Hi = types[i].Type, types[i].Lo, types[i].Hi
 	p.advance()
 	if at := p.tok.pos; t.Hi == 0 || p.tok.kind == tNumber || p.is("-") {
-		_, t.Lo, t.Hi = p.span(t.Type)
+		want := t.Type
+		if want == Time {
+			want = Number // seconds
+		}
+		_, t.Lo, t.Hi = p.span(want)
 		if most := types[i].Hi; most > 0 && (t.Lo < 0 || t.Hi > most) {
 			p.fail(at, "the range is wider than its type allows", fmt.Sprintf("stay within 0..%d", most))
 		}

@@ -204,11 +204,13 @@ type clause struct {
 	members   uint64 // parties that may say the word, by bit
 	need      int    // how many of them must
 	carries   carries
-	seal      int   // index of what is committed to or shown
-	lo, hi    int64 // of the value
-	oracle    int   // of a deposit, the pot
-	partial   bool  // of a deposit: the pot need not be full
-	time      int32 // of an oracle clause: its age limit or its observation time
+	seal      int    // index of what is committed to or shown
+	input     string // name of the value
+	typ       Type   // of the value
+	lo, hi    int64  // of the value
+	oracle    int    // of a deposit, the pot
+	partial   bool   // of a deposit: the pot need not be full
+	time      int32  // of an oracle clause: its age limit or its observation time
 	guard     int32
 	body      []stmt
 	bit, bits uint8 // first and number of the clause's bits in State.said
