@@ -184,9 +184,12 @@ func (p *Program) text(i int32, input string, level int) string {
 		return call("share", n.a, n.b, n.c)
 	}
 	s, own := "", bindNot
-	if n.op == opNot {
+	switch first := &p.nodes[n.a]; {
+	case n.op == opNot:
 		s = "not " + p.text(n.a, input, own)
-	} else {
+	case n.op == opMul && first.op == opConst && first.v == -1:
+		own, s = bindProduct, "-"+p.text(n.b, input, bindProduct+1)
+	default:
 		list := operators()
 		o := list[slices.IndexFunc(list, func(o operator) bool { return o.op == n.op && !o.swap })]
 		if own = o.binds; o.binds == bindCompare {
