@@ -16,7 +16,7 @@ type row struct {
 }
 
 const (
-	trusted  = "coin wire key head attest contract vault"
+	trusted  = "coin wire key head attest contract contract/oracle vault"
 	asShells = "a shell may import the trusted cores and the shells that it is built on"
 	rpc      = "connectrpc.com/connect google.golang.org/protobuf/..."
 	toml     = "github.com/pelletier/go-toml/v2"
@@ -32,7 +32,9 @@ var rows = map[string]row{
 	"head":     {own: "coin wire", other: "golang.org/x/mod/sumdb/note golang.org/x/mod/sumdb/tlog", why: "head stands on coin, wire and the formats of transparency logs"},
 	"attest":   {own: "coin wire", why: "attest decides by policy; what a platform looks like is said in packages below it"},
 	"contract": {own: "coin wire", why: "contract counts in units and knows no key, chunk or log"},
-	"vault":    {own: "coin wire key head attest contract", tests: "vault/session escrow golang.org/x/mod/sumdb/tlog", why: "vault decides about custody: it imports the trusted packages below it and nothing that could tell it what to want"},
+	"vault":    {own: "coin wire key head attest contract contract/oracle", tests: "vault/session escrow golang.org/x/mod/sumdb/tlog", why: "vault decides about custody: it imports the trusted packages below it and nothing that could tell it what to want"},
+
+	"contract/oracle": {own: "wire", tests: "spec/vectors", why: "what an oracle signs stands on wire alone"},
 
 	"attest/platform":   {own: "attest/...", why: "it lists the verifiers of a build"},
 	"attest/policyfile": {own: "attest wire", other: toml, why: "it reads a policy and nothing else"},
