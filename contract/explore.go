@@ -22,7 +22,7 @@ type Report struct {
 }
 
 // Payout is the least and the most units of a pot that a party can end up with, each with a shortest way there from
-// `at open`. The events of a way carry no times.
+// `at open`. Its events carry no times, words and deadlines apart where something depends on when they happen.
 type Payout struct {
 	Party, Pot          int
 	Least, Most         int64
@@ -266,10 +266,8 @@ func (x *explorer) play(i int, ev Event, v, now span) {
 	*t.env.at(opInput, 0), *t.env.at(opNow, 0), t.split, t.notes = v, now, 0, t.notes[:0]
 	all := ev
 	ev.Value = v.lo
-	if x.d.p.timed {
-		if ev.At = now.lo; ev.Kind == Oracle && ev.Observed == farAway {
-			ev.Observed = now.lo
-		}
+	if x.d.p.timed && ev.Kind != Oracle {
+		ev.At = now.lo
 	}
 	r := run{d: x.d, s: x.states[i].s, exploring: t, gives: x.gives[:0]}
 	r.s.now = now.lo

@@ -158,6 +158,7 @@ type player struct {
 	weights [][]int64
 	s       State
 	owner   map[[2]int]int // chunk to the party that got it
+	there   []int          // by pot: how many chunks have been put in
 	last    int64
 	report  *Report
 }
@@ -168,6 +169,12 @@ func open(t failer, d *Deal, weights [][]int64, report *Report) *player {
 		t.Fatalf("open: %v", err)
 	}
 	pl := &player{d: d, weights: weights, owner: map[[2]int]int{}, last: d.LastDeadline(noon), report: report}
+	for i, pot := range d.Program().Pots() {
+		pl.there = append(pl.there, len(weights[i]))
+		if pot.Later {
+			pl.there[i] = 0
+		}
+	}
 	pl.took(t, s, o)
 	return pl
 }
@@ -188,7 +195,7 @@ func (pl *player) took(t failer, s State, o Outcome) {
 	}
 	for pot, w := range pl.weights {
 		for i := range w {
-			if _, given := pl.owner[[2]int{pot, i}]; given == s.Holds(pot, i) {
+			if _, given := pl.owner[[2]int{pot, i}]; s.Holds(pot, i) != (!given && i < pl.there[pot]) {
 				t.Fatalf("chunk %d of pot %d: given %t, held %t", i, pot, given, s.Holds(pot, i))
 			}
 		}
@@ -220,8 +227,8 @@ func (pl *player) over(t failer) {
 	got := map[[2]int]int64{}
 	count := 0
 	for pot, w := range pl.weights {
-		count += len(w)
-		for i, units := range w {
+		count += pl.there[pot]
+		for i, units := range w[:pl.there[pot]] {
 			got[[2]int{pl.owner[[2]int{pot, i}], pot}] += units
 		}
 	}
@@ -260,6 +267,9 @@ func (pl *player) try(t failer, ev Event) error {
 		t.Fatalf("step %+v: %v", ev, err)
 	}
 	if err == nil {
+		if ev.Kind == Deposit {
+			pl.there[ev.Pot] += int(ev.Value)
+		}
 		pl.took(t, s, o)
 	} else if !cmp.Equal(s, pl.s, cmp.AllowUnexported(State{}, chunks{})) {
 		t.Fatalf("the refusal %v changed the state", err)
@@ -278,9 +288,20 @@ func (pl *player) random(t *rapid.T) {
 			clauses := p.phases[pl.s.phase].clauses
 			c := clauses[rapid.IntRange(0, len(clauses)-1).Draw(t, "clause")]
 			ev = Event{Kind: Word, At: rapid.Int64Range(pl.s.Now(), min(at-1, pl.s.Now()+1000)).Draw(t, "at"),
-				Party: rapid.IntRange(0, len(p.parties)-1).Draw(t, "party"), Word: c.word, HasValue: c.carries == aValue}
-			if c.carries == aValue {
+				Party: rapid.IntRange(0, len(p.parties)-1).Draw(t, "party"), Word: c.word}
+			if c.seal != none {
+				ev.Hash = [32]byte{byte(rapid.IntRange(0, 2).Draw(t, "hash"))}
+			}
+			if c.carries == aValue || c.carries == aKey {
+				ev.HasValue = true
 				ev.Value = rapid.OneOf(rapid.Int64Range(c.lo, c.hi), rapid.SampledFrom([]int64{c.lo, c.hi, c.lo - 1, c.hi + 1})).Draw(t, "value")
+			}
+			if c.kind == onDeposit {
+				ev.Kind, ev.Pot = Deposit, c.oracle
+				ev.Value = rapid.Int64Range(1, 4).Draw(t, "chunks")
+				if missing := pl.s.missing(p, c.oracle); kind > 3 {
+					ev.Value = max(1, min(ev.Value, missing))
+				}
 			}
 			if c.kind == onEach || c.kind == onFor {
 				ev.Kind, ev.Oracle, ev.Observed = Oracle, c.oracle, ev.At-rapid.Int64Range(0, 50).Draw(t, "age")
