@@ -263,8 +263,8 @@ func FuzzCompile(f *testing.F) {
 
 // silence opens an instance with one chunk in each pot and lets every deadline pass.
 func silence(t *testing.T, d *Deal) {
-	weights := make([][]int64, len(d.units))
-	for i, u := range d.units {
+	weights := make([][]int64, len(d.units()))
+	for i, u := range d.units() {
 		if u > 0 {
 			weights[i] = []int64{u}
 		}

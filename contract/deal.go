@@ -12,10 +12,12 @@ var ErrTerms = errors.New("terms refused")
 
 // Deal is a program with its terms filled in. It is immutable.
 type Deal struct {
-	p     *Program
-	terms []int64
-	units []int64
+	p      *Program
+	values []int64 // of the terms, then the units of the pots
 }
+
+// units returns how many units each pot holds.
+func (d *Deal) units() []int64 { return d.values[len(d.p.terms):] }
 
 // Bind fills in the terms, in the order of Terms: units and numbers as they are, times in Unix seconds, durations in
 // seconds. It refuses, with ErrTerms, a wrong count, a value outside its range, and terms that miss a requirement.
@@ -40,10 +42,10 @@ func (p *Program) Bind(terms []int64) (*Deal, error) {
 			return refuse("term %s is %d, outside %d..%d", t.Name, v, t.Lo, t.Hi)
 		}
 	}
-	d := &Deal{p: p, terms: slices.Clone(terms), units: make([]int64, 0, len(p.pots))}
+	d := &Deal{p: p, values: append(make([]int64, 0, len(terms)+len(p.pots)), terms...)}
 	r := run{d: d}
 	for i := range p.pots {
-		d.units = append(d.units, r.eval(p.pots[i].expr))
+		d.values = append(d.values, r.eval(p.pots[i].expr))
 	}
 	for _, n := range p.requires {
 		if r.eval(n) == 0 {
@@ -77,7 +79,7 @@ func (p *Program) For(holders []int64) (*Program, error) {
 func (d *Deal) Program() *Program { return d.p }
 
 // PotUnits returns how many units the chunks of a pot weigh together; a pot of 0 has no chunks.
-func (d *Deal) PotUnits(pot int) int64 { return d.units[pot] }
+func (d *Deal) PotUnits(pot int) int64 { return d.units()[pot] }
 
 // Candidates returns the parties, by rising index, to whom a give may bring a chunk of the pot. The depositor, to whom
 // every chunk may return, is not among them.
@@ -111,10 +113,10 @@ func (d *Deal) LastDeadline(openBy int64) int64 {
 // env returns the environment of this deal's terms and pots; counters and what is left may be anything.
 func (d *Deal) env() *env {
 	e := d.p.newEnv()
-	for i, v := range d.terms {
+	for i, v := range d.values[:len(d.p.terms)] {
 		*e.at(opTerm, i) = point(v)
 	}
-	for i, v := range d.units {
+	for i, v := range d.units() {
 		*e.at(opPot, i), *e.at(opLeft, i), *e.at(opFilled, i) = point(v), span{0, v}, span{0, v}
 	}
 	return e
@@ -125,7 +127,7 @@ func (e *env) load(d *Deal, s State) {
 	for i := range d.p.counters {
 		*e.at(opCounter, i) = point(s.vars[i])
 	}
-	for i := range d.units {
+	for i := range d.units() {
 		*e.at(opLeft, i) = point(s.left(i))
 		*e.at(opFilled, i) = point(s.filled(d.p, i))
 	}

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,7 +14,10 @@ import (
 // example compiles a contract of the examples folder.
 func example(t testing.TB, name string) *Program {
 	t.Helper()
-	source, err := os.ReadFile(filepath.Join("..", "examples", name+".latchkey"))
+	source, err := os.ReadFile(filepath.Join("testdata", "contracts", name+".latchkey"))
+	if errors.Is(err, os.ErrNotExist) {
+		source, err = os.ReadFile(filepath.Join("..", "examples", name+".latchkey"))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +64,18 @@ func played(t testing.TB, name string) (*Deal, [][]int64) {
 		return bind(t, p, 10, 5, 1000, noon+day, day), [][]int64{repeat(10, 1), repeat(5, 2)}
 	case "inheritance":
 		return bind(t, p, 20, 30, 100*day, 10*day), [][]int64{repeat(4, 5)}
+	case "loan":
+		return bind(t, p, 10, 1, noon+day), [][]int64{repeat(5, 2), repeat(10, 2), {5, 5, 1}}
+	case "note":
+		return bind(t, p, 600_00, noon+day), [][]int64{{50, 20, 20, 5, 2, 2, 1}}
+	case "english":
+		return bind(t, p, 3, noon+1000, noon+2000), [][]int64{{1}, repeat(10, 1), {5, 2, 2, 1}, {10}}
+	case "sealed":
+		return bind(t, p, 2, noon+1000, noon+2000), [][]int64{{1}, repeat(10, 1), {5, 2, 2, 1}}
+	case "salary":
+		return bind(t, p, noon, 10*day, 100), [][]int64{repeat(20, 5)}
+	case "treasury":
+		return bind(t, p, 3, noon+day, 1, 5, 0), [][]int64{{5, 5}, {1}, {2, 3}, {}}
 	default:
 		t.Fatalf("no deal for %s", name)
 		return nil, nil
@@ -86,6 +102,47 @@ bull: long 0..10
 bull: short 0..10
 bear: long 0..10
 bear: short 0..10`,
+		"loan": `
+loan: lender 0..0
+loan: borrower 10..10
+collateral: lender 0..20
+collateral: borrower 0..20
+repayment: lender 0..11
+repayment: borrower 0..0`,
+		"note": `
+p: issuer 5..100
+p: holder 0..95`,
+		"english": `
+lot: seller 0..1
+lot: bidder 1 0..1
+lot: bidder 2 0..1
+lot: bidder 3 0..1
+purse 1: seller 0..10
+purse 1: bidder 1 0..10
+purse 2: seller 0..10
+purse 2: bidder 2 0..10
+purse 3: seller 0..10
+purse 3: bidder 3 0..10`,
+		"sealed": `
+lot: seller 0..1
+lot: bidder 1 0..1
+lot: bidder 2 0..1
+purse 1: seller 0..10
+purse 1: bidder 1 0..10
+purse 2: seller 0..10
+purse 2: bidder 2 0..10`,
+		"salary": `
+wages: employer 0..0
+wages: worker 100..100`,
+		"treasury": `
+chest: owner 0..10
+chest: shop 0..10
+part 1: shop 0..1
+part 1: signer 1 0..1
+part 2: shop 0..5
+part 2: signer 2 0..5
+part 3: shop 0..0
+part 3: signer 3 0..0`,
 		"inheritance": `
 wealth: owner 0..20
 wealth: ann 0..5

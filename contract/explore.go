@@ -255,7 +255,7 @@ func (x *explorer) moments(s span) span {
 
 // play plays an event with every value of v at every moment of now.
 func (x *explorer) play(i int, ev Event, v, now span) {
-	if x.count += 1 + len(x.states[0].s.c.weight)/64; x.errors == 0 && (x.count > x.lim.Moves || len(x.states) > x.lim.States) {
+	if x.count += 1 + x.states[0].s.c.count()/64; x.errors == 0 && (x.count > x.lim.Moves || len(x.states) > x.lim.States) {
 		x.add(pos{}, SeverityError, fmt.Sprintf("this contract has more than %d states or %d moves to explore", x.lim.States, x.lim.Moves), "narrow its ranges, or raise the bound if all parties agree")
 	}
 	if x.errors > 0 {
@@ -301,7 +301,7 @@ func (r *run) gains() (list []gain) {
 		if i < 0 {
 			i, list = len(list), append(list, gain{g.Pot, g.To, 0})
 		}
-		list[i].units += r.s.c.weight[int(r.s.c.start[g.Pot])+g.Chunk]
+		list[i].units += r.s.c.weight(r.s.c.start(g.Pot) + int32(g.Chunk))
 	}
 	return list
 }

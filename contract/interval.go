@@ -195,6 +195,11 @@ func (e *env) difference(a, b int32) (span, bool) {
 	x, y := e.eval(a), e.eval(b)
 	lo, ok1 := opSub.apply(x.lo, y.hi, 0)
 	hi, ok2 := opSub.apply(x.hi, y.lo, 0)
+	if x, y := &e.p.nodes[a], &e.p.nodes[b]; x.v == y.v && (x.op == opPot && (y.op == opFilled || y.op == opLeft) || x.op == opFilled && y.op == opLeft) {
+		lo = max(lo, 0) // no pot holds more than was put in, nor takes more than it asks for
+	} else if x.v == y.v && (y.op == opPot && (x.op == opFilled || x.op == opLeft) || y.op == opFilled && x.op == opLeft) {
+		hi = min(hi, 0)
+	}
 	for _, f := range e.facts {
 		switch {
 		case f.y == none:

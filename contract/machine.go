@@ -219,7 +219,7 @@ func (r *run) deposit(ph *phase, ev *Event) (*clause, error) {
 	if ev.Pot < 0 || ev.Pot >= len(r.d.p.pots) || ev.Value < 1 || ev.Value > r.s.missing(r.d.p, ev.Pot) {
 		return nil, fmt.Errorf("%w: pot %d does not miss %d chunks", ErrEvent, ev.Pot, ev.Value)
 	}
-	first := r.s.c.start[ev.Pot+1] - int32(r.s.missing(r.d.p, ev.Pot))
+	first := r.s.c.end(ev.Pot) - int32(r.s.missing(r.d.p, ev.Pot))
 	r.own()
 	for i := first; i < first+int32(ev.Value); i++ {
 		r.s.gone[i/64] &^= 1 << (i % 64)
@@ -342,11 +342,10 @@ func (r *run) do(body []stmt) bool {
 // agreed order among equals, until nothing fits. One pass by falling weight does that: what did not fit or is gone
 // will not fit later either.
 func (r *run) give(pot, to int, amount int64) {
-	c := r.s.c
-	for _, i := range c.order[c.start[pot]:c.start[pot+1]] {
-		if w := c.weight[i]; w <= amount && !r.s.has(i) {
+	for _, i := range r.s.c.order(pot) {
+		if w := r.s.c.weight(int32(i)); w <= amount && !r.s.has(int32(i)) {
 			amount -= w
-			r.hand(pot, i, to)
+			r.hand(pot, int32(i), to)
 		}
 	}
 }
@@ -368,10 +367,10 @@ func (r *run) own() {
 
 func (r *run) hand(pot int, i int32, to int) {
 	if r.own(); r.gives == nil {
-		r.gives = make([]Give, 0, len(r.s.c.weight))
+		r.gives = make([]Give, 0, r.s.c.count())
 	}
 	r.s.gone[i/64] |= 1 << (i % 64)
-	r.gives = append(r.gives, Give{pot, int(i - r.s.c.start[pot]), to, to == r.d.p.pots[pot].From})
+	r.gives = append(r.gives, Give{pot, int(i - r.s.c.start(pot)), to, to == r.d.p.pots[pot].From})
 }
 
 func (r *run) seal(i int, h [32]byte) {
@@ -407,9 +406,9 @@ func (r *run) eval(i int32) int64 {
 	case opConst:
 		return n.v
 	case opTerm:
-		return r.d.terms[n.v]
+		return r.d.values[n.v]
 	case opPot:
-		return r.d.units[n.v]
+		return r.d.units()[n.v]
 	case opLeft:
 		return r.s.left(int(n.v))
 	case opCounter:

@@ -6,45 +6,66 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
-// chunks is what an instance holds. It is immutable and shared by all states of an instance. A chunk is counted over
-// all pots.
+// chunks is what an instance holds. It is immutable and shared by all states of an instance, and small, for there are
+// many instances. A chunk is counted over all pots.
 type chunks struct {
-	start  []int32 // of each pot, its first chunk; one more at the end
-	weight []int64
-	order  []int32 // of each pot, its chunks by falling weight, equal ones in the agreed order
-	plain  int     // how many of State.vars come before the sealed values
+	pots, plain int32    // plain: how many of State.vars come before the sealed values
+	all         []uint32 // the first chunk of each pot, and their number; weights; each pot's chunks by falling weight, equal ones in the agreed order
+}
+
+func (c *chunks) start(pot int) int32  { return int32(c.all[pot]) }
+func (c *chunks) end(pot int) int32    { return int32(c.all[pot+1]) }
+func (c *chunks) count() int           { return int(c.all[c.pots]) }
+func (c *chunks) weight(i int32) int64 { return int64(c.all[c.pots+1+i]) }
+
+// order returns the chunks of a pot in the order in which a give looks at them.
+func (c *chunks) order(pot int) []uint32 {
+	by := c.all[int(c.pots)+1+c.count():]
+	return by[c.start(pot):c.end(pot)]
 }
 
 // newChunks checks weights against the deal.
 func (d *Deal) newChunks(weights [][]int64) (*chunks, error) {
-	if len(weights) != len(d.units) {
-		return nil, fmt.Errorf("chunks for %d pots, the contract has %d", len(weights), len(d.units))
+	if len(weights) != len(d.units()) {
+		return nil, fmt.Errorf("chunks for %d pots, the contract has %d", len(weights), len(d.units()))
 	}
-	c := &chunks{start: make([]int32, 1, len(weights)+1), weight: slices.Concat(weights...), plain: d.p.varSeals()}
-	if len(c.weight) > MaxChunks {
-		return nil, fmt.Errorf("%d chunks, more than %d", len(c.weight), MaxChunks)
+	n := 0
+	for _, pot := range weights {
+		n += len(pot)
 	}
-	c.order = make([]int32, len(c.weight))
+	if n > MaxChunks {
+		return nil, fmt.Errorf("%d chunks, more than %d", n, MaxChunks)
+	}
+	c := &chunks{pots: int32(len(weights)), plain: int32(d.p.varSeals()), all: make([]uint32, len(weights)+1+2*n)}
+	next := 0
 	for i, pot := range weights {
-		missing := d.units[i]
+		missing := d.units()[i]
 		for _, w := range pot {
 			if w < 1 || w > missing {
-				return nil, fmt.Errorf("pot %s: a chunk weighs %d units where %d of %d are missing", d.p.pots[i].Name, w, missing, d.units[i])
+				return nil, fmt.Errorf("pot %s: a chunk weighs %d units where %d of %d are missing", d.p.pots[i].Name, w, missing, d.units()[i])
+			}
+			if w > math.MaxUint32 {
+				return nil, fmt.Errorf("pot %s: a chunk weighs %d units, more than %d", d.p.pots[i].Name, w, uint32(math.MaxUint32))
 			}
 			missing -= w
+			c.all[len(weights)+1+next] = uint32(w)
+			next++
 		}
 		if missing != 0 {
-			return nil, fmt.Errorf("pot %s: %d of %d units are missing", d.p.pots[i].Name, missing, d.units[i])
+			return nil, fmt.Errorf("pot %s: %d of %d units are missing", d.p.pots[i].Name, missing, d.units()[i])
 		}
-		first, end := c.start[i], c.start[i]+int32(len(pot))
-		for j := first; j < end; j++ {
-			c.order[j] = j
+		c.all[i+1] = uint32(next)
+	}
+	for i := range weights {
+		order := c.all[len(weights)+1+n:][c.all[i]:c.all[i+1]]
+		for j := range order {
+			order[j] = c.all[i] + uint32(j)
 		}
-		slices.SortStableFunc(c.order[first:end], func(a, b int32) int { return cmp.Compare(c.weight[b], c.weight[a]) })
-		c.start = append(c.start, end)
+		slices.SortStableFunc(order, func(a, b uint32) int { return cmp.Compare(c.weight(int32(b)), c.weight(int32(a))) })
 	}
 	return c, nil
 }
@@ -78,11 +99,11 @@ func (s State) Now() int64 { return s.now }
 
 // Holds tells that a chunk, by its index in the pot's agreed order, is there and not given away yet.
 func (s State) Holds(pot, chunk int) bool {
-	if s.Closed() || pot < 0 || pot >= len(s.c.start)-1 || chunk < 0 {
+	if s.Closed() || pot < 0 || pot >= int(s.c.pots) || chunk < 0 {
 		return false
 	}
-	i := int(s.c.start[pot]) + chunk
-	return i < int(s.c.start[pot+1]) && !s.has(int32(i))
+	i := int(s.c.start(pot)) + chunk
+	return i < int(s.c.end(pot)) && !s.has(int32(i))
 }
 
 // Where the parts of State.vars begin, counters apart.
@@ -95,13 +116,13 @@ func (s *State) missing(p *Program, pot int) int64 {
 	if !p.pots[pot].Later {
 		return 0
 	}
-	return int64(s.c.start[pot+1]-s.c.start[pot]) - s.vars[p.varLater()+int(p.pots[pot].slot)]
+	return int64(s.c.end(pot)-s.c.start(pot)) - s.vars[p.varLater()+int(p.pots[pot].slot)]
 }
 
 // filled returns the units that were put into a pot.
 func (s *State) filled(p *Program, pot int) (sum int64) {
-	for i := s.c.start[pot]; i < s.c.start[pot+1]-int32(s.missing(p, pot)); i++ {
-		sum += s.c.weight[i]
+	for i := s.c.start(pot); i < s.c.end(pot)-int32(s.missing(p, pot)); i++ {
+		sum += s.c.weight(i)
 	}
 	return sum
 }
@@ -119,9 +140,9 @@ func (s *State) has(i int32) bool { return s.gone[i/64]>>(i%64)&1 == 1 }
 
 // left returns the units of a pot that are not given.
 func (s *State) left(pot int) (sum int64) {
-	for i := s.c.start[pot]; i < s.c.start[pot+1]; i++ {
+	for i := s.c.start(pot); i < s.c.end(pot); i++ {
 		if !s.has(i) {
-			sum += s.c.weight[i]
+			sum += s.c.weight(i)
 		}
 	}
 	return sum
@@ -129,7 +150,7 @@ func (s *State) left(pot int) (sum int64) {
 
 // start returns the state before `at open`.
 func (d *Deal) start(c *chunks, now int64) State {
-	s := State{c: c, now: now, gone: make([]uint64, (len(c.weight)+63)/64)}
+	s := State{c: c, now: now, gone: make([]uint64, (c.count()+63)/64)}
 	if n := d.p.varSeals() + 4*len(d.p.seals); n > 0 {
 		s.vars = make([]int64, n)
 	}
@@ -144,7 +165,7 @@ func (d *Deal) start(c *chunks, now int64) State {
 
 // absent marks the chunks of a later pot that are not there yet.
 func (s *State) absent(p *Program, pot int) {
-	for i := s.c.start[pot+1] - int32(s.missing(p, pot)); i < s.c.start[pot+1]; i++ {
+	for i := s.c.end(pot) - int32(s.missing(p, pot)); i < s.c.end(pot); i++ {
 		s.gone[i/64] |= 1 << (i % 64)
 	}
 }
@@ -176,7 +197,7 @@ func (s *State) appendRest(b []byte) []byte {
 	for _, v := range s.vars[:s.c.plain] {
 		b = binary.AppendVarint(b, v)
 	}
-	for i := s.c.plain; i < len(s.vars); i += 4 {
+	for i := int(s.c.plain); i < len(s.vars); i += 4 {
 		h := s.vars[i : i+4]
 		if b = append(b, byte(truthOf(h[0]|h[1]|h[2]|h[3] != 0))); b[len(b)-1] == 1 {
 			for _, w := range h {
@@ -184,7 +205,7 @@ func (s *State) appendRest(b []byte) []byte {
 			}
 		}
 	}
-	for i := range (len(s.c.weight) + 7) / 8 {
+	for i := range (s.c.count() + 7) / 8 {
 		b = append(b, byte(s.gone[i/8]>>(i%8*8)))
 	}
 	return b
@@ -236,7 +257,7 @@ func (s *State) decode(p *Program, b []byte) bool {
 		s.vars[i] = int64(u>>1) ^ -int64(u&1)
 		ok = ok && s.vars[i] >= lo && s.vars[i] <= hi
 	}
-	for i := s.c.plain; i < len(s.vars); i += 4 {
+	for i := int(s.c.plain); i < len(s.vars); i += 4 {
 		if uvarint(1) == 1 && len(b) >= 32 {
 			for j := range 4 {
 				s.vars[i+j] = int64(binary.BigEndian.Uint64(b[8*j:]))
@@ -248,7 +269,7 @@ func (s *State) decode(p *Program, b []byte) bool {
 		return false
 	}
 	clear(s.gone)
-	for i := range min(len(s.c.weight), 8*len(b)) {
+	for i := range min(s.c.count(), 8*len(b)) {
 		s.gone[i/64] |= uint64(b[i/8]>>(i%8)&1) << (i % 64)
 	}
 	for pot := range p.pots {
