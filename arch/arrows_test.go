@@ -31,7 +31,7 @@ var rows = map[string]row{
 	"key":      {own: "coin wire", other: "filippo.io/edwards25519 github.com/decred/dcrd/dcrec/secp256k1/v4", tests: "golang.org/x/mod/sumdb/tlog", why: "key stands on coin, wire and one library for each curve"},
 	"head":     {own: "coin wire", other: "golang.org/x/mod/sumdb/note golang.org/x/mod/sumdb/tlog", why: "head stands on coin, wire and the formats of transparency logs"},
 	"attest":   {own: "coin wire", why: "attest decides by policy; what a platform looks like is said in packages below it"},
-	"contract": {own: "coin wire", why: "contract counts in units and knows no key, chunk or log"},
+	"contract": {own: "coin wire", tests: "spec/vectors", why: "contract counts in units and knows no key, chunk or log"},
 	"vault":    {own: "coin wire key head attest contract contract/oracle", tests: "vault/session escrow golang.org/x/mod/sumdb/tlog", why: "vault decides about custody: it imports the trusted packages below it and nothing that could tell it what to want"},
 
 	"contract/oracle": {own: "wire", tests: "spec/vectors", why: "what an oracle signs stands on wire alone"},

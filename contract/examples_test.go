@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// example compiles a contract of the examples folder.
-func example(t testing.TB, name string) *Program {
+// sourceOf reads a contract of testdata or of the examples folder.
+func sourceOf(t testing.TB, name string) string {
 	t.Helper()
 	source, err := os.ReadFile(filepath.Join("testdata", "contracts", name+".latchkey"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -21,7 +21,13 @@ func example(t testing.TB, name string) *Program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Compile(source)
+	return string(source)
+}
+
+// example compiles one of them.
+func example(t testing.TB, name string) *Program {
+	t.Helper()
+	p, err := Compile([]byte(sourceOf(t, name)))
 	if err != nil {
 		t.Fatalf("compile %s:\n%v", name, err)
 	}

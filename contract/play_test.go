@@ -43,8 +43,15 @@ func TestTranscripts(t *testing.T) {
 	}
 }
 
-func transcript(t *testing.T, script string) string {
+// transcript plays a script and writes beside each input what came of it.
+func transcript(t *testing.T, text string) string { return script(t, text, nil) }
+
+// script plays a script, shows each step to saw, and writes beside each input what came of it.
+func script(t *testing.T, script string, saw func(p *Program, source string, terms []int64, weights [][]int64, ev Event, s State, o Outcome, err error)) string {
 	var out strings.Builder
+	var source string
+	var terms []int64
+	var ev Event
 	var p *Program
 	var d *Deal
 	var s State
@@ -70,10 +77,10 @@ func transcript(t *testing.T, script string) string {
 		next := s
 		switch f[0] {
 		case "contract":
-			p = example(t, f[1])
+			p, source = example(t, f[1]), sourceOf(t, f[1])
 			continue
 		case "terms":
-			var terms []int64
+			terms = nil
 			if n := len(p.Roles()); n > 0 {
 				holders := make([]int64, n)
 				for i := range holders {
@@ -107,30 +114,37 @@ func transcript(t *testing.T, script string) string {
 			}
 			continue
 		case "open":
-			next, o, err = d.Open(weights, noon+number(1))
+			ev = Event{At: noon + number(1)}
+			next, o, err = d.Open(weights, ev.At)
 		case "deadline":
-			next, o, err = d.Step(s, Event{Kind: Deadline, At: noon + number(1)})
+			ev = Event{Kind: Deadline, At: noon + number(1)}
+			next, o, err = d.Step(s, ev)
 		case "oracle":
 			i := slices.IndexFunc(p.Oracles(), func(o Feed) bool { return o.Name == f[2] })
-			next, o, err = d.Step(s, Event{Kind: Oracle, At: noon + number(1), Oracle: i, Value: number(3), Observed: noon + number(4)})
+			ev = Event{Kind: Oracle, At: noon + number(1), Oracle: i, Value: number(3), Observed: noon + number(4)}
+			next, o, err = d.Step(s, ev)
 		case "deposit":
 			i := slices.IndexFunc(p.Pots(), func(pot Pot) bool { return pot.Name == strings.ReplaceAll(f[2], "_", " ") })
-			next, o, err = d.Step(s, Event{Kind: Deposit, At: noon + number(1), Pot: i, Value: number(3)})
+			ev = Event{Kind: Deposit, At: noon + number(1), Pot: i, Value: number(3)}
+			next, o, err = d.Step(s, ev)
 		case "seal", "open-seal":
 			party := slices.Index(p.Parties(), strings.ReplaceAll(f[2], "_", " "))
-			ev := Event{Kind: Word, At: noon + number(1), Party: party, Word: f[3], Hash: Seal([32]byte{1}, party, number(4), [32]byte{byte(number(5))})}
+			ev = Event{Kind: Word, At: noon + number(1), Party: party, Word: f[3], Hash: Seal([32]byte{1}, party, number(4), [32]byte{byte(number(5))})}
 			if f[0] == "open-seal" {
 				ev.HasValue, ev.Value = true, number(4)
 			}
 			next, o, err = d.Step(s, ev)
 		case "word":
-			ev := Event{Kind: Word, At: noon + number(1), Party: slices.Index(p.Parties(), strings.ReplaceAll(f[2], "_", " ")), Word: strings.ReplaceAll(f[3], "_", " ")}
+			ev = Event{Kind: Word, At: noon + number(1), Party: slices.Index(p.Parties(), strings.ReplaceAll(f[2], "_", " ")), Word: strings.ReplaceAll(f[3], "_", " ")}
 			if len(f) > 4 {
 				ev.HasValue, ev.Value = true, number(4)
 			}
 			next, o, err = d.Step(s, ev)
 		default:
 			t.Fatalf("no such input: %q", line)
+		}
+		if saw != nil {
+			saw(p, source, terms, weights, ev, next, o, err)
 		}
 		if err != nil {
 			if f[0] != "open" && !cmp.Equal(encode(t, s), encode(t, next)) {
