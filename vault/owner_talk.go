@@ -95,6 +95,9 @@ func (o *Owner) pendingOf(id wire.InstanceID, in *running) (out []Request, err e
 	if len(in.Said) > 0 && in.Opened && !in.Closed { // one at a time: an order that the network cannot change
 		out = append(out, Request{Word: &in.Said[0]})
 	}
+	if in.Step != nil {
+		out = append(out, Request{Step: in.Step})
+	}
 	if in.Opened || in.Closed {
 		return out, nil
 	}
@@ -195,6 +198,10 @@ func (t *tx) refused(q Request, reason string) error {
 	case q.Word != nil:
 		if in := t.instance(q.Word.Body.Instance); in != nil {
 			in.Said = slices.DeleteFunc(in.Said, func(w SignedWord) bool { return w.Body == q.Word.Body })
+		}
+	case q.Step != nil:
+		if in := t.instance(q.Step.Body.Instance); in != nil && in.Step != nil && in.Step.Body == q.Step.Body {
+			in.Step = nil
 		}
 	case q.Claim != nil:
 		for _, ce := range q.Claim.Order.Chunks {
