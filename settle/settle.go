@@ -48,16 +48,6 @@ func (p Pace) Check() error {
 	return nil
 }
 
-// targets calls f with what has to be handed over by the end of each round,
-// where whole units are to be handed over in the end.
-func (p Pace) targets(whole int64, f func(int64)) {
-	for target, size := int64(0), int64(p.First); target < whole; {
-		target = min(whole, target+size)
-		size = min(int64(p.Most), (size*int64(p.Growth)+99)/100)
-		f(target)
-	}
-}
-
 // A Step is what one side hands over at once.
 type Step struct {
 	Side   int   `json:"side"`
@@ -89,7 +79,9 @@ func (p Pace) Plan(sides [2][]int64) ([]Step, error) {
 	var steps []Step
 	var done [2]int64
 	whole := max(sum[0], sum[1])
-	p.targets(whole, func(target int64) {
+	for target, size := int64(0), int64(p.First); target < whole; {
+		target = min(whole, target+size)
+		size = min(int64(p.Most), (size*int64(p.Growth)+99)/100)
 		for s, list := range sides {
 			n := 0
 			for ; done[s] < sum[s]*target/whole; n++ {
@@ -100,7 +92,7 @@ func (p Pace) Plan(sides [2][]int64) ([]Step, error) {
 				order[s] = order[s][n:]
 			}
 		}
-	})
+	}
 	return steps, nil
 }
 
@@ -147,10 +139,3 @@ func Loss(steps []Step, sides [2][]int64) (most [2]int64, err error) {
 // Span returns how many seconds steps take at the most, while the escrow and its
 // witnesses run.
 func (p Pace) Span(steps int) int64 { return int64(steps) * (int64(p.Wait) + Grace) }
-
-// MostSteps returns a number of steps that no plan exceeds in which no side gives
-// more than units.
-func (p Pace) MostSteps(units int64) (n int) {
-	p.targets(min(units, maxUnits), func(int64) { n += 2 })
-	return n
-}
