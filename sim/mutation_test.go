@@ -104,7 +104,7 @@ var allMutations = []mutation{
 
 	// The escrow and settlements that go step by step.
 	{"escrow: who speaks for a step", "a word about the other's step", "did not speak of it", []edit{{
-		fSettle, "	if err := w.verify(id); err != nil {\n		return Answer{}, err\n	}\n	h, err", "	_ = id\n	h, err",
+		fSettle, "	if err := w.verify(id); err != nil {\n		return Answer{}, err\n	}\n	r := Run", "	_ = id\n	r := Run",
 	}}},
 	{"escrow: a step that is over", "a word about a step that is over", "no word about it", []edit{{fSettle, "int64(w.Body.Step) < int64(in.steps) || e.clock", "e.clock"}}},
 	{"escrow: a step to come", "a word about a step to come", "no word about it", []edit{{fSettle, "!in.closed || int64(w.Body.Step) > int64(in.steps):", "!in.closed:"}}},

@@ -93,6 +93,7 @@ type instance struct {
 	closed bool                  // the contract is over; chunks may still be here
 	steps  int                   // of a tit-for-tat settlement: how many were given
 	stepAt int64                 // when the newest one was given
+	spoke  wire.Hash             // the word about the one before; zero: none
 }
 
 // Block is what one decision makes durable: entries at the end of the log and

@@ -152,6 +152,14 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		}
 		in.seq[r.Word.Body.Role], in.said[r.Word.Body.Role] = r.Word.Body.Seq, h
 	}
+	in.spoke = wire.Hash{}
+	if r.Step != nil {
+		h, err := r.Step.hash()
+		if err != nil {
+			return err
+		}
+		in.spoke = h
+	}
 	for _, x := range r.Exits {
 		c := e.chunks[x.Chunk]
 		if c == nil || in.given[x.Chunk] {

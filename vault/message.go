@@ -10,7 +10,7 @@ import (
 
 // A Request is what a vault, or anyone with signed papers, asks an escrow.
 // Exactly one of the pointers is set. Every request may be repeated: the second
-// answer says the same and moves nothing, or that it came too late.
+// answer says the same and moves nothing.
 type Request struct {
 	Begin  *Begin      `cbor:"1,keyasint,omitempty"`
 	Open   *OpenBatch  `cbor:"2,keyasint,omitempty"`

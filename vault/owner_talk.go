@@ -199,10 +199,6 @@ func (t *tx) refused(q Request, reason string) error {
 		if in := t.instance(q.Word.Body.Instance); in != nil {
 			in.Said = slices.DeleteFunc(in.Said, func(w SignedWord) bool { return w.Body == q.Word.Body })
 		}
-	case q.Step != nil:
-		if in := t.instance(q.Step.Body.Instance); in != nil && in.Step != nil && in.Step.Body == q.Step.Body {
-			in.Step = nil
-		}
 	case q.Claim != nil:
 		for _, ce := range q.Claim.Order.Chunks {
 			if c := t.chunk(ce.Chunk); c != nil && !c.Claimed {

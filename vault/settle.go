@@ -119,6 +119,9 @@ func (w SignedStep) verify(id wire.Identity) error {
 	return id.Verify(purposeStep, b, w.Sig)
 }
 
+// hash names a step word for its receipt.
+func (w SignedStep) hash() (wire.Hash, error) { return wire.HashOf("latchkey/signed-step/v1", w) }
+
 // timed reports whether time brings a run of this kind.
 func (k RunKind) timed() bool { return k == RunDeadline || k == RunAbort || k == RunLapsed }
 
@@ -128,26 +131,31 @@ func (k RunKind) contract() bool { return k == RunOpen || k == RunWord || k == R
 // step lets the receiver of the open step say what became of it. The signature is
 // the authority. The receipt leaves at once and promises the entry.
 func (e *Escrow) step(w SignedStep, rnd io.Reader) (Answer, error) {
+	if _, over := e.ended[w.Body.Instance]; over {
+		return e.say(Reply{}, 0)
+	}
 	in, err := e.instanceOf(w.Body.Instance)
+	if err != nil {
+		return Answer{}, err
+	}
+	h, err := w.hash()
+	if err != nil {
+		return Answer{}, err
+	}
+	receipt, err := e.receipt(h)
 	if err != nil {
 		return Answer{}, err
 	}
 	switch {
 	case !in.closed || int64(w.Body.Step) > int64(in.steps):
 		return Answer{}, fmt.Errorf("instance %s has not come to step %d: %w", in.id.Short(), w.Body.Step, ErrNotReady)
+	case h == in.spoke:
+		return e.say(receipt, 0) // said before
 	case int64(w.Body.Step) < int64(in.steps) || e.clock >= in.next()+grace: // whether or not Due has come to it
 		return Answer{}, fmt.Errorf("instance %s: step %d is over: %w", in.id.Short(), w.Body.Step, ErrExpired)
 	}
 	id, _ := e.identity(in.deal.parties[in.deal.steps[in.steps-1].to])
 	if err := w.verify(id); err != nil {
-		return Answer{}, err
-	}
-	h, err := wire.HashOf("latchkey/signed-step/v1", w)
-	if err != nil {
-		return Answer{}, err
-	}
-	receipt, err := e.receipt(h)
-	if err != nil {
 		return Answer{}, err
 	}
 	r := Run{Kind: RunTaken, Step: &w, EventAt: min(e.clock, in.next())}
@@ -196,7 +204,7 @@ func (in *running) open(v wire.VaultID) (out []wire.ChunkID) {
 
 // Took says what became of the open step of an instance: its chunks are here and
 // kept, or one of those that this vault was given so far failed. It is said once,
-// and repeated until the log shows it or the escrow refuses it.
+// and repeated until the log goes on.
 func (o *Owner) Took(id wire.InstanceID, failed bool) ([]Row, error) {
 	fail := func(err error) ([]Row, error) { return nil, fmt.Errorf("step of instance %s: %w", id.Short(), err) }
 	t := o.begin()

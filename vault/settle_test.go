@@ -161,8 +161,9 @@ func TestFailureReturnsTheRest(t *testing.T) {
 		c.keep(c.o.Claim(mine))
 	}
 	w.run()
-	if _, err := w.escrow.Handle(bob.id, vault.Request{Step: &vault.SignedStep{Body: vault.StepWord{Instance: id, Step: 2}}}, w.rnd); err == nil {
-		t.Error("a word about a step of a settled instance is taken")
+	a, err := bob.ask(vault.Request{Step: &vault.SignedStep{Body: vault.StepWord{Instance: id, Step: 2}}})
+	if err != nil || len(a.Block.Entries) != 0 {
+		t.Errorf("a word about a step of a settled instance: %d entries, %v; want it to change nothing", len(a.Block.Entries), err)
 	}
 }
 
@@ -221,6 +222,10 @@ func TestStepWordsRefused(t *testing.T) {
 	w.persist(a.Block, err)
 	if a.Reply.Receipt == nil || a.Reply.Receipt.Verify(w.keys.identity) != nil {
 		t.Error("bob's word has no receipt of the escrow's")
+	}
+	again, err := bob.ask(vault.Request{Step: &good})
+	if err != nil || len(again.Block.Entries) != 0 || again.Reply.Receipt == nil {
+		t.Errorf("the same word again: %+v, %v; want the receipt and nothing else", again, err)
 	}
 	w.run()
 	alice.keep(alice.o.Took(id, true))
