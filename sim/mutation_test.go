@@ -209,8 +209,9 @@ var allMutations = []mutation{
 		off(fSettle, "if err := r.Step.verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {"),
 	}},
 	{"vault: time of a report", "forged: a report after its step", "the cheat works", []edit{
-		off(fSettle, "if r.EventAt > n.At || r.EventAt < n.At-grace || r.EventAt > d.wait(in.StepAt) {"),
+		off(fSettle, "if n.At >= d.wait(in.StepAt)+grace {"),
 	}},
+	{"vault: when a step was given", "forged: a step at another time", "the cheat works", []edit{off(fReplay, "if r.Kind >= RunTaken && r.EventAt != n.At {")}},
 	{"vault: settled is nothing left", "forged: settled before all is given", "the cheat works", []edit{
 		off(fReplay, "if r.Settled != (closed && len(in.Given) == d.stakes()) {"),
 	}},

@@ -196,7 +196,7 @@ var stepCheats = map[string]cheat{
 		ids, to := c.coming()
 		clock := vault.Index(w.hosts[0].Disk.size() + 1)
 		w.forge(t, vault.Entry{Clock: &vault.Clock{Head: w.hosts[0].note}}, vault.Entry{Run: &vault.Run{
-			Instance: c.ID, Prev: c.Last, Kind: vault.RunLapsed, EventAt: c.turns.lapses(), Clock: clock, Exits: w.exits(t, to, ids...), Closed: true,
+			Instance: c.ID, Prev: c.Last, Kind: vault.RunLapsed, EventAt: w.ledger.time, Clock: clock, Exits: w.exits(t, to, ids...), Closed: true,
 		}})
 		return w.believes("alice", ids[0], ownedBy(w.Client("alice").ID))
 	},
@@ -205,6 +205,13 @@ var stepCheats = map[string]cheat{
 		c, x, _ := w.midway(t, "alice", "bob")
 		w.forgeStep(t, c, vault.Run{Kind: vault.RunFailed, Step: w.Client("alice").stepAsk(c.ID, 1, true).Step, Exits: w.back(t, c)})
 		return w.believes("alice", x[2], returned(w.Client("alice").ID))
+	},
+	"forged: a step at another time": func(t *testing.T, w *World) error {
+		w.cfg.BrokenEscrow = true
+		c, _, _ := w.midway(t, "alice", "bob")
+		ids, _ := c.coming()
+		w.forgeStep(t, c, vault.Run{Kind: vault.RunTaken, Step: w.Client("bob").stepAsk(c.ID, 1, false).Step, EventAt: w.ledger.time - 1})
+		return w.believes("alice", ids[0], ownedBy(w.Client("alice").ID))
 	},
 	"forged: a report after its step": func(t *testing.T, w *World) error {
 		w.cfg.BrokenEscrow = true

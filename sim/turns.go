@@ -95,10 +95,13 @@ func (l *Ledger) turn(c *Course, e vault.Entry, at vault.Index) (map[wire.ChunkI
 		return nil, rule("instance %s goes on to another step and is not closed, or is atomic", c.ID.Short())
 	}
 	open := t.open()
+	if r.EventAt != e.At {
+		return nil, rule("instance %s: a step of %d in an entry of %d", c.ID.Short(), r.EventAt, e.At)
+	}
 	switch r.Kind {
 	case vault.RunLapsed:
-		if e.At < t.lapses() || r.EventAt != t.lapses() {
-			return nil, rule("instance %s: step %d lapses at %d, in an entry of %d; it waits until %d", c.ID.Short(), len(t.steps), r.EventAt, e.At, t.lapses())
+		if e.At < t.lapses() {
+			return nil, rule("instance %s: step %d lapses at %d, and waits until %d", c.ID.Short(), len(t.steps), e.At, t.lapses())
 		}
 	default:
 		w := r.Step
@@ -112,8 +115,8 @@ func (l *Ledger) turn(c *Course, e vault.Entry, at vault.Index) (map[wire.ChunkI
 		if l.cast.member(c.Parties[1-open.side]).Identity.Verify("latchkey/step/v1", body, w.Sig) != nil {
 			return nil, rule("instance %s: whoever was given step %d did not speak of it", c.ID.Short(), len(t.steps))
 		}
-		if r.EventAt > e.At || r.EventAt < e.At-graceSeconds || r.EventAt > t.lapses() {
-			return nil, rule("instance %s: a word of %d in an entry of %d about a step that waited until %d", c.ID.Short(), r.EventAt, e.At, t.lapses())
+		if e.At >= t.lapses()+graceSeconds {
+			return nil, rule("instance %s: a word at %d about a step that waited until %d", c.ID.Short(), e.At, t.lapses())
 		}
 		open.spoken = true
 	}

@@ -437,14 +437,14 @@ func (e *Escrow) Due(rnd io.Reader) (Block, error) {
 			continue
 		}
 		seen[item.id] = true
-		kind := RunDeadline
+		r := Run{Kind: RunDeadline, EventAt: item.at}
 		switch {
 		case !in.open:
-			kind = RunAbort
-		case in.closed:
-			kind = RunLapsed
+			r.Kind = RunAbort
+		case in.closed: // the next step's time begins when it is given, however late that is
+			r.Kind, r.EventAt = RunLapsed, e.clock
 		}
-		if err := e.run(&p, in, Run{Kind: kind, EventAt: item.at}, rnd); err != nil {
+		if err := e.run(&p, in, r, rnd); err != nil {
 			failed, cause = append(failed, item), err // one that cannot go on stops no other
 		}
 	}

@@ -455,6 +455,9 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 // brings needs a Clock entry before it, whose stamps have reached that time.
 func (o *Owner) checkTime(in *running, n Entry) error {
 	r := n.Run
+	if r.Kind >= RunTaken && r.EventAt != n.At {
+		return fmt.Errorf("%w: a step of %d in an entry of %d", ErrDeviate, r.EventAt, n.At)
+	}
 	if in.Opened == (r.Kind == RunOpen || r.Kind == RunAbort) || in.Closed != (r.Kind >= RunTaken) || in.Settled {
 		return fmt.Errorf("%w: kind %d, open %t, closed %t, settled %t", ErrDeviate, r.Kind, in.Opened, in.Closed, in.Settled)
 	}
@@ -482,7 +485,7 @@ func (o *Owner) checkTime(in *running, n Entry) error {
 		case RunLapsed:
 			due = in.Pledge.deal.wait(in.StepAt)
 		}
-		if r.EventAt != due {
+		if r.EventAt != due && r.Kind != RunLapsed {
 			return fmt.Errorf("%w: the deadline is %d, the log says %d", ErrDeviate, due, r.EventAt)
 		}
 		if o.clock.At != r.Clock {

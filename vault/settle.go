@@ -158,7 +158,7 @@ func (e *Escrow) step(w SignedStep, rnd io.Reader) (Answer, error) {
 	if err := w.verify(id); err != nil {
 		return Answer{}, err
 	}
-	r := Run{Kind: RunTaken, Step: &w, EventAt: min(e.clock, in.next())}
+	r := Run{Kind: RunTaken, Step: &w, EventAt: e.clock}
 	if w.Body.Failed {
 		r.Kind = RunFailed
 	}
@@ -181,8 +181,8 @@ func (in *running) checkStep(n Entry) error {
 	if err := r.Step.verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {
 		return fmt.Errorf("%w: step %d: %w", ErrDeviate, in.Steps, err)
 	}
-	if r.EventAt > n.At || r.EventAt < n.At-grace || r.EventAt > d.wait(in.StepAt) {
-		return fmt.Errorf("%w: a word of %d about step %d in an entry of %d, the deadline is %d", ErrDeviate, r.EventAt, in.Steps, n.At, d.wait(in.StepAt))
+	if n.At >= d.wait(in.StepAt)+grace {
+		return fmt.Errorf("%w: a word about step %d at %d, the deadline is %d", ErrDeviate, in.Steps, n.At, d.wait(in.StepAt))
 	}
 	return nil
 }
