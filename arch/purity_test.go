@@ -22,11 +22,11 @@ var pure = map[string]string{
 	"head":     "",
 	"attest":   "time", // instants and durations as values
 	"contract": "",
+	"settle":   "",
+	"vault":    "",
+	"market":   "",
 
 	"contract/oracle": "",
-
-	"vault":  "",
-	"market": "",
 }
 
 // closedStd is what no other trusted package imports: protocols that parse what

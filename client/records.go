@@ -63,6 +63,7 @@ type Sweeping struct {
 	Txs    []string       `json:"txs"`
 	Amount string         `json:"amount"`
 	MaxFee string         `json:"max_fee"`
+	Spent  []wire.ChunkID `json:"spent,omitempty"` // whose coins somebody else took
 }
 
 // Deal is how far one proposal is.
@@ -82,6 +83,7 @@ type Deal struct {
 	Accepted  int64           `json:"accepted_ms"`
 	Owned     int64           `json:"owned_ms"`
 	Gives     []string        `json:"gives"`
+	AtRisk    int64           `json:"at_risk"` // units that this side can lose at most
 }
 
 // Placed is an offer that this client placed.
@@ -92,6 +94,8 @@ type Placed struct {
 	Sent  bool              `json:"sent"`
 	Ended string            `json:"ended"`
 	Text  string            `json:"text"`
+
+	MaxLoss uint64 `json:"max_loss,omitempty"` // units; see Manner
 }
 
 func openRecords(ctx context.Context, log event.Log) (*records, error) {
