@@ -316,7 +316,7 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 	var want []payout
 	var over bool
 	var err error
-	if c.Closed != (r.Kind >= vault.RunTaken) {
+	if c.Closed != (r.Kind >= vault.RunTaken && r.Kind <= vault.RunFailed) {
 		return rule("instance %s: kind %d, closed %t", c.ID.Short(), r.Kind, c.Closed)
 	}
 	switch r.Kind {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"latchkey/coin"
 	"latchkey/contract"
+	"latchkey/contract/oracle"
 	"latchkey/settle"
 	"latchkey/wire"
 )
@@ -51,6 +53,17 @@ type Agreement struct {
 	LockBy  int64        `cbor:"6,keyasint"` // Unix seconds; not open by then is aborted
 	Settle  Settle       `cbor:"7,keyasint"`
 	Pace    *settle.Pace `cbor:"8,keyasint,omitempty"` // of tit-for-tat, and of nothing else
+
+	Oracles []oracle.Quorum `cbor:"9,keyasint,omitempty"`  // in the order declared
+	Assets  []coin.AssetID  `cbor:"10,keyasint,omitempty"` // in the order declared: what the pots that name them hold
+	Bounds  *Bounds         `cbor:"11,keyasint,omitempty"` // of the exploration, where the usual ones do not do
+}
+
+// Bounds are how far the exploration of an agreement's outcomes may go. All
+// parties sign them, and every vault bears the work.
+type Bounds struct {
+	States uint32 `cbor:"1,keyasint"` // 1 to maxStates
+	Moves  uint32 `cbor:"2,keyasint"` // 1 to maxMoves
 }
 
 // Limits of one agreement. They bound what one message can make a vault do.
@@ -59,6 +72,10 @@ const (
 	maxStakes  = 1024
 	// maxLockWait is the longest time between an acceptance and its LockBy.
 	maxLockWait = 24 * 3600
+	// maxStates and maxMoves are what parties may raise the bounds to: some
+	// seconds and a gigabyte of each vault.
+	maxStates = 1_000_000
+	maxMoves  = 4_000_000
 )
 
 // ErrAgreement is wrapped by every refusal of an agreement's contents.
@@ -83,7 +100,11 @@ func (a Agreement) check() (*deal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Admit(d.weights, contract.Limits{}); err != nil {
+	var lim contract.Limits
+	if b := a.Bounds; b != nil {
+		lim = contract.Limits{States: int(b.States), Moves: int(b.Moves)}
+	}
+	if _, err := d.Admit(d.weights, lim); err != nil {
 		return nil, fmt.Errorf("%w: outcomes: %w", ErrAgreement, err)
 	}
 	return d, nil
@@ -102,10 +123,17 @@ func (a Agreement) bind() (*deal, error) {
 	if err != nil {
 		return refuse("contract: %w", err)
 	}
+	d := &deal{agreement: a}
+	if d.Deal, err = p.Bind(a.Terms); err != nil {
+		return refuse("terms: %w", err)
+	}
+	p = d.Program() // with roles, it has the parties and pots of these terms
+	if err := d.named(); err != nil {
+		return refuse("%w", err)
+	}
 	if len(a.Parties) != len(p.Parties()) || len(a.Parties) > maxParties {
 		return refuse("%d parties, contract %s has %d, at most %d", len(a.Parties), p.Name(), len(p.Parties()), maxParties)
 	}
-	d := &deal{agreement: a}
 	seen := map[wire.VaultID]bool{}
 	for i, r := range a.Parties {
 		v, err := r.One()
@@ -117,9 +145,6 @@ func (a Agreement) bind() (*deal, error) {
 		}
 		seen[v] = true
 		d.parties = append(d.parties, v)
-	}
-	if d.Deal, err = p.Bind(a.Terms); err != nil {
-		return refuse("terms: %w", err)
 	}
 	if len(a.Pots) != len(p.Pots()) {
 		return refuse("%d pots, contract %s has %d", len(a.Pots), p.Name(), len(p.Pots()))
@@ -154,6 +179,47 @@ func (a Agreement) bind() (*deal, error) {
 	}
 	d.hash, err = a.Hash()
 	return d, err
+}
+
+// named checks what an agreement names besides parties, terms and chunks.
+func (d *deal) named() error {
+	a, p := d.agreement, d.Program()
+	if len(a.Oracles) != len(p.Oracles()) || len(a.Assets) != len(p.Assets()) {
+		return fmt.Errorf("%d oracles and %d assets, contract %s has %d and %d", len(a.Oracles), len(a.Assets), p.Name(), len(p.Oracles()), len(p.Assets()))
+	}
+	for i, o := range p.Oracles() {
+		if err := a.Oracles[i].Check(); err != nil {
+			return fmt.Errorf("oracle %s: %w", o.Name, err)
+		}
+		if o.Fixed != "" && a.Oracles[i].Feed != o.Fixed {
+			return fmt.Errorf("oracle %s reads feed %s, the contract says %s", o.Name, a.Oracles[i].Feed, o.Fixed)
+		}
+	}
+	for i, x := range p.Assets() {
+		if err := a.Assets[i].Check(); err != nil {
+			return err
+		}
+		if x.Fixed != "" && string(a.Assets[i]) != x.Fixed {
+			return fmt.Errorf("asset %s, the contract says %s", a.Assets[i], x.Fixed)
+		}
+	}
+	for _, pot := range p.Pots() {
+		if pot.Later {
+			return fmt.Errorf("pot %s is filled later, which this version cannot do", pot.Name)
+		}
+	}
+	if b := a.Bounds; b != nil && (b.States < 1 || b.States > maxStates || b.Moves < 1 || b.Moves > maxMoves) {
+		return fmt.Errorf("bounds of %d states and %d moves, want 1 to %d and 1 to %d", b.States, b.Moves, maxStates, maxMoves)
+	}
+	return nil
+}
+
+// checkAsset returns an error unless a chunk of this asset may be in a pot.
+func (d *deal) checkAsset(pot int, is coin.AssetID) error {
+	if i := d.Program().Pots()[pot].Asset; i >= 0 && d.agreement.Assets[i] != is {
+		return fmt.Errorf("%w: it is %s, the pot holds %s", ErrAgreement, is, d.agreement.Assets[i])
+	}
+	return nil
 }
 
 // Hash names an agreement: it is what every party's acceptance signs.
@@ -326,7 +392,7 @@ const (
 // A Receipt is the escrow's immediate answer to a word: it promises that the
 // word is in its log by a stated time. With the log it proves a word left out.
 type Receipt struct {
-	Word wire.Hash `cbor:"1,keyasint"` // of the signed word
+	Word wire.Hash `cbor:"1,keyasint"` // of the signed word, or of the report
 	By   int64     `cbor:"2,keyasint"` // Unix seconds
 	Sig  []byte    `cbor:"3,keyasint"` // over the same with an empty Sig
 }

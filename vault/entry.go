@@ -128,6 +128,7 @@ const (
 	RunTaken    RunKind = 5 // tit-for-tat: the open step's receiver has claimed or kept it; the next one goes out
 	RunLapsed   RunKind = 6 // the open step's deadline passed in silence; the next one goes out
 	RunFailed   RunKind = 7 // the open step's receiver reports a failure: all chunks not yet given go back
+	RunReport   RunKind = 8 // an oracle's value
 )
 
 // Run records one step of an instance and all that it moves.
@@ -142,6 +143,7 @@ type Run struct {
 	Closed   bool            `cbor:"8,keyasint"`            // the contract is over
 	Settled  bool            `cbor:"9,keyasint"`            // every chunk of the instance is given
 	Step     *SignedStep     `cbor:"10,keyasint,omitempty"` // of RunTaken and RunFailed
+	Report   *Report         `cbor:"11,keyasint,omitempty"` // of RunReport
 }
 
 // An Exit moves one chunk out of an instance: a refresh, whoever receives it.
@@ -253,17 +255,26 @@ func chunksOf(list []ChunkEpoch) []wire.ChunkID {
 
 // step runs the contract for one Run entry, from s; the caller compares or
 // fills the exits.
-func (d *deal) step(s contract.State, kind RunKind, w *SignedWord, at int64) (contract.State, contract.Outcome, error) {
-	switch kind {
+func (d *deal) step(s contract.State, r *Run) (contract.State, contract.Outcome, error) {
+	switch r.Kind {
 	case RunOpen:
-		return d.Open(d.weights, at)
+		return d.Open(d.weights, r.EventAt)
 	case RunWord:
-		if w == nil {
+		if r.Word == nil {
 			return s, contract.Outcome{}, errors.New("a word entry without a word")
 		}
-		return d.Step(s, w.Body.event(at))
+		return d.Step(s, r.Word.Body.event(r.EventAt))
+	case RunReport:
+		if r.Report == nil {
+			return s, contract.Outcome{}, errors.New("a report entry without a report")
+		}
+		ev, err := d.observed(*r.Report, r.EventAt)
+		if err != nil {
+			return s, contract.Outcome{}, err
+		}
+		return d.Step(s, ev)
 	case RunDeadline:
-		return d.Step(s, contract.Event{Kind: contract.Deadline, At: at})
+		return d.Step(s, contract.Event{Kind: contract.Deadline, At: r.EventAt})
 	}
-	return s, contract.Outcome{}, fmt.Errorf("run kind %d is unknown", kind)
+	return s, contract.Outcome{}, fmt.Errorf("run kind %d is unknown", r.Kind)
 }

@@ -80,20 +80,21 @@ type pendingBatch struct {
 }
 
 type instance struct {
-	id     wire.InstanceID
-	deal   *deal
-	state  contract.State
-	open   bool
-	last   Index
-	handed []bool                // by party: left its shares
-	acked  []bool                // by party: stored what was handed to it
-	seq    []uint64              // by party: its last word
-	said   []wire.Hash           // by party: what that was
-	given  map[wire.ChunkID]bool // write-once ledger, kept apart from the contract's own books
-	closed bool                  // the contract is over; chunks may still be here
-	steps  int                   // of a tit-for-tat settlement: how many were given
-	stepAt int64                 // when the newest one was given
-	spoke  wire.Hash             // the word about the one before; zero: none
+	id      wire.InstanceID
+	deal    *deal
+	state   contract.State
+	open    bool
+	last    Index
+	handed  []bool                // by party: left its shares
+	acked   []bool                // by party: stored what was handed to it
+	seq     []uint64              // by party: its last word
+	said    []wire.Hash           // by party: what that was
+	reports []wire.Hash           // values of oracles that were taken
+	given   map[wire.ChunkID]bool // write-once ledger, kept apart from the contract's own books
+	closed  bool                  // the contract is over; chunks may still be here
+	steps   int                   // of a tit-for-tat settlement: how many were given
+	stepAt  int64                 // when the newest one was given
+	spoke   wire.Hash             // the word about the one before; zero: none
 }
 
 // Block is what one decision makes durable: entries at the end of the log and
@@ -266,6 +267,8 @@ func (e *Escrow) Handle(from wire.VaultID, q Request, rnd io.Reader) (Answer, er
 		return e.ack(from, *q.Ack, rnd)
 	case q.Word != nil:
 		return e.word(*q.Word, rnd)
+	case q.Report != nil:
+		return e.report(*q.Report, rnd)
 	case q.Fetch != nil:
 		return e.fetch(from, *q.Fetch)
 	case q.Stored != nil:

@@ -139,7 +139,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 	}
 	in.last = at
 	if r.Kind.contract() {
-		s, _, err := in.deal.step(in.state, r.Kind, r.Word, r.EventAt)
+		s, _, err := in.deal.step(in.state, r)
 		if err != nil {
 			return fmt.Errorf("instance %s: %w", r.Instance.Short(), err)
 		}
@@ -151,6 +151,13 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 			return err
 		}
 		in.seq[r.Word.Body.Role], in.said[r.Word.Body.Role] = r.Word.Body.Seq, h
+	}
+	if r.Report != nil {
+		h, err := r.Report.hash()
+		if err != nil {
+			return err
+		}
+		in.reports = append(in.reports, h)
 	}
 	in.spoke = wire.Hash{}
 	if r.Step != nil {

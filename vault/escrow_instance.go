@@ -82,6 +82,9 @@ func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
 	case d.ends() >= e.certs[c.cert].Expiry:
 		return refuse(fmt.Errorf("%w: its certificate ends at %d, the contract may run until %d", ErrExpired, e.certs[c.cert].Expiry, d.ends()))
 	}
+	if err := d.checkAsset(pot, e.certs[c.cert].Denomination.Asset.ID); err != nil {
+		return refuse(err)
+	}
 	return c.last, nil
 }
 
@@ -276,12 +279,9 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 		return Answer{}, fmt.Errorf("instance %s is not open: %w", in.id.Short(), ErrNotReady)
 	}
 	var p plan
-	at := e.clock
-	if deadline, ok := in.deal.Deadline(in.state); ok {
-		if e.clock >= deadline+grace { // whether or not Due has come to it
-			return Answer{}, fmt.Errorf("instance %s: the deadline was %d, and it is %d: %w", in.id.Short(), deadline, e.clock, ErrExpired)
-		}
-		at = min(at, deadline-1) // on its way when the deadline passed
+	at, err := e.within(in)
+	if err != nil {
+		return Answer{}, err
 	}
 	if err := e.run(&p, in, Run{Kind: RunWord, Word: &w, EventAt: at}, rnd); err != nil {
 		return Answer{}, err
@@ -305,7 +305,7 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	if r.Kind.timed() {
 		r.Clock = Index(e.front.Size() + 1) // Due puts the Clock entry first in its block
 	}
-	moves, closed, err := in.moves(r.Kind, r.Word, r.EventAt)
+	moves, closed, err := in.moves(r)
 	if err != nil {
 		return fmt.Errorf("instance %s: %w", in.id.Short(), err)
 	}
@@ -381,8 +381,8 @@ type move struct {
 // moves runs the contract for one step and names the chunks that leave. An abort
 // or a failure returns every chunk still here to its depositor; the contract has
 // no say. Nor has it in a tit-for-tat settlement once it is over.
-func (in *instance) moves(kind RunKind, w *SignedWord, at int64) (out []move, closed bool, err error) {
-	d := in.deal
+func (in *instance) moves(r *Run) (out []move, closed bool, err error) {
+	d, kind := in.deal, r.Kind
 	switch {
 	case kind == RunAbort || kind == RunFailed && in.closed:
 		for pot, stakes := range d.agreement.Pots {
@@ -396,7 +396,7 @@ func (in *instance) moves(kind RunKind, w *SignedWord, at int64) (out []move, cl
 	case in.closed && (kind == RunTaken || kind == RunLapsed) && in.steps < len(d.steps):
 		return d.steps[in.steps].moves, true, nil
 	}
-	_, o, err := d.step(in.state, kind, w, at)
+	_, o, err := d.step(in.state, r)
 	if err != nil {
 		return nil, false, err
 	}

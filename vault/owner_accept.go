@@ -193,6 +193,9 @@ func (o *Owner) checkStake(t *tx, d *deal, me, pot int, s Stake, papers map[wire
 	if c.Weight != s.Weight {
 		return none, fmt.Errorf("it weighs %d, the agreement says %d", c.Weight, s.Weight)
 	}
+	if err := d.checkAsset(pot, cert.Certificate().Denomination.Asset.ID); err != nil {
+		return none, err
+	}
 	if !mine {
 		return cert, nil
 	}

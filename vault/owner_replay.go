@@ -58,7 +58,7 @@ func (t *tx) instance(id wire.InstanceID) *running {
 	}
 	in := *old
 	in.Handed, in.Acked, in.Heard = slices.Clone(old.Handed), slices.Clone(old.Acked), slices.Clone(old.Heard)
-	in.Said, in.Given = slices.Clone(old.Said), slices.Clone(old.Given)
+	in.Said, in.Given, in.Brought = slices.Clone(old.Said), slices.Clone(old.Given), slices.Clone(old.Brought)
 	t.running[id] = &in
 	return &in
 }
@@ -401,7 +401,10 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		}
 		in.Heard[r.Word.Body.Role] = r.Word.Body.Seq
 	}
-	want, closed, err := own.moves(r.Kind, r.Word, r.EventAt)
+	if (r.Kind == RunReport) != (r.Report != nil) || r.Report != nil && r.Report.Instance != r.Instance {
+		return fmt.Errorf("%w: a report of another instance, or none", ErrDeviate)
+	}
+	want, closed, err := own.moves(r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDeviate, err)
 	}
@@ -434,7 +437,7 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		return nil
 	}
 	in.Opened = true
-	if in.state, _, err = d.step(in.state, r.Kind, r.Word, r.EventAt); err != nil {
+	if in.state, _, err = d.step(in.state, r); err != nil {
 		return err
 	}
 	in.State = nil
@@ -448,6 +451,9 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 			return w.Body.Role == r.Word.Body.Role && w.Body.Seq <= r.Word.Body.Seq
 		})
 	}
+	if r.Report != nil {
+		in.Brought = slices.DeleteFunc(in.Brought, r.Report.same)
+	}
 	return nil
 }
 
@@ -455,10 +461,10 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 // brings needs a Clock entry before it, whose stamps have reached that time.
 func (o *Owner) checkTime(in *running, n Entry) error {
 	r := n.Run
-	if r.Kind >= RunTaken && r.EventAt != n.At {
+	if r.Kind.settles() && r.EventAt != n.At {
 		return fmt.Errorf("%w: a step of %d in an entry of %d", ErrDeviate, r.EventAt, n.At)
 	}
-	if in.Opened == (r.Kind == RunOpen || r.Kind == RunAbort) || in.Closed != (r.Kind >= RunTaken) || in.Settled {
+	if in.Opened == (r.Kind == RunOpen || r.Kind == RunAbort) || in.Closed != r.Kind.settles() || in.Settled {
 		return fmt.Errorf("%w: kind %d, open %t, closed %t, settled %t", ErrDeviate, r.Kind, in.Opened, in.Closed, in.Settled)
 	}
 	switch r.Kind {
@@ -471,9 +477,9 @@ func (o *Owner) checkTime(in *running, n Entry) error {
 				return fmt.Errorf("%w: opened before party %d had its shares", ErrDeviate, role)
 			}
 		}
-	case RunWord:
+	case RunWord, RunReport:
 		if r.EventAt > n.At || r.EventAt < n.At-grace {
-			return fmt.Errorf("%w: a word of %d in an entry of %d", ErrDeviate, r.EventAt, n.At)
+			return fmt.Errorf("%w: a word or report of %d in an entry of %d", ErrDeviate, r.EventAt, n.At)
 		}
 	case RunTaken, RunFailed:
 		return in.checkStep(n)

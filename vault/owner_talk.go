@@ -95,6 +95,9 @@ func (o *Owner) pendingOf(id wire.InstanceID, in *running) (out []Request, err e
 	if len(in.Said) > 0 && in.Opened && !in.Closed { // one at a time: an order that the network cannot change
 		out = append(out, Request{Word: &in.Said[0]})
 	}
+	if len(in.Brought) > 0 && in.Opened && !in.Closed {
+		out = append(out, Request{Report: &in.Brought[0]})
+	}
 	if in.Step != nil {
 		out = append(out, Request{Step: in.Step})
 	}
@@ -198,6 +201,10 @@ func (t *tx) refused(q Request, reason string) error {
 	case q.Word != nil:
 		if in := t.instance(q.Word.Body.Instance); in != nil {
 			in.Said = slices.DeleteFunc(in.Said, func(w SignedWord) bool { return w.Body == q.Word.Body })
+		}
+	case q.Report != nil:
+		if in := t.instance(q.Report.Instance); in != nil {
+			in.Brought = slices.DeleteFunc(in.Brought, q.Report.same)
 		}
 	case q.Claim != nil:
 		for _, ce := range q.Claim.Order.Chunks {

@@ -126,7 +126,12 @@ func (w SignedStep) hash() (wire.Hash, error) { return wire.HashOf("latchkey/sig
 func (k RunKind) timed() bool { return k == RunDeadline || k == RunAbort || k == RunLapsed }
 
 // contract reports whether a run of this kind is a step of the contract.
-func (k RunKind) contract() bool { return k == RunOpen || k == RunWord || k == RunDeadline }
+func (k RunKind) contract() bool {
+	return k == RunOpen || k == RunWord || k == RunDeadline || k == RunReport
+}
+
+// settles reports whether a run of this kind is a step of a settlement.
+func (k RunKind) settles() bool { return k == RunTaken || k == RunLapsed || k == RunFailed }
 
 // step lets the receiver of the open step say what became of it. The signature is
 // the authority. The receipt leaves at once and promises the entry.

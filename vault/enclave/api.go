@@ -42,6 +42,7 @@ type Call struct {
 	Papers *Chunks          `cbor:"21,keyasint,omitempty"`
 	Sign   *Sign            `cbor:"22,keyasint,omitempty"`
 	Took   *Took            `cbor:"23,keyasint,omitempty"`
+	Report *vault.Report    `cbor:"24,keyasint,omitempty"` // values of an oracle for an instance
 
 	// To a vault in the escrow's role.
 	Greet    *Raw           `cbor:"30,keyasint,omitempty"` // a client vault's Hello

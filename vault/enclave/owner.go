@@ -61,6 +61,10 @@ func (e *Enclave) doOwner(c Call) (Result, error) {
 		w, rows, err := e.owner.Say(c.Say.Instance, c.Say.Word, c.Say.Value, c.Say.HasValue)
 		e.keep(rows)
 		return Result{Word: &w}, err
+	case c.Report != nil:
+		rows, err := e.owner.Bring(*c.Report)
+		e.keep(rows)
+		return Result{}, err
 	case c.Claim != nil:
 		rows, err := e.owner.Claim(c.Claim.IDs)
 		e.keep(rows)
@@ -224,6 +228,8 @@ func nameOf(q vault.Request) (what, id string, err error) {
 		what = "swept"
 	case q.Step != nil:
 		what = "step"
+	case q.Report != nil:
+		what = "report"
 	}
 	b, err := wire.Marshal(q)
 	return what, string(b), err
