@@ -136,7 +136,7 @@ func (w *world) describe(e vault.Entry) string {
 		for _, x := range e.Run.Exits {
 			to = append(to, fmt.Sprintf("%s at epoch %d", name(x.To[0]), x.Epoch))
 		}
-		return fmt.Sprintf("run %s: gives to %s; closed %t, settled %t", [...]string{1: "open", 2: "word", 3: "deadline", 4: "abort", 5: "taken", 6: "lapsed", 7: "failed"}[e.Run.Kind], strings.Join(to, ", "), e.Run.Closed, e.Run.Settled)
+		return fmt.Sprintf("run %s: gives to %s; closed %t, settled %t", [...]string{1: "open", 2: "word", 3: "deadline", 4: "abort", 5: "taken", 6: "lapsed", 7: "failed", 8: "report"}[e.Run.Kind], strings.Join(to, ", "), e.Run.Closed, e.Run.Settled)
 	case e.Claim != nil:
 		return fmt.Sprintf("claim of %d by %s", len(e.Claim.Order.Chunks), name(e.Claim.Owner[0]))
 	case e.Stored != nil:
@@ -151,6 +151,8 @@ func (w *world) describe(e vault.Entry) string {
 
 func describeRequest(q vault.Request) string {
 	switch {
+	case q.Report != nil:
+		return fmt.Sprintf("brings %d values of oracle %d", len(q.Report.Signed), q.Report.Oracle)
 	case q.Begin != nil:
 		return fmt.Sprintf("begin %d chunks of %d %s, committed", q.Begin.Spec.N, q.Begin.Spec.Weight, q.Begin.Spec.Denomination.Asset.ID)
 	case q.Open != nil:
