@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -151,28 +152,67 @@ func TestHostileSources(t *testing.T) {
 		"same word":      fill(head+"phase A until u at deadline: close ", "when a says \"x\": close\n", ""),
 		"clause per way": fill(head+"phase A until u at deadline: close ", "when a says \"x\" if c + v > v - c: close\n", ""),
 	}
+	roles := "contract X\nparties a\nrole m 1..16\nrole n 1..16\nrole o 1..16\nterm u : time\npot p = 5 units from a\nfor each m: counter c = 0 in 0..9 end\nfor each n: counter d = 0 in 0..9 end\n"
+	var points strings.Builder
+	for i := range MaxPoints {
+		fmt.Fprintf(&points, "%d -> %d%s", i*7, i*i%11, [...]string{", ", ""}[truthOf(i == MaxPoints-1)])
+	}
+	curve := head + "curve f : " + points.String() + "\n"
+	var chain strings.Builder
+	for i := range MaxPhases {
+		fmt.Fprintf(&chain, "phase P%d until max(u, min(now + %d days, max(u, now + v * 1 days)))\n at deadline: %s\n", i, i, [...]string{fmt.Sprintf("next P%d", i+1), "close"}[truthOf(i == MaxPhases-1)])
+	}
+	for name, source := range map[string]string{
+		"roles in roles":     fill(roles+"at open: for each m: for each n: for each o: ", "set c = min(9, c + d) ", "end end end give all of p to a close"),
+		"few in many":        roles + "at open: for each m: for each n: for each o: for each m: for each n: set c = d end end end end end give all of p to a close",
+		"sums of sums":       fill(roles+"at open: ", "if sum(m: sum(n: sum(o: c + d))) > 5 then for each m: set c = 1 end end ", "give all of p to a close"),
+		"clauses of a role":  fill(roles+"phase A until u at deadline: close ", "when any m says \"x\" if c + most(n: d) > 5: for each n: set d = 1 end\n", ""),
+		"wide curve":         fill(curve+"at open: ", "if f(v) > f(c) + f(v + c) then set c = f(v) end\n", "give all of p to b close"),
+		"curve in curve":     curve + "at open: if " + strings.Repeat("f(", MaxDepth-3) + "v" + strings.Repeat(")", MaxDepth-3) + " > 5 then set c = 1 end give all of p to b close",
+		"curve of points":    fill(head+"curve f : 0 -> 1", ", 1 -> 2", ""),
+		"chain of deadlines": head + chain.String(),
+		"horizons":           fill(head+"phase A until ", "max(min(now + 1 days, u), ", "u"+strings.Repeat(")", 30)+" at deadline: close"),
+		"each holder":        fill(roles, "for each m: pot q = 5 units from m end ", "at open: close"),
+		"seals":              fill(head, "sealed s in 0..5 ", "at open: close"),
+		"decimals":           fill(head+"at open: give ", "1.00 + ", "1 of p to b close"),
+	} {
+		sources[name] = source
+	}
 	for name, source := range sources {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			_, err := Compile([]byte(source))
 			runtime.ReadMemStats(&after)
-			best := time.Hour // of several, because others may use the machine
+			best := time.Hour // of several, of this process, because others may use the machine
 			for try := 0; try < 10 && best > slow*100*time.Millisecond; try++ {
-				start := time.Now()
+				start := worked(t)
 				if _, again := Compile([]byte(source)); fmt.Sprint(again) != fmt.Sprint(err) {
 					t.Fatal("two answers")
 				}
-				best = min(best, time.Since(start))
+				best = min(best, worked(t)-start)
 			}
 			if best > slow*100*time.Millisecond {
-				t.Errorf("took %v (%v)", best, err)
+				t.Errorf("worked for %v (%v)", best, err)
+			}
+			if testing.Verbose() {
+				t.Logf("%v, %d bytes, %.120s", best, after.TotalAlloc-before.TotalAlloc, fmt.Sprint(err))
 			}
 			if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
 				t.Errorf("allocated %d bytes", used)
 			}
 		})
 	}
+}
+
+// worked returns for how long this process has worked: what others do on the machine does not count.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func TestSourceLimit(t *testing.T) {

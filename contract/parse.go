@@ -31,8 +31,8 @@ type symbol struct {
 	used  bool
 }
 
-// maxTokens bounds how many tokens are read, those of a role's clauses and loops counted again for each holder.
-const maxTokens = 1 << 17
+// maxAgain bounds how many tokens are read again, for the holders of a role after the first.
+const maxAgain = 20_000
 
 // parser reads a source in one pass; what holds for each holder of a role it reads again for each. Names are declared
 // before they are used, except phases. After an error it stands still (the current token reads as the end of the text)
@@ -46,7 +46,7 @@ type parser struct {
 	failed    bool
 	stuck     token // where the parser stands still
 	depth     int
-	tokens    int
+	repeated  int // tokens read again
 	symbols   []symbol
 	holder    [MaxRoles]int // of each role, the holder that its name stands for, none where it stands for nobody
 	each      int           // the role whose declarations are being read, none outside of such a block
@@ -79,7 +79,10 @@ func (p *parser) load() {
 
 func (p *parser) advance() {
 	if !p.failed {
-		if p.tokens++; p.tokens > maxTokens {
+		if p.again > 0 {
+			p.repeated++
+		}
+		if p.repeated > maxAgain {
 			p.fail(p.tok.pos, "written out for each holder of its roles this contract is too long", "let fewer parties hold a role, or say less for each")
 			return
 		}
