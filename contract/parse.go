@@ -84,6 +84,7 @@ func (p *parser) advance() {
 		}
 		if p.repeated > maxAgain {
 			p.fail(p.tok.pos, "written out for each holder of its roles this contract is too long", "let fewer parties hold a role, or say less for each")
+			p.stuck, p.off = token{pos: p.tok.pos}, len(p.src) // nothing after it is read
 			return
 		}
 		p.canon = p.tok.appendCanon(p.canon)
