@@ -278,7 +278,7 @@ func (h *Host) greet(ctx context.Context, over int) error {
 
 // feedLoop brings the vault what the escrow's log says of it.
 func (h *Host) feedLoop(ctx context.Context) error {
-	cursor, again := h.store.number("cursor"), false
+	cursor, failures := h.store.number("cursor"), 0
 	for ctx.Err() == nil {
 		s, err := h.call(ctx, enclave.Call{Clock: &enclave.Nothing{}})
 		if err != nil {
@@ -306,17 +306,21 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && !again { // the vault met its escrow meanwhile, and knows a newer head
-			again = true
-			continue
-		}
-		again = false
-		h.problem("what the escrow's log says", err)
 		if err != nil {
-			cursor = 0 // perhaps something was left out: hear it all again
-			pause(ctx, time.Second)
+			failures++
+			switch failures {
+			case 1: // perhaps the vault met its escrow meanwhile, and knows a newer head
+			case 2: // perhaps something was left out, or came before the vault could know that it concerns it: hear it all again
+				cursor = 0
+			default:
+				h.problem("what the escrow's log says", err)
+				cursor = 0
+				pause(ctx, time.Second)
+			}
 			continue
 		}
+		failures = 0
+		h.problem("what the escrow's log says", nil)
 		if u.Cursor != cursor {
 			cursor = u.Cursor
 			h.store.setNumber(ctx, "cursor", cursor)

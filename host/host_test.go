@@ -25,6 +25,36 @@ import (
 	"latchkey/vault/enclave"
 )
 
+// A link that has ended leaves nothing on its way to the log: the next run would
+// read what it had not been told of, or miss it.
+func TestLinkEndsWithWhatIsInFlight(t *testing.T) {
+	b := newBox(t)
+	log, err := event.NewMemory().Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Hold()
+	stop := b.run(t)
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := host.Connect(t.Context(), host.LinkConfig{Log: log, Socket: b.socket})
+		ended <- err
+	}()
+	for log.InFlight() == 0 { // what a new vault decides first
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	select {
+	case err := <-ended:
+		t.Fatalf("ended with %d blocks in flight: %v", log.InFlight(), err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	log.Flush(1)
+	if err := <-ended; !errors.Is(err, host.ErrVaultGone) && !errors.Is(err, enclave.ErrGone) || log.Next() != 1 {
+		t.Errorf("the vault has ended: %v, with %d entries", err, log.Next())
+	}
+}
+
 func TestReadConfig(t *testing.T) {
 	type entry struct {
 		Key head.WitnessKey `toml:"key"`
