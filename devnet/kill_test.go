@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	killSeconds = flag.Int("kill.seconds", 0, "TestKill: for how long processes are killed; each at least once")
+	killSeconds = flag.Int("kill.seconds", 12, "TestKill: for how long processes are killed; each at least once")
 	killPause   = flag.Duration("kill.pause", time.Second, "TestKill: for how long at most a process stays dead; with a minute, agreements are aborted")
 	killSeed    = flag.Uint64("kill.seed", 1, "TestKill: seed of the choices")
 	killKeep    = flag.Bool("kill.keep", false, "TestKill: leave the world's folder")
@@ -54,6 +54,40 @@ type killer struct {
 	down   map[string]bool
 	killed map[string]int
 	back   sync.WaitGroup
+}
+
+// kindOf names what a victim is, whoever it serves.
+func (k *killer) kindOf(name string) string {
+	for _, client := range k.play.world.Clients {
+		switch name {
+		case client:
+			return "client's host"
+		case client + "'s vault":
+			return "client's vault"
+		}
+		if asset, ok := strings.CutPrefix(name, client+"-"); ok {
+			return asset + " connector"
+		}
+	}
+	return strings.TrimRight(name, "0123456789")
+}
+
+// kinds counts the kills of each kind of process. One that was never killed is a
+// failure.
+func (k *killer) kinds() map[string]int {
+	out := map[string]int{}
+	for _, name := range k.victims() {
+		out[k.kindOf(name)] += k.killed[name]
+	}
+	for _, kind := range []string{
+		"witness", "switchboard", "escrow", "escrow's vault", "client's host", "client's vault",
+		"btc connector", "eth connector", "btc-node", "eth-node",
+	} {
+		if out[kind] == 0 {
+			k.t.Errorf("no %s was killed", kind)
+		}
+	}
+	return out
 }
 
 // victims are all processes, the hosts' vaults among them.
@@ -153,9 +187,6 @@ func trade(ctx context.Context, p *play, rnd *rand.Rand) (placed map[string][]st
 // Every real process is killed at random moments of real exchanges and started
 // again. At the end every coin is accounted for on chain.
 func TestKill(t *testing.T) {
-	if *killSeconds == 0 {
-		t.Skip("give -kill.seconds=15 to kill real processes for so long; it takes a minute")
-	}
 	p := start(t, *killKeep)
 	rnd := rand.New(rand.NewPCG(*killSeed, 2))
 	t.Logf("-kill.seed=%d", *killSeed)
@@ -184,7 +215,7 @@ func TestKill(t *testing.T) {
 	for _, times := range k.killed {
 		n += times
 	}
-	t.Logf("%d kills of %d processes: %v", n, len(k.killed), k.killed)
+	t.Logf("%d kills of %d processes: %v", n, len(k.killed), k.kinds())
 	for name, ids := range placed {
 		for _, id := range ids {
 			_, _ = p.clients[name].Cancel(t.Context(), &clientpb.CancelRequest{Id: id}) // it may be over already
@@ -192,7 +223,10 @@ func TestKill(t *testing.T) {
 	}
 	p.rest(t, "available", "held", "swept")
 	p.claimAll(t)
-	audit(t.Context(), t, p.world, p)
+	l := audit(t.Context(), t, p.world, p)
+	if l.settled == 0 || l.kinds["Claim"] == 0 {
+		t.Errorf("%d exchanges were settled with %d claims: nothing was put to the test", l.settled, l.kinds["Claim"])
+	}
 	for _, name := range p.world.Clients {
 		kinds := map[string]int{}
 		for _, e := range p.events(t.Context(), t, name) {
