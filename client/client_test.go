@@ -185,6 +185,33 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// A full disk: what could not be stored is not acted on, what was is still known,
+// and the work ends with an error that names the reason.
+func TestRecordsOnAFullDisk(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	before := Deal{Proposal: 5, State: "proposed"}
+	if err := w.store.put(ctx, dealName(5), before); err != nil {
+		t.Fatal(err)
+	}
+	w.store.setNumber(ctx, "notices", 3)
+	full := errors.New("no space left on device")
+	w.log.(*event.MemoryLog).Fail(full)
+	if err := w.store.put(ctx, dealName(5), Deal{Proposal: 5, State: "accepted", Signed: []byte{1}}); !errors.Is(err, full) {
+		t.Errorf("a record on a full disk: %v", err)
+	}
+	if diff := cmp.Diff(before, w.deal(5)); diff != "" {
+		t.Errorf("the record is not what is stored (-want +got):\n%s", diff)
+	}
+	err := w.notice(ctx, switchboard.Notice{Delivery: market.Delivery{Seq: 4, Ended: &market.EndedNotice{Proposal: 77}}})
+	if got := w.store.number("notices"); got != 3 {
+		t.Errorf("acknowledged are %d notices, stored are 3 (%v)", got, err)
+	}
+	if err := w.store.err(); !errors.Is(err, full) {
+		t.Errorf("the work goes on: %v", err)
+	}
+}
+
 const swap = `contract Swap
 parties alice, bob
 term a : units 1..1000

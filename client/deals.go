@@ -578,7 +578,7 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	}
 	if err := h.place(ctx, "offer/"+p.ID, p); err != nil {
 		p.Ended = err.Error()
-		h.store.note(h.store.put(ctx, "offer/"+p.ID, p))
+		_ = h.store.put(ctx, "offer/"+p.ID, p)
 		return fail(err)
 	}
 	h.store.journal(ctx, Event{Kind: "offered", Text: p.Text})

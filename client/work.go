@@ -304,7 +304,7 @@ func (h *Host) sweep(ctx context.Context, s enclave.Status) {
 	for _, asset := range slices.Sorted(maps.Keys(fresh)) {
 		for ids := range slices.Chunk(fresh[asset], wallet.MaxItems) {
 			w := Sweeping{ID: "sweep-" + hex.EncodeToString(ids[0][:16]), Asset: string(asset), Chunks: ids, State: "sweeping"}
-			h.store.note(h.store.put(ctx, "sweep/"+w.ID, w))
+			_ = h.store.put(ctx, "sweep/"+w.ID, w)
 		}
 	}
 	each(h.store, "sweep/", func(name string, w Sweeping) {
@@ -349,7 +349,7 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 	if err != nil {
 		if errors.Is(err, wallet.ErrFeeTooHigh) {
 			w.MaxFee = ""
-			h.store.note(h.store.put(ctx, name, w))
+			_ = h.store.put(ctx, name, w)
 		}
 		return err
 	}
