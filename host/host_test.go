@@ -298,3 +298,44 @@ func TestServe(t *testing.T) {
 		t.Errorf("%d runs, then %v", runs, err)
 	}
 }
+
+// A run's requests are over before the next run reads the log: what they write it
+// would not know of.
+func TestServeEndsRequestsFirst(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, written := 0, false
+	asked := make(chan struct{})
+	errEnd := errors.New("the end")
+	err = host.Serve(t.Context(), l, nil, slog.New(slog.NewTextHandler(io.Discard, nil)), func(context.Context) (host.Service, error) {
+		if runs++; runs == 2 && !written {
+			t.Error("the next run begins before the request of the last is over")
+		}
+		return host.Service{
+			Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				close(asked)
+				<-r.Context().Done() // as a handler that waits for the vault that has gone
+				time.Sleep(300 * time.Millisecond)
+				written = true
+			}),
+			Run: func(_ context.Context, ready func(map[string]any)) error {
+				if runs == 2 {
+					return errEnd
+				}
+				ready(map[string]any{})
+				go func() {
+					if r, err := http.Get("http://" + l.Addr().String()); err == nil {
+						r.Body.Close()
+					}
+				}()
+				<-asked
+				return host.ErrVaultGone
+			},
+		}, nil
+	})
+	if !errors.Is(err, errEnd) || runs != 2 {
+		t.Errorf("%d runs, then %v", runs, err)
+	}
+}
