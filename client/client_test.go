@@ -21,6 +21,7 @@ import (
 	"latchkey/switchboard"
 	"latchkey/switchboard/switchboardpb"
 	"latchkey/vault"
+	"latchkey/vault/enclave"
 	"latchkey/wallet"
 	"latchkey/wallet/fake"
 	"latchkey/wire"
@@ -39,6 +40,30 @@ type board struct {
 	rate     error // why there is no rate
 	unit     uint64
 	declined []market.DeclineReason
+	place    error                  // how Place answers
+	placed   map[market.OfferID]int // how often it was asked
+	canceled int
+}
+
+func (b *board) Place(_ context.Context, s *switchboardpb.Signed) (*switchboardpb.Done, error) {
+	var st switchboard.Statement
+	var o market.Offer
+	if err := wire.Unmarshal(s.Statement, &st); err != nil {
+		return nil, err
+	}
+	if err := wire.Unmarshal(st.Payload, &o); err != nil {
+		return nil, err
+	}
+	if b.placed == nil {
+		b.placed = map[market.OfferID]int{}
+	}
+	b.placed[o.ID]++
+	return &switchboardpb.Done{}, b.place
+}
+
+func (b *board) Cancel(context.Context, *switchboardpb.Signed) (*switchboardpb.Done, error) {
+	b.canceled++
+	return &switchboardpb.Done{}, nil
 }
 
 func (b *board) Denominate(context.Context, *switchboardpb.Signed) (*switchboardpb.DenominateResponse, error) {
@@ -397,6 +422,60 @@ func TestNoticesTwice(t *testing.T) {
 	say(market.Delivery{Seq: 7, Accepted: &market.AcceptedNotice{Proposal: 6, Acceptances: [][]byte{[]byte("garbage")}}})
 	if d := w.deal(6); d.State != "ended" || !strings.Contains(d.Reason, "acceptance that is none") {
 		t.Errorf("the deal is %s: %s", d.State, d.Reason)
+	}
+}
+
+// An offer whose answer was lost may stand at the switchboard: it is brought there
+// again, also after a restart, until the switchboard has answered, and one that it
+// refuses is over.
+func TestOfferWithoutAnswer(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	o := w.offer()
+	id := hex.EncodeToString(o.ID[:])
+	placed := func() (p Placed) {
+		w.store.get("offer/"+id, &p)
+		return p
+	}
+	unsent := placed()
+	unsent.Sent = false
+	unanswered := connect.NewError(connect.CodeUnavailable, errors.New("killed"))
+	for _, c := range []struct {
+		name string
+		then error // what the switchboard answers in the end
+		want string
+	}{
+		{"placed in the end", nil, ""},
+		{"refused in the end", connect.NewError(connect.CodeFailedPrecondition, errors.New("no fresh rate")), "no fresh rate"},
+	} {
+		w.board.placed = nil
+		if err := w.store.put(ctx, "offer/"+id, unsent); err != nil {
+			t.Fatal(err)
+		}
+		w.board.place = unanswered
+		if err := w.Host.place(ctx, "offer/"+id); err == nil || placed().Ended != "" || placed().Sent {
+			t.Errorf("%s: without an answer: %v, %+v; want it neither sent nor ended", c.name, err, placed())
+		}
+		if err := w.Cancel(ctx, id); err == nil || w.board.canceled != 0 {
+			t.Errorf("%s: cancelled while it may still arrive: %v", c.name, err)
+		}
+		w.restart()
+		w.board.place = c.then
+		w.deals(ctx, enclave.Status{})
+		w.deals(ctx, enclave.Status{})
+		if got := placed(); got.Sent != (c.then == nil) || !strings.Contains(got.Ended, c.want) || c.want == "" && got.Ended != "" {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+		if got := w.board.placed[o.ID]; got != 3 { // without an answer, before the cancellation, and once with one
+			t.Errorf("%s: brought %d times, want 3", c.name, got)
+		}
+	}
+	w.board.place = nil
+	if err := w.store.put(ctx, "offer/"+id, unsent); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Cancel(ctx, id); err != nil || w.board.canceled != 1 {
+		t.Errorf("cancelled %d times: %v", w.board.canceled, err)
 	}
 }
 
