@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,6 +249,91 @@ at open:
   give all of right_side to alice
   close
 `
+
+// deposit is the vault's status with one certificate of n chunks of this client, in
+// the order of their ids.
+func (w *world) deposit(n int) (s enclave.Status) {
+	w.t.Helper()
+	var points []key.Point
+	for i := range n {
+		public, err := wallet.PublicOf(coin.Secp256k1, wallet.PrivateKey{31: byte(i + 1)})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		p, err := key.ParsePoint(coin.Secp256k1, public)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		points = append(points, p)
+	}
+	cert := key.Certificate{
+		Denomination: coin.Denomination{ID: "btc-test", Asset: btc, Unit: coin.NewAmount(10_000)}, Weight: 5, N: uint32(n),
+		Owner: []wire.VaultID{me}, Expiry: 1 << 33,
+	}
+	for i, p := range points {
+		c := vault.Chunk{Cert: wire.CertID{3}, Index: uint32(i), P: p, Weight: 5, Owner: me}
+		s.Chunks = append(s.Chunks, enclave.ChunkStatus{ID: key.ChunkIDOf(c.Cert, c.Index), Chunk: c, Cert: cert, Holds: true})
+	}
+	slices.SortFunc(s.Chunks, func(a, b enclave.ChunkStatus) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return s
+}
+
+// A client dies when its wallet has paid and before it has noted so; meanwhile its
+// user claims one of the chunks. The wallet is asked for the very same again, and
+// what is shown as a chunk's address is that of its key.
+func TestFundAgain(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.chain.Mint(w.wallet.Own(), coin.NewAmount(10_000_000))
+	w.chain.Mine(3)
+	s := w.deposit(4)
+	record := "fund/" + wire.CertID{3}.String()
+	funding := func() (f Funding) {
+		w.store.get(record, &f)
+		return f
+	}
+	w.fund(ctx, s)
+	first := funding()
+	if first.State != "funded" || len(first.Addresses) != 4 {
+		t.Fatalf("the deposit is %+v; problems %v", first, w.problems)
+	}
+	for _, c := range s.Chunks {
+		want, err := w.wallet.Addresses(ctx, btc, []wallet.PublicKey{c.Chunk.P.Bytes()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.chunk(c, s, nil).Address; got != want[0] {
+			t.Errorf("chunk %d is shown at %s, its address is %s", c.Chunk.Index, got, want[0])
+		}
+	}
+	again := first
+	again.State, again.Txs = "funding", nil
+	if err := w.store.put(ctx, record, again); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	s.Chunks[1].Chunk.Claim = true
+	w.fund(ctx, s)
+	if diff := cmp.Diff(first, funding()); diff != "" {
+		t.Errorf("funded again (-first +again; problems %v):\n%s", w.problems, diff)
+	}
+
+	// A fee that has risen since is noted, and paid the next time.
+	again.MaxFee, again.Cert = "1", wire.CertID{4}
+	record = "fund/" + again.Cert.String()
+	if err := w.store.put(ctx, record, again); err != nil {
+		t.Fatal(err)
+	}
+	s = w.deposit(2)
+	for i := range s.Chunks {
+		s.Chunks[i].Chunk.Cert = again.Cert
+	}
+	w.fund(ctx, s)
+	w.fund(ctx, s)
+	if got := funding(); got.State != "funded" {
+		t.Errorf("after a rise of fees the deposit is %+v; problems %v", got, w.problems)
+	}
+}
 
 // paper is of a chunk of the wanted denomination, with a key of its own.
 func paper(t *testing.T, d coin.Denomination, n byte) vault.Paper {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -92,9 +93,14 @@ func (h *Host) assetIDs() (out []string) {
 // fund brings the chunks that this vault made to where they can be offered:
 // paid, confirmed, announced.
 func (h *Host) fund(ctx context.Context, s enclave.Status) {
-	made := map[wire.CertID][]enclave.ChunkStatus{}
+	made := map[wire.CertID][]enclave.ChunkStatus{} // that are offered, once they are paid
+	whole := map[wire.CertID][]enclave.ChunkStatus{}
 	for _, c := range s.Chunks {
-		if len(c.Cert.Owner) == 1 && c.Cert.Owner[0] == h.id && c.Chunk.Epoch == 0 && c.Holds && !c.Chunk.Claim {
+		if !h.returned(c) {
+			continue
+		}
+		whole[c.Chunk.Cert] = append(whole[c.Chunk.Cert], c)
+		if c.Chunk.Epoch == 0 && c.Holds && !c.Chunk.Claim {
 			made[c.Chunk.Cert] = append(made[c.Chunk.Cert], c)
 		}
 	}
@@ -104,11 +110,15 @@ func (h *Host) fund(ctx context.Context, s enclave.Status) {
 		if f.State == "announced" || len(made[id]) != int(made[id][0].Cert.N) && f.State == "" {
 			continue
 		}
-		h.problem("deposit "+id.Short(), h.fundOne(ctx, &f, made[id], s.Now))
+		slices.SortFunc(whole[id], func(a, b enclave.ChunkStatus) int { return cmp.Compare(a.Chunk.Index, b.Chunk.Index) })
+		h.problem("deposit "+id.Short(), h.fundOne(ctx, &f, made[id], whole[id], s.Now))
 	}
 }
 
-func (h *Host) fundOne(ctx context.Context, f *Funding, chunks []enclave.ChunkStatus, now int64) error {
+// fundOne does so for the chunks of one certificate. Paid is for the whole of it, in
+// order, whatever became of a chunk meanwhile: a wallet that was asked before pays
+// again only what it was asked for.
+func (h *Host) fundOne(ctx context.Context, f *Funding, chunks, whole []enclave.ChunkStatus, now int64) error {
 	cert := chunks[0].Cert
 	w, info, err := h.info(ctx, cert.Denomination.Asset)
 	if err != nil {
@@ -138,17 +148,20 @@ func (h *Host) fundOne(ctx context.Context, f *Funding, chunks []enclave.ChunkSt
 		}
 	}
 	if f.State == "funding" {
-		if err := h.pay(ctx, w, f, chunks, each); err != nil {
+		if err := h.pay(ctx, w, f, whole, each); err != nil {
+			if errors.Is(err, wallet.ErrFeeTooHigh) {
+				return errors.Join(err, save()) // the market has moved: the next attempt is at today's fee
+			}
 			return err
 		}
 		f.State = "funded"
 		if err := save(); err != nil {
 			return err
 		}
-		total, _ := each.Times(uint64(len(chunks)))
+		total, _ := each.Times(uint64(len(whole)))
 		h.store.journal(ctx, Event{
-			Kind: "funded", Asset: string(cert.Denomination.Asset.ID), Amount: total.String(), Count: len(chunks), Txs: f.Txs,
-			Text: fmt.Sprintf("paid %d deposits in %d transactions", len(chunks), len(f.Txs)),
+			Kind: "funded", Asset: string(cert.Denomination.Asset.ID), Amount: total.String(), Count: len(whole), Txs: f.Txs,
+			Text: fmt.Sprintf("paid %d deposits in %d transactions", len(whole), len(f.Txs)),
 		})
 	}
 	if f.State == "funded" {
@@ -218,7 +231,7 @@ func (h *Host) pay(ctx context.Context, w wallet.Wallet, f *Funding, chunks []en
 		r, err := w.Fund(ctx, q)
 		if errors.Is(err, wallet.ErrFeeTooHigh) {
 			if fee, ferr := w.Fee(ctx, asset, len(chunks), 0); ferr == nil {
-				f.MaxFee = fee.Fund.String() // the market has moved; try again with today's
+				f.MaxFee = fee.Fund.String()
 			}
 		}
 		if err != nil {
