@@ -80,8 +80,10 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	}, nil
 }
 
+// httpClient bounds every request: what is not answered by then is asked again. The
+// longest that is waited for are ten seconds of news, and a quorum of witnesses.
 func httpClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
 }
 
 func wake(c chan struct{}) {
