@@ -118,6 +118,28 @@ func TestBirthIsShownBeforeTheCertificate(t *testing.T) {
 	}
 }
 
+// What the host was told is ordered stays ordered: the escrow refuses to release one
+// of two chunks, of whose lock this vault has not heard yet, and not the other.
+func TestOneClaimIsRefused(t *testing.T) {
+	w := newWorld(t, 2)
+	alice, bob := w.owners[0], w.owners[1]
+	ids := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
+	w.agree(w.swapOf(ids[1:], bob.deposit(denomination("xmr", coin.Ed25519), 5, 1)))
+	w.now += 61
+	w.witness()
+	alice.advance() // to a time at which nothing is pledged any more, without what happened before
+	alice.keep(alice.o.Claim(ids))
+	alice.talk()
+	alice.talk()
+	alice.sync()
+	if _, err := alice.o.Key(ids[0]); err != nil {
+		t.Errorf("the free chunk: %v", err)
+	}
+	if x, _ := alice.o.Chunk(ids[1]); x.Claim || x.Claimed || x.Instance == (wire.InstanceID{}) {
+		t.Errorf("the locked chunk: claim ordered %t, claimed %t, in instance %s", x.Claim, x.Claimed, x.Instance.Short())
+	}
+}
+
 // One swap, word for word: who says what, what the log says of it, what waits
 // for witnesses. Keys, shares and ids are left out.
 func TestTranscriptOfASwap(t *testing.T) {
