@@ -335,6 +335,30 @@ func TestFundAgain(t *testing.T) {
 	}
 }
 
+// What lies at a chunk's address may cost more to be moved than was estimated:
+// somebody else has paid there too. The limit rises until it is enough, and no
+// further than a bound.
+func TestSweepLimit(t *testing.T) {
+	w := newWorld(t)
+	s := &Sweeping{}
+	var got []string
+	for range 13 {
+		most, err := s.limit(t.Context(), w.wallet, btc, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := s.limit(t.Context(), w.wallet, btc, 2); err != nil || again != most {
+			t.Errorf("the limit is %s, and %s when asked again: %v", most, again, err)
+		}
+		got = append(got, most.String())
+		s.MaxFee, s.Raised = "", min(s.Raised+1, maxRaised) // too little
+	}
+	got = append(got[:3], got[9:]...)
+	if diff := cmp.Diff([]string{"200", "400", "800", "102400", "204800", "204800", "204800"}, got); diff != "" {
+		t.Errorf("limits of a sweep (-want +got):\n%s", diff)
+	}
+}
+
 // paper is of a chunk of the wanted denomination, with a key of its own.
 func paper(t *testing.T, d coin.Denomination, n byte) vault.Paper {
 	t.Helper()

@@ -64,6 +64,7 @@ type Sweeping struct {
 	Txs    []string       `json:"txs"`
 	Amount string         `json:"amount"`
 	MaxFee string         `json:"max_fee"`
+	Raised int            `json:"raised"` // how often it was too little
 }
 
 // Deal is how far one proposal is.

@@ -345,14 +345,7 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 	for _, k := range r.Keys {
 		q.Keys = append(q.Keys, wallet.SweepKey{Private: wallet.PrivateKey(k.D), Public: k.P.Bytes()})
 	}
-	if w.MaxFee == "" {
-		fee, err := con.Fee(ctx, asset, 0, len(q.Keys))
-		if err != nil {
-			return err
-		}
-		w.MaxFee = fee.Sweep.String()
-	}
-	if q.MaxFee, err = coin.ParseAmount(w.MaxFee); err != nil {
+	if q.MaxFee, err = w.limit(ctx, con, asset, len(q.Keys)); err != nil {
 		return err
 	}
 	out, err := con.Sweep(ctx, q)
@@ -361,8 +354,8 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 	}
 	if err != nil {
 		if errors.Is(err, wallet.ErrFeeTooHigh) {
-			w.MaxFee = ""
-			_ = h.store.put(ctx, name, w)
+			w.MaxFee, w.Raised = "", min(w.Raised+1, maxRaised)
+			err = errors.Join(err, h.store.put(ctx, name, w))
 		}
 		return err
 	}
@@ -390,6 +383,28 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 		Text: fmt.Sprintf("the coins of %d chunks are in the own wallet for good", len(w.Chunks)),
 	})
 	return h.store.put(ctx, name, w)
+}
+
+// maxRaised bounds the limit of a sweep's fee, at 2¹⁰ times today's estimate.
+const maxRaised = 10
+
+// limit returns what a sweep may cost: today's estimate for its keys, doubled each time
+// that it was too little. The market may have moved; or somebody paid to a chunk's
+// address again, as everybody can, and what lies there takes more to be moved than an
+// estimate knows. A wallet takes no more than it needs, and nothing that is not worth it.
+func (w *Sweeping) limit(ctx context.Context, con wallet.Wallet, asset coin.Asset, keys int) (coin.Amount, error) {
+	if w.MaxFee == "" {
+		fee, err := con.Fee(ctx, asset, 0, keys)
+		if err != nil {
+			return coin.Amount{}, err
+		}
+		most, err := fee.Sweep.Times(1 << w.Raised)
+		if err != nil {
+			return coin.Amount{}, err
+		}
+		w.MaxFee = most.String()
+	}
+	return coin.ParseAmount(w.MaxFee)
 }
 
 // follow notes what a sweep has sent and reports whether all of it is final. A
