@@ -55,6 +55,7 @@ type Host struct {
 	problems map[string]string // what does not work now, by subject
 	assets   map[coin.AssetID]wallet.AssetInfo
 	receipts map[string]string
+	repeats  map[string]int // how often something was said since the log showed anything new
 
 	greeting sync.Mutex // one greeting at a time
 	greets   int        // sessions opened; guarded by greeting
@@ -75,7 +76,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	return &Host{
 		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, httpClient()), problems: map[string]string{},
-		assets: map[coin.AssetID]wallet.AssetInfo{}, receipts: map[string]string{},
+		assets: map[coin.AssetID]wallet.AssetInfo{}, receipts: map[string]string{}, repeats: map[string]int{},
 		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}, nil
 }
@@ -246,6 +247,33 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 	if r.Receipt != nil {
 		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log the word by %d", r.Receipt.By)})
 	}
+	wake(h.work)
+	pause(ctx, h.patience(s.What))
+	wake(h.talk)
+}
+
+// patience is how long to wait before more is said, after an answer that may have
+// brought nothing: shares that the other party has not left yet, or the escrow's for a
+// claim that the log is still to show. News of the log end it.
+func (h *Host) patience(what string) time.Duration {
+	if what != "fetch" && what != "claim" {
+		return 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.repeats[what]++
+	n := h.repeats[what] - 4
+	if n <= 0 {
+		return 0
+	}
+	return min(time.Second, 5*time.Millisecond<<min(n, 8))
+}
+
+// news is called when the log has shown something of this vault.
+func (h *Host) news() {
+	h.mu.Lock()
+	clear(h.repeats)
+	h.mu.Unlock()
 	wake(h.talk)
 	wake(h.work)
 }
@@ -326,8 +354,7 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		if u.Cursor != cursor {
 			cursor = u.Cursor
 			h.store.setNumber(ctx, "cursor", cursor)
-			wake(h.talk)
-			wake(h.work)
+			h.news()
 		}
 	}
 	return nil

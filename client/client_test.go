@@ -335,6 +335,28 @@ func TestFundAgain(t *testing.T) {
 	}
 }
 
+// A vault that waits for another party does not ask the escrow as fast as it can;
+// what the log shows ends the wait.
+func TestPatience(t *testing.T) {
+	w := newWorld(t)
+	rounds := func() (out []string) {
+		for range 14 {
+			out = append(out, w.patience("fetch").String())
+		}
+		return out
+	}
+	want := []string{"0s", "0s", "0s", "0s", "10ms", "20ms", "40ms", "80ms", "160ms", "320ms", "640ms", "1s", "1s", "1s"}
+	for range 2 {
+		if diff := cmp.Diff(want, rounds()); diff != "" {
+			t.Errorf("waits between questions (-want +got):\n%s", diff)
+		}
+		if got := w.patience("hand"); got != 0 {
+			t.Errorf("what changes something waits %v", got)
+		}
+		w.news()
+	}
+}
+
 // What lies at a chunk's address may cost more to be moved than was estimated:
 // somebody else has paid there too. The limit rises until it is enough, and no
 // further than a bound.
