@@ -134,6 +134,16 @@ func (k *killer) kill(name string, pause time.Duration) bool {
 	return true
 }
 
+// maxDead is how many processes are dead at a time: with more, nothing happens that
+// a kill could disturb.
+const maxDead = 3
+
+func (k *killer) dead() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.down)
+}
+
 // run kills until ctx ends and each was killed once.
 func (k *killer) run(ctx context.Context) {
 	all := k.victims()
@@ -141,6 +151,9 @@ func (k *killer) run(ctx context.Context) {
 	for !k.t.Failed() && (ctx.Err() == nil || len(k.killed) < len(all)) {
 		if len(next) == 0 {
 			next = slices.Clone(all)
+		}
+		for k.dead() >= maxDead {
+			time.Sleep(50 * time.Millisecond)
 		}
 		i := k.rnd.IntN(len(next))
 		name := next[i]
@@ -185,15 +198,15 @@ func TestKill(t *testing.T) {
 	p := start(t, *killKeep)
 	rnd := rand.New(rand.NewPCG(*killSeed, 2))
 	t.Logf("-kill.seed=%d", *killSeed)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*killSeconds)*time.Second)
-	defer cancel()
 	for _, name := range p.world.Clients {
 		for _, asset := range []string{"btc", "eth"} {
-			if _, err := p.clients[name].Deposit(ctx, &clientpb.DepositRequest{Asset: asset, UsdCents: 20_000}); err != nil {
+			if _, err := p.clients[name].Deposit(t.Context(), &clientpb.DepositRequest{Asset: asset, UsdCents: 20_000}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*killSeconds)*time.Second)
+	defer cancel()
 	k := &killer{t: t, play: p, rnd: rnd, down: map[string]bool{}, killed: map[string]int{}}
 	trading, stop := context.WithCancel(t.Context())
 	traded := make(chan struct{})
