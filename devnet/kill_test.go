@@ -20,7 +20,7 @@ import (
 
 var (
 	killSeconds = flag.Int("kill.seconds", 12, "TestKill: for how long processes are killed; each at least once")
-	killPause   = flag.Duration("kill.pause", time.Second, "TestKill: for how long at most a process stays dead; with a minute, agreements are aborted")
+	killPause   = flag.Duration("kill.pause", time.Second, "TestKill: for how long at most a process stays dead; within a minute, agreements run out of time")
 	killSeed    = flag.Uint64("kill.seed", 1, "TestKill: seed of the choices")
 	killKeep    = flag.Bool("kill.keep", false, "TestKill: leave the world's folder")
 )
