@@ -211,5 +211,8 @@ func RunVault(ctx context.Context, command []string, stderr io.Writer) error {
 	if err == nil {
 		err = errors.New("it ended by itself")
 	}
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return fmt.Errorf("vault %s: %w; what it said is above", command[0], err)
+	}
 	return fmt.Errorf("vault %s: %w", command[0], err)
 }
