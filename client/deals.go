@@ -19,6 +19,9 @@ import (
 	"latchkey/wire"
 )
 
+// maxGoodFor bounds how long an offer stands, in seconds; switchboards have less.
+const maxGoodFor = 366 * 86400
+
 func dealName(p market.ProposalID) string { return fmt.Sprintf("deal/%016x", uint64(p)) }
 
 // notice stores what the switchboard says. Nothing is done yet: the work loop
@@ -506,6 +509,9 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	}
 	if goodFor == 0 {
 		goodFor = 3600
+	}
+	if goodFor < 0 || goodFor > maxGoodFor {
+		return fail(fmt.Errorf("an offer that stands for %d s, want 1 to %d", goodFor, maxGoodFor))
 	}
 	d, err := h.board.Describe(ctx)
 	if err != nil {
