@@ -48,8 +48,29 @@ func ReadFile(path string) (File, error) {
 			return File{}, fmt.Errorf("configuration %s: field %q is missing", path, x.name)
 		}
 	}
+	if err := f.check(); err != nil {
+		return File{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
 	f.Data, f.Socket = host.Beside(path, f.Data), host.Beside(path, f.Socket)
 	return f, nil
+}
+
+func (f File) check() error {
+	if err := host.CheckURL("escrow", f.Escrow); err != nil {
+		return err
+	}
+	if err := host.CheckURL("switchboard", f.Switchboard); err != nil {
+		return err
+	}
+	if f.PollMs < 0 || f.PollMs > 3_600_000 {
+		return fmt.Errorf("poll_ms %d: want 0 to 3600000", f.PollMs)
+	}
+	for i, w := range f.Wallets {
+		if w.Asset == "" || w.URL == "" {
+			return fmt.Errorf("wallet %d: asset and url are both needed", i+1)
+		}
+	}
+	return nil
 }
 
 // Host fills in what the file says of the host.
@@ -60,14 +81,14 @@ func (f File) Host() (Config, error) {
 	}
 	for _, w := range f.Wallets {
 		if err := w.Asset.Check(); err != nil {
-			return Config{}, err
+			return Config{}, fmt.Errorf("wallet: %w", err)
 		}
 		if c.Wallets[w.Asset] != nil {
 			return Config{}, fmt.Errorf("two wallets for %s", w.Asset)
 		}
 		con, err := wallet.Dial(w.URL)
 		if err != nil {
-			return Config{}, err
+			return Config{}, fmt.Errorf("wallet %s: %w", w.Asset, err)
 		}
 		c.Wallets[w.Asset], c.Keep[w.Asset] = con, w.Keep
 	}

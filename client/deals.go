@@ -120,11 +120,16 @@ func decodeNotice(b []byte) (n switchboard.Notice, err error) {
 
 // deals moves every deal on.
 func (h *Host) deals(ctx context.Context, s enclave.Status) {
+	unplaced := false
 	each(h.store, "offer/", func(name string, p Placed) {
 		if !p.Sent && p.Ended == "" {
+			unplaced = true
 			h.problem("offer", h.place(ctx, name))
 		}
 	})
+	if !unplaced {
+		h.problem("offer", nil) // what could not be placed was given up, and says so itself
+	}
 	each(h.store, "deal/", func(name string, d Deal) {
 		h.dealing.Lock()
 		defer h.dealing.Unlock()

@@ -57,6 +57,9 @@ func Connect(ctx context.Context, cfg LinkConfig) (*Link, enclave.Status, error)
 		}
 	})
 	if err != nil {
+		if cause := context.Cause(l.ctx); gone(cause) { // how its program ended says more
+			err = cause
+		}
 		l.cancel(err)
 		return nil, enclave.Status{}, err
 	}

@@ -165,6 +165,9 @@ func runOnce(ctx context.Context, command []string, s Service, ready func(map[st
 		case <-time.After(vaultEnds):
 		}
 	}
+	if err != nil && !gone(err) && !errors.Is(err, context.Canceled) {
+		return err // for which the host gave its vault up; that the vault then ended is no news
+	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
 	}

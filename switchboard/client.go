@@ -110,7 +110,11 @@ func said(method string, err error) error {
 
 // Describe asks what is traded.
 func (c *Client) Describe(ctx context.Context) (*switchboardpb.DescribeResponse, error) {
-	return c.c.Describe(ctx, &switchboardpb.DescribeRequest{})
+	r, err := c.c.Describe(ctx, &switchboardpb.DescribeRequest{})
+	if err != nil {
+		return nil, said("Describe", err)
+	}
+	return r, nil
 }
 
 // Enrol shows the vault's identity and evidence; it returns the appraisal.
@@ -121,7 +125,7 @@ func (c *Client) Enrol(ctx context.Context, id wire.Identity, evidence []byte) (
 	}
 	r, err := c.c.Enrol(ctx, &switchboardpb.EnrolRequest{Identity: b, Evidence: evidence})
 	if err != nil {
-		return "", fmt.Errorf("enrol at the switchboard: %w", err)
+		return "", said("Enrol", err)
 	}
 	return r.Appraisal, nil
 }

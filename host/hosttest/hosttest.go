@@ -101,7 +101,7 @@ func folder(e *testscript.Env, program, role string) error {
 	if err != nil {
 		return err
 	}
-	witness, err := head.NewWitnessKey("witness.test/1", key.Public())
+	witness, err := head.NewWitnessKey("witness.test/1", other.Public())
 	if err != nil {
 		return err
 	}
