@@ -158,7 +158,7 @@ func instanceOf(t testing.TB, all []vault.SignedAcceptance) wire.InstanceID {
 	for _, a := range all {
 		bodies = append(bodies, a.Body)
 	}
-	h, err := wire.HashOf("latchkey/instance/v1", bodies) // spec/vault.md would say so
+	h, err := wire.HashOf("latchkey/instance/v1", bodies)
 	if err != nil {
 		t.Fatal(err)
 	}
