@@ -182,6 +182,11 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	if err := h.asOffered(n, program); err != nil {
 		return decline(market.Undesired, err)
 	}
+	if err := h.asRated(ctx, *n.Proposal); unavailable(err) {
+		return err // try again: it may be there before the proposal ends
+	} else if err != nil {
+		return decline(market.Undesired, err)
+	}
 	if err := h.funded(ctx, n); err != nil {
 		for _, certain := range []error{wallet.ErrNotFunded, wallet.ErrNotConfirmed, wallet.ErrSpent, wallet.ErrUnknownAsset, wallet.ErrWrongKey, wallet.ErrInvalid} {
 			if errors.Is(err, certain) {
@@ -583,7 +588,7 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if err != nil {
 		return fail(err)
 	}
-	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Want: wd, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
+	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Give: &gd, Want: wd, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
 	if err := h.store.put(ctx, "offer/"+p.ID, p); err != nil {
 		return fail(err)
 	}
