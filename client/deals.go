@@ -19,6 +19,9 @@ import (
 	"latchkey/wire"
 )
 
+// maxGoodFor bounds how long an offer stands, in seconds; switchboards have less.
+const maxGoodFor = 366 * 86400
+
 func dealName(p market.ProposalID) string { return fmt.Sprintf("deal/%016x", uint64(p)) }
 
 // notice stores what the switchboard says. Nothing is done yet: the work loop
@@ -117,11 +120,16 @@ func decodeNotice(b []byte) (n switchboard.Notice, err error) {
 
 // deals moves every deal on.
 func (h *Host) deals(ctx context.Context, s enclave.Status) {
+	unplaced := false
 	each(h.store, "offer/", func(name string, p Placed) {
 		if !p.Sent && p.Ended == "" {
-			h.problem("offer", h.place(ctx, name, p))
+			unplaced = true
+			h.problem("offer", h.place(ctx, name))
 		}
 	})
+	if !unplaced {
+		h.problem("offer", nil) // what could not be placed was given up, and says so itself
+	}
 	each(h.store, "deal/", func(name string, d Deal) {
 		h.dealing.Lock()
 		defer h.dealing.Unlock()
@@ -172,6 +180,11 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		return decline(market.Undesired, err)
 	}
 	if err := h.asOffered(n, program); err != nil {
+		return decline(market.Undesired, err)
+	}
+	if err := h.asRated(ctx, *n.Proposal); unavailable(err) {
+		return err // try again: it may be there before the proposal ends
+	} else if err != nil {
 		return decline(market.Undesired, err)
 	}
 	if err := h.funded(ctx, n); err != nil {
@@ -521,6 +534,9 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if goodFor == 0 {
 		goodFor = 3600
 	}
+	if goodFor < 0 || goodFor > maxGoodFor {
+		return fail(fmt.Errorf("an offer that stands for %d s, want 1 to %d", goodFor, maxGoodFor))
+	}
 	d, err := h.board.Describe(ctx)
 	if err != nil {
 		return fail(err)
@@ -587,37 +603,58 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if err != nil {
 		return fail(err)
 	}
-	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Want: wd, MaxLoss: manner.MaxLoss, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
+	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Give: &gd, Want: wd, MaxLoss: manner.MaxLoss, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
 	if err := h.store.put(ctx, "offer/"+p.ID, p); err != nil {
 		return fail(err)
 	}
-	if err := h.place(ctx, "offer/"+p.ID, p); err != nil {
-		p.Ended = err.Error()
-		h.store.note(h.store.put(ctx, "offer/"+p.ID, p))
+	err = h.place(ctx, "offer/"+p.ID)
+	if switchboard.Refused(err) || h.store.err() != nil {
 		return fail(err)
+	}
+	if err != nil { // it may have been placed: it is brought there again until that is known
+		h.problem("offer", err)
+		wake(h.work)
 	}
 	h.store.journal(ctx, Event{Kind: "offered", Text: p.Text})
 	return p.ID, nil
 }
 
-// place brings an offer to the switchboard; the same one again changes nothing.
-func (h *Host) place(ctx context.Context, name string, p Placed) error {
+// place brings an offer to the switchboard; the same one again changes nothing. One
+// that the switchboard refuses has ended. One without an answer has not: it may
+// stand there.
+func (h *Host) place(ctx context.Context, name string) error {
+	var p Placed
 	var o market.Offer
+	if !h.store.get(name, &p) || p.Sent || p.Ended != "" {
+		return nil
+	}
 	if err := wire.Unmarshal(p.Offer, &o); err != nil {
 		return err
 	}
-	if err := h.board.Place(ctx, o); err != nil {
+	err := h.board.Place(ctx, o)
+	if err != nil && !switchboard.Refused(err) {
 		return err
 	}
-	p.Sent = true
-	return h.store.put(ctx, name, p)
+	h.dealing.Lock()
+	defer h.dealing.Unlock()
+	if !h.store.get(name, &p) { // a notice may have closed it meanwhile
+		return nil
+	}
+	if p.Sent = err == nil; err != nil && p.Ended == "" {
+		p.Ended = err.Error()
+	}
+	return errors.Join(err, h.store.put(ctx, name, p))
 }
 
-// Cancel closes an offer.
+// Cancel closes an offer. One that the switchboard has not answered for yet is
+// brought there first: it must not turn up there afterwards.
 func (h *Host) Cancel(ctx context.Context, id string) error {
 	raw, err := hex.DecodeString(id)
 	if err != nil || len(raw) != 16 {
 		return fmt.Errorf("cancel: offer id %.40q: want 32 hexadecimal digits", id)
+	}
+	if err := h.place(ctx, "offer/"+id); err != nil {
+		return fmt.Errorf("cancel: %w", err)
 	}
 	return h.board.Cancel(ctx, market.OfferID(raw))
 }

@@ -57,6 +57,9 @@ func Connect(ctx context.Context, cfg LinkConfig) (*Link, enclave.Status, error)
 		}
 	})
 	if err != nil {
+		if cause := context.Cause(l.ctx); gone(cause) { // how its program ended says more
+			err = cause
+		}
 		l.cancel(err)
 		return nil, enclave.Status{}, err
 	}
@@ -87,7 +90,9 @@ func (l *Link) Done() <-chan struct{} { return l.ctx.Done() }
 // Err says why the link ended.
 func (l *Link) Err() error { return context.Cause(l.ctx) }
 
-// Close leaves the vault, whose process then ends.
+// Close leaves the vault, whose process then ends. When it returns, every block that
+// the link submitted is durable or will never be: who reads the log next, to begin
+// again, reads all of it.
 func (l *Link) Close() {
 	l.cancel(nil)
 	l.Vault.Close()
@@ -146,8 +151,12 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 	failed := make(chan error, 1)
 	var settling sync.WaitGroup
 	settling.Go(func() {
+		ended := false
 		for f := range flights {
-			err := event.Wait(l.ctx, f.result)
+			err := <-f.result // waited for also when the link has ended: it is part of the log
+			if ended || l.ctx.Err() != nil {
+				continue
+			}
 			if err == nil {
 				if l.cfg.Done != nil {
 					l.cfg.Done(f.commit)
@@ -156,7 +165,7 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 			}
 			if err != nil {
 				failed <- fmt.Errorf("make commit %d of the vault durable: %w", f.commit.Number, err)
-				return
+				ended = true
 			}
 		}
 	})
@@ -181,13 +190,7 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 			if len(c.Entries) > 0 && uint64(c.First) != expect {
 				return fmt.Errorf("the vault's commit begins at entry %d, the log ends at %d", c.First, expect)
 			}
-			select {
-			case flights <- flight{c, l.cfg.Log.Submit(expect, b)}:
-			case err := <-failed:
-				return err
-			case <-l.ctx.Done():
-				return nil
-			}
+			flights <- flight{c, l.cfg.Log.Submit(expect, b)}
 		case err := <-failed:
 			return err
 		case <-l.ctx.Done():
@@ -210,6 +213,9 @@ func RunVault(ctx context.Context, command []string, stderr io.Writer) error {
 	}
 	if err == nil {
 		err = errors.New("it ended by itself")
+	}
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return fmt.Errorf("vault %s: %w; what it said is above", command[0], err)
 	}
 	return fmt.Errorf("vault %s: %w", command[0], err)
 }
