@@ -20,14 +20,14 @@ var budgets = map[string]int{
 	"attest":   600,
 	"contract": 3600,
 	"settle":   150,
-	"vault":    3800, // asked for: 2500; see RATIONALE.md
+	"vault":    4150, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,
 	"attest/platform":      50,
 	"attest/policyfile":    200,
 	"attest/sim":           700,
 	"vault/session":        450,
-	"vault/enclave":        1560,
+	"vault/enclave":        1600,
 	"vault/enclave/config": 100,
 	"cmd/vault":            100,
 }

@@ -326,6 +326,8 @@ type Word struct {
 	Word     string          `cbor:"4,keyasint"`
 	Value    int64           `cbor:"5,keyasint"`
 	HasValue bool            `cbor:"6,keyasint"`
+	Seal     []byte          `cbor:"7,keyasint,omitempty"` // a commitment to a value, 32 bytes
+	Salt     []byte          `cbor:"8,keyasint,omitempty"` // of the value committed to, 32 bytes
 }
 
 // SignedWord is a word with its party's signature: the log keeps it, so that
@@ -358,9 +360,18 @@ func (w SignedWord) hash() (wire.Hash, error) { return wire.HashOf("latchkey/sig
 
 // event is what the contract's machine sees of the word, said at a time.
 func (w Word) event(at int64) contract.Event {
-	return contract.Event{
+	ev := contract.Event{
 		Kind: contract.Word, Party: int(w.Role), Word: w.Word, Value: w.Value, HasValue: w.HasValue, At: at,
 	}
+	switch {
+	case len(w.Salt) == 32 && len(w.Seal) == 0:
+		ev.Hash = contract.Seal(w.Instance, int(w.Role), w.Value, [32]byte(w.Salt))
+	case len(w.Seal) == 32 && len(w.Salt) == 0:
+		ev.Hash = [32]byte(w.Seal)
+	case len(w.Seal) > 0 || len(w.Salt) > 0:
+		ev.Kind = 0 // neither a commitment nor what was committed to: no contract takes it
+	}
+	return ev
 }
 
 // A ClaimOrder asks the escrow for its shares of chunks that the signer owns.

@@ -335,3 +335,71 @@ phase Open until now + d
 		t.Errorf("%+v, want it settled", in)
 	}
 }
+
+// TestSealedBids commits to bids and shows them: nobody learns a bid from the log before, and nobody shows another.
+func TestSealedBids(t *testing.T) {
+	const auction = `contract Auction
+parties seller
+role bidder 2..4
+term d : duration
+pot lot = 5 units from seller
+for each bidder:
+  sealed bid in 1..100
+  counter shown = 0 in 0..100
+end
+phase Commit until now + d
+  when any bidder says "commit" with sealed bid: stay
+  at deadline: next Reveal
+phase Reveal until now + d
+  when any bidder says "reveal" with opened bid: set shown = bid
+  at deadline:
+    for each bidder:
+      if shown = most(bidder: shown) and count(bidder: shown = most(bidder: shown)) = 1 then
+        give all of lot to bidder
+      end
+    end
+    close
+`
+	w := newWorld(t, 3)
+	seller, ann, ben := w.owners[0], w.owners[1], w.owners[2]
+	lot := seller.deposit(denomination("btc", coin.Secp256k1), 5, 1)
+	id := w.agree(vault.Agreement{
+		Source: []byte(auction), Terms: []int64{2, 3600}, Pots: [][]vault.Stake{seller.stakes(lot)}, Escrow: w.keys.id, LockBy: w.now + 60,
+		Settle: vault.Atomic, Parties: []vault.Recipients{{seller.id}, {ann.id}, {ben.id}},
+	})
+	w.run()
+	if _, _, err := ann.o.SayOpened(id, "reveal"); err == nil {
+		t.Error("ann shows what she never sealed")
+	}
+	first, rows, err := ann.o.SaySealed(id, "commit", 42, w.rnd)
+	ann.keep(rows, err)
+	w.run()
+	if _, _, err := ann.o.SaySealed(id, "commit", 99, w.rnd); err == nil {
+		t.Error("ann commits twice")
+	}
+	// Ben repeats ann's commitment as his own, and cannot show it: it names its party.
+	stolen := vault.Word{Instance: id, Role: 2, Seq: 1, Word: "commit", Seal: first.Body.Seal}
+	a, err := ben.ask(vault.Request{Word: &vault.SignedWord{Body: stolen, Sig: wire.Sign(ben.sign, "latchkey/word/v1", must(t, stolen))}})
+	w.persist(a.Block, err)
+	w.later(3602)
+	ann.restart(t)
+	shown, rows, err := ann.o.SayOpened(id, "reveal")
+	ann.keep(rows, err)
+	w.run()
+	copied := vault.Word{Instance: id, Role: 2, Seq: 2, Word: "reveal", Value: 42, HasValue: true, Salt: shown.Body.Salt}
+	if _, err := ben.ask(vault.Request{Word: &vault.SignedWord{Body: copied, Sig: wire.Sign(ben.sign, "latchkey/word/v1", must(t, copied))}}); err == nil {
+		t.Error("ben shows ann's bid as his own")
+	}
+	short := copied
+	short.Salt = short.Salt[:31]
+	if _, err := ben.ask(vault.Request{Word: &vault.SignedWord{Body: short, Sig: wire.Sign(ben.sign, "latchkey/word/v1", must(t, short))}}); err == nil {
+		t.Error("a salt of 31 bytes counts")
+	}
+	w.later(3602)
+	if ann.holds(lot) != 1 {
+		t.Error("the lot is not ann's")
+	}
+	if first.Body.Value != 0 || first.Body.HasValue || first.Body.Salt != nil {
+		t.Error("the commitment tells the bid")
+	}
+}

@@ -134,8 +134,21 @@ type running struct {
 	StepAt  int64          `cbor:"17,keyasint"`           // when the newest one was given
 	Step    *SignedStep    `cbor:"18,keyasint,omitempty"` // what this vault says of it, not yet seen in the log
 	Brought []Report       `cbor:"19,keyasint,omitempty"` // values of oracles, not yet seen in the log
+	Secrets []secret       `cbor:"20,keyasint,omitempty"` // values that this party has committed to
 	state   contract.State
 }
+
+// secret is a value that is sealed and will be shown.
+type secret struct {
+	Value int64    `cbor:"1,keyasint"`
+	Salt  [32]byte `cbor:"2,keyasint"`
+}
+
+// String hides the value.
+func (s secret) String() string { return "sealed value [redacted]" }
+
+// GoString hides the value.
+func (s secret) GoString() string { return s.String() }
 
 // Rows of an owner's table, by the first byte of their key.
 const (

@@ -3,7 +3,9 @@ package vault
 import (
 	"errors"
 	"fmt"
+	"io"
 
+	"latchkey/contract"
 	"latchkey/key"
 	"latchkey/wire"
 )
@@ -11,8 +13,42 @@ import (
 // Say prepares a word of this vault's party in an instance. It is signed once,
 // kept, and repeated until the log shows it or the escrow refuses it.
 func (o *Owner) Say(id wire.InstanceID, word string, value int64, hasValue bool) (SignedWord, []Row, error) {
+	return o.say(id, Word{Word: word, Value: value, HasValue: hasValue}, nil)
+}
+
+// SaySealed prepares a word that commits this party to a value, which the vault
+// keeps to itself until SayOpened. rnd must be a cryptographic source of
+// randomness: who could guess the salt could guess the value.
+func (o *Owner) SaySealed(id wire.InstanceID, word string, value int64, rnd io.Reader) (SignedWord, []Row, error) {
+	s := secret{Value: value}
+	if _, err := io.ReadFull(rnd, s.Salt[:]); err != nil {
+		return SignedWord{}, nil, err
+	}
+	in := o.running[id]
+	if in == nil {
+		return SignedWord{}, nil, fmt.Errorf("say %q in instance %s: %w", word, id.Short(), ErrUnknown)
+	}
+	h := contract.Seal(id, int(in.Pledge.Mine.Body.Role), value, s.Salt)
+	return o.say(id, Word{Word: word, Seal: h[:]}, &s)
+}
+
+// SayOpened prepares a word that shows a value which this party committed to: of
+// several the one that the contract takes under this word.
+func (o *Owner) SayOpened(id wire.InstanceID, word string) (w SignedWord, rows []Row, err error) {
+	err = fmt.Errorf("say %q in instance %s: no value of this vault is sealed", word, id.Short())
+	if in := o.running[id]; in != nil {
+		for _, s := range in.Secrets {
+			if w, rows, err = o.say(id, Word{Word: word, Value: s.Value, HasValue: true, Salt: s.Salt[:]}, nil); err == nil {
+				return w, rows, nil
+			}
+		}
+	}
+	return SignedWord{}, nil, err
+}
+
+func (o *Owner) say(id wire.InstanceID, body Word, s *secret) (SignedWord, []Row, error) {
 	fail := func(err error) (SignedWord, []Row, error) {
-		return SignedWord{}, nil, fmt.Errorf("say %q in instance %s: %w", word, id.Short(), err)
+		return SignedWord{}, nil, fmt.Errorf("say %q in instance %s: %w", body.Word, id.Short(), err)
 	}
 	t := o.begin()
 	in := t.instance(id)
@@ -23,11 +59,12 @@ func (o *Owner) Say(id wire.InstanceID, word string, value int64, hasValue bool)
 		return fail(errors.New("it is closed"))
 	case !in.Opened:
 		return fail(ErrNotReady)
-	case len(in.Said) >= 16:
-		return fail(errors.New("16 words are waiting for the escrow already"))
+	case len(in.Said) >= 16 || s != nil && len(in.Secrets) >= contract.MaxSeals:
+		return fail(errors.New("too many words are waiting for the escrow already, or values are sealed"))
 	}
 	in.Seq++
-	w, err := Word{id, in.Pledge.Mine.Body.Role, in.Seq, word, value, hasValue}.sign(o.cfg.Sign)
+	body.Instance, body.Role, body.Seq = id, in.Pledge.Mine.Body.Role, in.Seq
+	w, err := body.sign(o.cfg.Sign)
 	if err != nil {
 		return fail(err)
 	}
@@ -35,7 +72,9 @@ func (o *Owner) Say(id wire.InstanceID, word string, value int64, hasValue bool)
 	if _, _, err := in.Pledge.deal.Step(in.state, w.Body.event(max(in.state.Now(), 0))); err != nil {
 		return fail(err)
 	}
-	in.Said = append(in.Said, w)
+	if in.Said = append(in.Said, w); s != nil {
+		in.Secrets = append(in.Secrets, *s)
+	}
 	rows, err := t.commit()
 	if err != nil {
 		return fail(err)

@@ -59,6 +59,7 @@ func (t *tx) instance(id wire.InstanceID) *running {
 	in := *old
 	in.Handed, in.Acked, in.Heard = slices.Clone(old.Handed), slices.Clone(old.Acked), slices.Clone(old.Heard)
 	in.Said, in.Given, in.Brought = slices.Clone(old.Said), slices.Clone(old.Given), slices.Clone(old.Brought)
+	in.Secrets = slices.Clone(old.Secrets)
 	t.running[id] = &in
 	return &in
 }

@@ -205,7 +205,7 @@ func (t *tx) refused(q Request, reason string) error {
 		}
 	case q.Word != nil:
 		if in := t.instance(q.Word.Body.Instance); in != nil {
-			in.Said = slices.DeleteFunc(in.Said, func(w SignedWord) bool { return w.Body == q.Word.Body })
+			in.Said = slices.DeleteFunc(in.Said, func(w SignedWord) bool { return w.Body.Seq == q.Word.Body.Seq })
 		}
 	case q.Report != nil:
 		if in := t.instance(q.Report.Instance); in != nil {

@@ -121,6 +121,8 @@ type Say struct {
 	Word     string          `cbor:"2,keyasint"`
 	Value    int64           `cbor:"3,keyasint"`
 	HasValue bool            `cbor:"4,keyasint"`
+	Sealed   bool            `cbor:"5,keyasint,omitempty"` // commit to the value; the vault keeps it to itself
+	Opened   bool            `cbor:"6,keyasint,omitempty"` // show the value committed to
 }
 
 // Took says what became of the step that an instance's settlement stands at, by

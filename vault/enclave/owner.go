@@ -58,9 +58,7 @@ func (e *Enclave) doOwner(c Call) (Result, error) {
 	case c.Accept != nil:
 		return e.accept(*c.Accept)
 	case c.Say != nil:
-		w, rows, err := e.owner.Say(c.Say.Instance, c.Say.Word, c.Say.Value, c.Say.HasValue)
-		e.keep(rows)
-		return Result{Word: &w}, err
+		return e.say(*c.Say)
 	case c.Report != nil:
 		rows, err := e.owner.Bring(*c.Report)
 		e.keep(rows)
@@ -202,6 +200,20 @@ func (e *Enclave) talk() (Result, error) {
 		r.Talk = append(r.Talk, Spoken{n, what, frame})
 	}
 	return r, nil
+}
+
+func (e *Enclave) say(s Say) (Result, error) {
+	w, rows, err := vault.SignedWord{}, []vault.Row(nil), error(nil)
+	switch {
+	case s.Sealed:
+		w, rows, err = e.owner.SaySealed(s.Instance, s.Word, s.Value, rand.Reader)
+	case s.Opened:
+		w, rows, err = e.owner.SayOpened(s.Instance, s.Word)
+	default:
+		w, rows, err = e.owner.Say(s.Instance, s.Word, s.Value, s.HasValue)
+	}
+	e.keep(rows)
+	return Result{Word: &w}, err
 }
 
 // nameOf returns what a request asks, and of what, so that the same is not asked
