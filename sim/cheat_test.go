@@ -1,11 +1,15 @@
 package sim
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"maps"
+	"slices"
 	"testing"
 
 	"latchkey/coin"
+	"latchkey/contract/oracle"
 	"latchkey/head"
 	"latchkey/key"
 	"latchkey/vault"
@@ -331,6 +335,48 @@ var cheats = map[string]cheat{
 		m := w.Client("mallory")
 		return m.try(m.wordOf(c.ID, 1, 1, "refund", 0, false))
 	},
+	"a price of too few keys": func(t *testing.T, w *World) error {
+		return w.price(t, func(s []oracle.Signed) []oracle.Signed { return s[:1] })
+	},
+	"a price of one key twice": func(t *testing.T, w *World) error {
+		return w.price(t, func(s []oracle.Signed) []oracle.Signed { return []oracle.Signed{s[0], s[0]} })
+	},
+	"a price that was changed": func(t *testing.T, w *World) error {
+		return w.price(t, func(s []oracle.Signed) []oracle.Signed {
+			s[0].Value.Value, s[1].Value.Value = 998, 998
+			return s
+		})
+	},
+	"a price of a stranger's key": func(t *testing.T, w *World) error {
+		return w.price(t, func(s []oracle.Signed) []oracle.Signed {
+			strange, err := s[0].Value.Sign(ed25519.NewKeyFromSeed(make([]byte, 32)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s[0] = strange
+			slices.SortFunc(s, func(a, b oracle.Signed) int { return bytes.Compare(a.Key, b.Key) })
+			return s
+		})
+	},
+	"a price of another feed": func(t *testing.T, w *World) error {
+		return w.price(t, func(s []oracle.Signed) []oracle.Signed {
+			for i := range s {
+				v := s[i].Value
+				v.Feed = "another"
+				var err error
+				if s[i], err = v.Sign(priceKeys()[i]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return s
+		})
+	},
+	"a price after the grace": func(t *testing.T, w *World) error {
+		c := w.wagerOf(t)
+		w.Tick(1800 + 3600 + 3)
+		w.hosts[0].Round(15, 0)
+		return w.Client("mallory").try(vault.Request{Report: &vault.Report{Instance: c.ID, Signed: prices(t, c.Agreement.Terms[2], 999)}})
+	},
 	"a share that is none": func(t *testing.T, w *World) error {
 		p, _, _ := w.swapOf(t, "mallory", "bob")
 		w.lockOnly(t, p)
@@ -581,6 +627,48 @@ func (w *World) saleTo(t *testing.T, seller string) *Course {
 		t.Fatal("the sale is not open")
 	}
 	return c
+}
+
+// wagerOf opens a wager of mallory, who needs a high price, and bob.
+func (w *World) wagerOf(t *testing.T) *Course {
+	t.Helper()
+	a, b := w.stock(t, 0, "mallory")["mallory"], w.stock(t, 0, "bob")["bob"]
+	c := w.deal(t, Wager, []string{"mallory", "bob"}, []wire.ChunkID{a}, []wire.ChunkID{b})
+	if !c.Opened || c.Ended {
+		t.Fatal("the wager is not open")
+	}
+	return c
+}
+
+// prices are what the first two keys of the oracle sign for one time.
+func prices(t *testing.T, at, value int64) (list []oracle.Signed) {
+	t.Helper()
+	for _, k := range priceKeys()[:2] {
+		s, err := oracle.Value{Feed: "price", Time: at, Value: value}.Sign(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// price has mallory bring a high price that cheat has made of what two keys signed.
+func (w *World) price(t *testing.T, cheat func([]oracle.Signed) []oracle.Signed) error {
+	t.Helper()
+	c := w.wagerOf(t)
+	w.Tick(1801)
+	w.hosts[0].Round(15, 0)
+	return w.Client("mallory").try(vault.Request{Report: &vault.Report{Instance: c.ID, Signed: cheat(prices(t, c.Agreement.Terms[2], 999))}})
+}
+
+// TestWagerOfAnHonestPrice shows that what the cheats above spoil works when nobody spoils it.
+func TestWagerOfAnHonestPrice(t *testing.T) {
+	w := world(t, Config{Seed: 1, Clients: 5, Liars: 1, Broken: map[string]bool{"mallory": true}})
+	w.witnesses[3].liar = false
+	if err := w.price(t, func(s []oracle.Signed) []oracle.Signed { return s }); !errors.Is(err, errWorks) {
+		t.Errorf("an honest price: %v", err)
+	}
 }
 
 // rogueKey makes a batch whose public key mallory chose after she saw the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"latchkey/coin"
+	"latchkey/contract/oracle"
 	"latchkey/settle"
 	"latchkey/vault"
 	"latchkey/wallet"
@@ -40,6 +41,9 @@ func (w *World) Agreement(s Stakes) (vault.Agreement, error) {
 	if s.Pace != nil {
 		a.Settle, a.Pace = vault.TitForTat, s.Pace
 	}
+	if s.Contract == Wager {
+		a.Oracles = []oracle.Quorum{priceOracle()}
+	}
 	for _, c := range s.Parties {
 		a.Parties = append(a.Parties, vault.Recipients{c.ID})
 	}
@@ -62,7 +66,7 @@ func (w *World) Agreement(s Stakes) (vault.Agreement, error) {
 }
 
 // depositors says, for each contract, which party fills which pot.
-var depositors = map[contractID][]int{Swap: {0, 1}, Pay: {0}, Escrow: {0, 0}}
+var depositors = map[contractID][]int{Swap: {0, 1}, Pay: {0}, Escrow: {0, 0}, Wager: {0, 1}}
 
 func weigh(pot []vault.Stake) (sum int64) {
 	for _, s := range pot {
@@ -81,6 +85,9 @@ func (w *World) Propose(s Stakes) (*proposal, error) {
 	if s.Terms == nil {
 		for _, pot := range a.Pots {
 			a.Terms = append(a.Terms, weigh(pot))
+		}
+		if s.Contract == Wager {
+			a.Terms = append(a.Terms, w.now+1800)
 		}
 		if s.Contract == Escrow {
 			a.Terms = append(a.Terms, w.now+1800, w.now+3600)

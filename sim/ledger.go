@@ -346,6 +346,21 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 		if want, over, err = c.outcome.deadline(l.time); err != nil {
 			return rule("instance %s: %w", c.ID.Short(), err)
 		}
+	case vault.RunReport:
+		value, observed, err := l.reported(c, r.Report)
+		if err != nil {
+			return err
+		}
+		if r.EventAt > e.At || r.EventAt < e.At-graceSeconds {
+			return rule("instance %s hears a value of %d at %d", c.ID.Short(), r.EventAt, e.At)
+		}
+		x, ok := c.outcome.(*wager)
+		if !ok {
+			return rule("instance %s hears a value that its contract does not wait for", c.ID.Short())
+		}
+		if want, over, err = x.report(value, observed, r.EventAt); err != nil {
+			return rule("instance %s: value %d of %d at %d: %w", c.ID.Short(), value, observed, r.EventAt, err)
+		}
 	case vault.RunWord:
 		w := r.Word
 		if w == nil || w.Body.Instance != c.ID || int(w.Body.Role) >= len(c.Parties) {

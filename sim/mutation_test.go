@@ -45,6 +45,8 @@ const (
 	fTalk     = "vault/owner_talk.go"
 	fReplay   = "vault/owner_replay.go"
 	fSettle   = "vault/settle.go"
+	fReport   = "vault/oracle.go"
+	fMedian   = "contract/oracle/oracle.go"
 	fApply    = "vault/escrow_apply.go"
 	fWitness  = "head/witness.go"
 	fGroup    = "head/group.go"
@@ -100,7 +102,17 @@ var allMutations = []mutation{
 	{"escrow: signature of a word", "another party's word", "did not say", []edit{off(fInstance, "if err := w.verify(id); err != nil {")}},
 	{"escrow: number of a word", "a word a second time", "after word 2", []edit{off(fInstance, "if w.Body.Seq <= in.seq[w.Body.Role] {")}},
 	{"escrow: receipt of a word", "a receipt for another word", "the cheat works", []edit{off(fInstance, "if h != in.said[w.Body.Role] {")}},
-	{"escrow: word in time", "a word after the grace", "hears a word of", []edit{off(fInstance, "if e.clock >= deadline+grace {")}},
+	{"escrow: word in time", "a word after the grace", "hears a word of", []edit{off(fReport, "case e.clock >= deadline+grace:")}},
+
+	// The escrow and oracles.
+	{"oracle: how many keys signed", "a price of too few keys", "are needed", []edit{{fMedian, " || int64(len(signed)) < int64(q.Need) {", " {"}}},
+	{"oracle: one key twice", "a price of one key twice", "are needed", []edit{off(fMedian, "if i > 0 && bytes.Compare(signed[i-1].Key, s.Key) >= 0 {")}},
+	{"oracle: signature of a value", "a price that was changed", "did not sign", []edit{{fMedian, "		if err := s.Verify(); err != nil {\n			return 0, 0, err\n		}\n", ""}}},
+	{"oracle: whose key it is", "a price of a stranger's key", "did not sign", []edit{{
+		fMedian, "if !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {", "if false && !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {",
+	}}},
+	{"oracle: feed of a value", "a price of another feed", "hears a value of feed", []edit{{fMedian, "s.Value.Feed != q.Feed || ", ""}}},
+	{"escrow: value in time", "a price after the grace", "hears a value of", []edit{off(fReport, "case e.clock >= deadline+grace:")}},
 
 	// The escrow and settlements that go step by step.
 	{"escrow: who speaks for a step", "a word about the other's step", "did not speak of it", []edit{{
@@ -211,7 +223,7 @@ var allMutations = []mutation{
 	{"vault: time of a report", "forged: a report after its step", "the cheat works", []edit{
 		off(fSettle, "if n.At >= d.wait(in.StepAt)+grace {"),
 	}},
-	{"vault: when a step was given", "forged: a step at another time", "the cheat works", []edit{off(fReplay, "if r.Kind >= RunTaken && r.EventAt != n.At {")}},
+	{"vault: when a step was given", "forged: a step at another time", "the cheat works", []edit{off(fReplay, "if r.Kind.settles() && r.EventAt != n.At {")}},
 	{"vault: settled is nothing left", "forged: settled before all is given", "the cheat works", []edit{
 		off(fReplay, "if r.Settled != (closed && len(in.Given) == d.stakes()) {"),
 	}},

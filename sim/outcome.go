@@ -35,6 +35,7 @@ const (
 	Swap   contractID = "Swap"
 	Pay    contractID = "Pay"
 	Escrow contractID = "Escrow"
+	Wager  contractID = "Wager"
 )
 
 // outcomeOf finds the contract of an agreement by its text.
@@ -46,6 +47,9 @@ func outcomeOf(a vault.Agreement) (outcome, error) {
 		return &exchange{pots: pots{a}, deposits: []int{0}, gives: []payout{{0, 1, all}}}, nil
 	case sourceOf(Escrow):
 		return &sale{pots: pots{a}, price: a.Terms[0], ends: [2]int64{a.Terms[2], a.Terms[3]}, agreed: map[int]bool{}}, nil
+	}
+	if string(a.Source) == wagerSource {
+		return &wager{pots: pots{a}, due: a.Terms[2]}, nil
 	}
 	return nil, fmt.Errorf("a contract that no world uses: %.40q", a.Source)
 }
