@@ -55,6 +55,7 @@ type Host struct {
 	problems map[string]string // what does not work now, by subject
 	assets   map[coin.AssetID]wallet.AssetInfo
 	receipts map[string]string
+	repeats  map[string]int // how often something was said since the log showed anything new
 
 	greeting sync.Mutex // one greeting at a time
 	greets   int        // sessions opened; guarded by greeting
@@ -75,13 +76,15 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	return &Host{
 		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, httpClient()), problems: map[string]string{},
-		assets: map[coin.AssetID]wallet.AssetInfo{}, receipts: map[string]string{},
+		assets: map[coin.AssetID]wallet.AssetInfo{}, receipts: map[string]string{}, repeats: map[string]int{},
 		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}, nil
 }
 
+// httpClient bounds every request: what is not answered by then is asked again. The
+// longest that is waited for are ten seconds of news, and a quorum of witnesses.
 func httpClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute}}
 }
 
 func wake(c chan struct{}) {
@@ -244,6 +247,33 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 	if r.Receipt != nil {
 		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log the word by %d", r.Receipt.By)})
 	}
+	wake(h.work)
+	pause(ctx, h.patience(s.What))
+	wake(h.talk)
+}
+
+// patience is how long to wait before more is said, after an answer that may have
+// brought nothing: shares that the other party has not left yet, or the escrow's for a
+// claim that the log is still to show. News of the log end it.
+func (h *Host) patience(what string) time.Duration {
+	if what != "fetch" && what != "claim" {
+		return 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.repeats[what]++
+	n := h.repeats[what] - 4
+	if n <= 0 {
+		return 0
+	}
+	return min(time.Second, 5*time.Millisecond<<min(n, 8))
+}
+
+// news is called when the log has shown something of this vault.
+func (h *Host) news() {
+	h.mu.Lock()
+	clear(h.repeats)
+	h.mu.Unlock()
 	wake(h.talk)
 	wake(h.work)
 }
@@ -278,7 +308,7 @@ func (h *Host) greet(ctx context.Context, over int) error {
 
 // feedLoop brings the vault what the escrow's log says of it.
 func (h *Host) feedLoop(ctx context.Context) error {
-	cursor, again := h.store.number("cursor"), false
+	cursor, failures := h.store.number("cursor"), 0
 	for ctx.Err() == nil {
 		s, err := h.call(ctx, enclave.Call{Clock: &enclave.Nothing{}})
 		if err != nil {
@@ -306,22 +336,25 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && !again { // the vault met its escrow meanwhile, and knows a newer head
-			again = true
-			continue
-		}
-		again = false
-		h.problem("what the escrow's log says", err)
 		if err != nil {
-			cursor = 0 // perhaps something was left out: hear it all again
-			pause(ctx, time.Second)
+			failures++
+			switch failures {
+			case 1: // perhaps the vault met its escrow meanwhile, and knows a newer head
+			case 2: // perhaps something was left out, or came before the vault could know that it concerns it: hear it all again
+				cursor = 0
+			default:
+				h.problem("what the escrow's log says", err)
+				cursor = 0
+				pause(ctx, time.Second)
+			}
 			continue
 		}
+		failures = 0
+		h.problem("what the escrow's log says", nil)
 		if u.Cursor != cursor {
 			cursor = u.Cursor
 			h.store.setNumber(ctx, "cursor", cursor)
-			wake(h.talk)
-			wake(h.work)
+			h.news()
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ import (
 	"latchkey/switchboard"
 	"latchkey/switchboard/switchboardpb"
 	"latchkey/vault"
+	"latchkey/vault/enclave"
 	"latchkey/wallet"
 	"latchkey/wallet/fake"
 	"latchkey/wire"
@@ -39,6 +41,30 @@ type board struct {
 	rate     error // why there is no rate
 	unit     uint64
 	declined []market.DeclineReason
+	place    error                  // how Place answers
+	placed   map[market.OfferID]int // how often it was asked
+	canceled int
+}
+
+func (b *board) Place(_ context.Context, s *switchboardpb.Signed) (*switchboardpb.Done, error) {
+	var st switchboard.Statement
+	var o market.Offer
+	if err := wire.Unmarshal(s.Statement, &st); err != nil {
+		return nil, err
+	}
+	if err := wire.Unmarshal(st.Payload, &o); err != nil {
+		return nil, err
+	}
+	if b.placed == nil {
+		b.placed = map[market.OfferID]int{}
+	}
+	b.placed[o.ID]++
+	return &switchboardpb.Done{}, b.place
+}
+
+func (b *board) Cancel(context.Context, *switchboardpb.Signed) (*switchboardpb.Done, error) {
+	b.canceled++
+	return &switchboardpb.Done{}, nil
 }
 
 func (b *board) Denominate(context.Context, *switchboardpb.Signed) (*switchboardpb.DenominateResponse, error) {
@@ -185,6 +211,33 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// A full disk: what could not be stored is not acted on, what was is still known,
+// and the work ends with an error that names the reason.
+func TestRecordsOnAFullDisk(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	before := Deal{Proposal: 5, State: "proposed"}
+	if err := w.store.put(ctx, dealName(5), before); err != nil {
+		t.Fatal(err)
+	}
+	w.store.setNumber(ctx, "notices", 3)
+	full := errors.New("no space left on device")
+	w.log.(*event.MemoryLog).Fail(full)
+	if err := w.store.put(ctx, dealName(5), Deal{Proposal: 5, State: "accepted", Signed: []byte{1}}); !errors.Is(err, full) {
+		t.Errorf("a record on a full disk: %v", err)
+	}
+	if diff := cmp.Diff(before, w.deal(5)); diff != "" {
+		t.Errorf("the record is not what is stored (-want +got):\n%s", diff)
+	}
+	err := w.notice(ctx, switchboard.Notice{Delivery: market.Delivery{Seq: 4, Ended: &market.EndedNotice{Proposal: 77}}})
+	if got := w.store.number("notices"); got != 3 {
+		t.Errorf("acknowledged are %d notices, stored are 3 (%v)", got, err)
+	}
+	if err := w.store.err(); !errors.Is(err, full) {
+		t.Errorf("the work goes on: %v", err)
+	}
+}
+
 const swap = `contract Swap
 parties alice, bob
 term a : units 1..1000
@@ -196,6 +249,137 @@ at open:
   give all of right_side to alice
   close
 `
+
+// deposit is the vault's status with one certificate of n chunks of this client, in
+// the order of their ids.
+func (w *world) deposit(n int) (s enclave.Status) {
+	w.t.Helper()
+	var points []key.Point
+	for i := range n {
+		public, err := wallet.PublicOf(coin.Secp256k1, wallet.PrivateKey{31: byte(i + 1)})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		p, err := key.ParsePoint(coin.Secp256k1, public)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		points = append(points, p)
+	}
+	cert := key.Certificate{
+		Denomination: coin.Denomination{ID: "btc-test", Asset: btc, Unit: coin.NewAmount(10_000)}, Weight: 5, N: uint32(n),
+		Owner: []wire.VaultID{me}, Expiry: 1 << 33,
+	}
+	for i, p := range points {
+		c := vault.Chunk{Cert: wire.CertID{3}, Index: uint32(i), P: p, Weight: 5, Owner: me}
+		s.Chunks = append(s.Chunks, enclave.ChunkStatus{ID: key.ChunkIDOf(c.Cert, c.Index), Chunk: c, Cert: cert, Holds: true})
+	}
+	slices.SortFunc(s.Chunks, func(a, b enclave.ChunkStatus) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	return s
+}
+
+// A client dies when its wallet has paid and before it has noted so; meanwhile its
+// user claims one of the chunks. The wallet is asked for the very same again, and
+// what is shown as a chunk's address is that of its key.
+func TestFundAgain(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.chain.Mint(w.wallet.Own(), coin.NewAmount(10_000_000))
+	w.chain.Mine(3)
+	s := w.deposit(4)
+	record := "fund/" + wire.CertID{3}.String()
+	funding := func() (f Funding) {
+		w.store.get(record, &f)
+		return f
+	}
+	w.fund(ctx, s)
+	first := funding()
+	if first.State != "funded" || len(first.Addresses) != 4 {
+		t.Fatalf("the deposit is %+v; problems %v", first, w.problems)
+	}
+	for _, c := range s.Chunks {
+		want, err := w.wallet.Addresses(ctx, btc, []wallet.PublicKey{c.Chunk.P.Bytes()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.chunk(c, s, nil).Address; got != want[0] {
+			t.Errorf("chunk %d is shown at %s, its address is %s", c.Chunk.Index, got, want[0])
+		}
+	}
+	again := first
+	again.State, again.Txs = "funding", nil
+	if err := w.store.put(ctx, record, again); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	s.Chunks[1].Chunk.Claim = true
+	w.fund(ctx, s)
+	if diff := cmp.Diff(first, funding()); diff != "" {
+		t.Errorf("funded again (-first +again; problems %v):\n%s", w.problems, diff)
+	}
+
+	// A fee that has risen since is noted, and paid the next time.
+	again.MaxFee, again.Cert = "1", wire.CertID{4}
+	record = "fund/" + again.Cert.String()
+	if err := w.store.put(ctx, record, again); err != nil {
+		t.Fatal(err)
+	}
+	s = w.deposit(2)
+	for i := range s.Chunks {
+		s.Chunks[i].Chunk.Cert = again.Cert
+	}
+	w.fund(ctx, s)
+	w.fund(ctx, s)
+	if got := funding(); got.State != "funded" {
+		t.Errorf("after a rise of fees the deposit is %+v; problems %v", got, w.problems)
+	}
+}
+
+// A vault that waits for another party does not ask the escrow as fast as it can;
+// what the log shows ends the wait.
+func TestPatience(t *testing.T) {
+	w := newWorld(t)
+	rounds := func() (out []string) {
+		for range 14 {
+			out = append(out, w.patience("fetch").String())
+		}
+		return out
+	}
+	want := []string{"0s", "0s", "0s", "0s", "10ms", "20ms", "40ms", "80ms", "160ms", "320ms", "640ms", "1s", "1s", "1s"}
+	for range 2 {
+		if diff := cmp.Diff(want, rounds()); diff != "" {
+			t.Errorf("waits between questions (-want +got):\n%s", diff)
+		}
+		if got := w.patience("hand"); got != 0 {
+			t.Errorf("what changes something waits %v", got)
+		}
+		w.news()
+	}
+}
+
+// What lies at a chunk's address may cost more to be moved than was estimated:
+// somebody else has paid there too. The limit rises until it is enough, and no
+// further than a bound.
+func TestSweepLimit(t *testing.T) {
+	w := newWorld(t)
+	s := &Sweeping{}
+	var got []string
+	for range 13 {
+		most, err := s.limit(t.Context(), w.wallet, btc, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := s.limit(t.Context(), w.wallet, btc, 2); err != nil || again != most {
+			t.Errorf("the limit is %s, and %s when asked again: %v", most, again, err)
+		}
+		got = append(got, most.String())
+		s.MaxFee, s.Raised = "", min(s.Raised+1, maxRaised) // too little
+	}
+	got = append(got[:3], got[9:]...)
+	if diff := cmp.Diff([]string{"200", "400", "800", "102400", "204800", "204800", "204800"}, got); diff != "" {
+		t.Errorf("limits of a sweep (-want +got):\n%s", diff)
+	}
+}
 
 // paper is of a chunk of the wanted denomination, with a key of its own.
 func paper(t *testing.T, d coin.Denomination, n byte) vault.Paper { return paperOf(t, d, n, 50) }
@@ -373,6 +557,60 @@ func TestNoticesTwice(t *testing.T) {
 	say(market.Delivery{Seq: 7, Accepted: &market.AcceptedNotice{Proposal: 6, Acceptances: [][]byte{[]byte("garbage")}}})
 	if d := w.deal(6); d.State != "ended" || !strings.Contains(d.Reason, "acceptance that is none") {
 		t.Errorf("the deal is %s: %s", d.State, d.Reason)
+	}
+}
+
+// An offer whose answer was lost may stand at the switchboard: it is brought there
+// again, also after a restart, until the switchboard has answered, and one that it
+// refuses is over.
+func TestOfferWithoutAnswer(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	o := w.offer()
+	id := hex.EncodeToString(o.ID[:])
+	placed := func() (p Placed) {
+		w.store.get("offer/"+id, &p)
+		return p
+	}
+	unsent := placed()
+	unsent.Sent = false
+	unanswered := connect.NewError(connect.CodeUnavailable, errors.New("killed"))
+	for _, c := range []struct {
+		name string
+		then error // what the switchboard answers in the end
+		want string
+	}{
+		{"placed in the end", nil, ""},
+		{"refused in the end", connect.NewError(connect.CodeFailedPrecondition, errors.New("no fresh rate")), "no fresh rate"},
+	} {
+		w.board.placed = nil
+		if err := w.store.put(ctx, "offer/"+id, unsent); err != nil {
+			t.Fatal(err)
+		}
+		w.board.place = unanswered
+		if err := w.Host.place(ctx, "offer/"+id); err == nil || placed().Ended != "" || placed().Sent {
+			t.Errorf("%s: without an answer: %v, %+v; want it neither sent nor ended", c.name, err, placed())
+		}
+		if err := w.Cancel(ctx, id); err == nil || w.board.canceled != 0 {
+			t.Errorf("%s: cancelled while it may still arrive: %v", c.name, err)
+		}
+		w.restart()
+		w.board.place = c.then
+		w.deals(ctx, enclave.Status{})
+		w.deals(ctx, enclave.Status{})
+		if got := placed(); got.Sent != (c.then == nil) || !strings.Contains(got.Ended, c.want) || c.want == "" && got.Ended != "" {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+		if got := w.board.placed[o.ID]; got != 3 { // without an answer, before the cancellation, and once with one
+			t.Errorf("%s: brought %d times, want 3", c.name, got)
+		}
+	}
+	w.board.place = nil
+	if err := w.store.put(ctx, "offer/"+id, unsent); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Cancel(ctx, id); err != nil || w.board.canceled != 1 {
+		t.Errorf("cancelled %d times: %v", w.board.canceled, err)
 	}
 }
 

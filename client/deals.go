@@ -119,7 +119,7 @@ func decodeNotice(b []byte) (n switchboard.Notice, err error) {
 func (h *Host) deals(ctx context.Context, s enclave.Status) {
 	each(h.store, "offer/", func(name string, p Placed) {
 		if !p.Sent && p.Ended == "" {
-			h.problem("offer", h.place(ctx, name, p))
+			h.problem("offer", h.place(ctx, name))
 		}
 	})
 	each(h.store, "deal/", func(name string, d Deal) {
@@ -591,33 +591,54 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if err := h.store.put(ctx, "offer/"+p.ID, p); err != nil {
 		return fail(err)
 	}
-	if err := h.place(ctx, "offer/"+p.ID, p); err != nil {
-		p.Ended = err.Error()
-		h.store.note(h.store.put(ctx, "offer/"+p.ID, p))
+	err = h.place(ctx, "offer/"+p.ID)
+	if switchboard.Refused(err) || h.store.err() != nil {
 		return fail(err)
+	}
+	if err != nil { // it may have been placed: it is brought there again until that is known
+		h.problem("offer", err)
+		wake(h.work)
 	}
 	h.store.journal(ctx, Event{Kind: "offered", Text: p.Text})
 	return p.ID, nil
 }
 
-// place brings an offer to the switchboard; the same one again changes nothing.
-func (h *Host) place(ctx context.Context, name string, p Placed) error {
+// place brings an offer to the switchboard; the same one again changes nothing. One
+// that the switchboard refuses has ended. One without an answer has not: it may
+// stand there.
+func (h *Host) place(ctx context.Context, name string) error {
+	var p Placed
 	var o market.Offer
+	if !h.store.get(name, &p) || p.Sent || p.Ended != "" {
+		return nil
+	}
 	if err := wire.Unmarshal(p.Offer, &o); err != nil {
 		return err
 	}
-	if err := h.board.Place(ctx, o); err != nil {
+	err := h.board.Place(ctx, o)
+	if err != nil && !switchboard.Refused(err) {
 		return err
 	}
-	p.Sent = true
-	return h.store.put(ctx, name, p)
+	h.dealing.Lock()
+	defer h.dealing.Unlock()
+	if !h.store.get(name, &p) { // a notice may have closed it meanwhile
+		return nil
+	}
+	if p.Sent = err == nil; err != nil && p.Ended == "" {
+		p.Ended = err.Error()
+	}
+	return errors.Join(err, h.store.put(ctx, name, p))
 }
 
-// Cancel closes an offer.
+// Cancel closes an offer. One that the switchboard has not answered for yet is
+// brought there first: it must not turn up there afterwards.
 func (h *Host) Cancel(ctx context.Context, id string) error {
 	raw, err := hex.DecodeString(id)
 	if err != nil || len(raw) != 16 {
 		return fmt.Errorf("cancel: offer id %.40q: want 32 hexadecimal digits", id)
+	}
+	if err := h.place(ctx, "offer/"+id); err != nil {
+		return fmt.Errorf("cancel: %w", err)
 	}
 	return h.board.Cancel(ctx, market.OfferID(raw))
 }

@@ -21,7 +21,8 @@ const recordPrefix = "host/"
 // switchboard. Each is written before the deed that it speaks of. There is no
 // secret among them.
 type records struct {
-	log event.Log
+	log     event.Log
+	putting sync.Mutex // one put at a time: what was put last is what is stored
 
 	mu      sync.Mutex
 	rows    map[string][]byte // without the prefix
@@ -63,6 +64,7 @@ type Sweeping struct {
 	Txs    []string       `json:"txs"`
 	Amount string         `json:"amount"`
 	MaxFee string         `json:"max_fee"`
+	Raised int            `json:"raised"`          // how often it was too little
 	Spent  []wire.ChunkID `json:"spent,omitempty"` // whose coins somebody else took
 }
 
@@ -118,22 +120,31 @@ func openRecords(ctx context.Context, log event.Log) (*records, error) {
 	return s, nil
 }
 
-// put makes a record durable.
+// put makes a record durable. Nobody reads it before that, so nothing is done on a
+// record that a restart would not find.
 func (s *records) put(ctx context.Context, name string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
+	s.putting.Lock()
+	defer s.putting.Unlock()
+	if err := s.write(ctx, name, b); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.rows[name] = b
 	s.mu.Unlock()
-	return s.write(ctx, name, b)
+	return nil
 }
 
+// write stores one row. A failure is kept: see err.
 func (s *records) write(ctx context.Context, name string, b []byte) error {
 	block := event.Block{Puts: []event.Row{{Key: []byte(recordPrefix + name), Value: b}}}
 	if err := s.log.Append(context.WithoutCancel(ctx), s.log.Next(), block); err != nil {
-		return fmt.Errorf("store record %s: %w", name, err)
+		err = fmt.Errorf("store record %s: %w", name, err)
+		s.fail(err)
+		return err
 	}
 	return nil
 }
@@ -169,7 +180,7 @@ func (s *records) flag(name string) bool {
 	return s.get("flag/"+name, &v) && v
 }
 
-func (s *records) setFlag(ctx context.Context, name string) { s.note(s.put(ctx, "flag/"+name, true)) }
+func (s *records) setFlag(ctx context.Context, name string) { _ = s.put(ctx, "flag/"+name, true) }
 
 func (s *records) number(name string) (n uint64) {
 	s.get("number/"+name, &n)
@@ -177,14 +188,14 @@ func (s *records) number(name string) (n uint64) {
 }
 
 func (s *records) setNumber(ctx context.Context, name string, n uint64) {
-	s.note(s.put(ctx, "number/"+name, n))
+	_ = s.put(ctx, "number/"+name, n)
 }
 
-// note remembers the first failure of the store: the work loop ends with it.
-func (s *records) note(err error) {
+// fail remembers the first failure of the store: the work loop ends with it.
+func (s *records) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil && s.failed == nil {
+	if s.failed == nil {
 		s.failed = err
 	}
 }
@@ -209,9 +220,8 @@ func (s *records) journal(ctx context.Context, e Event) {
 	s.mu.Unlock()
 	b, err := json.Marshal(e)
 	if err == nil {
-		err = s.write(ctx, fmt.Sprintf("event/%016x", e.Seq), b)
+		_ = s.write(ctx, fmt.Sprintf("event/%016x", e.Seq), b)
 	}
-	s.note(err)
 }
 
 // after returns the events after a sequence number, and a channel that is closed

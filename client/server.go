@@ -160,7 +160,9 @@ func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientp
 	each(h.store, "deal/", func(_ string, d Deal) { out.Deals = append(out.Deals, h.dealStatus(d, st)) })
 	each(h.store, "offer/", func(_ string, p Placed) {
 		w := &clientpb.Wait{What: p.Text + " (" + p.ID + ")", WaitsFor: p.Ended}
-		if p.Ended == "" {
+		if p.Ended == "" && !p.Sent {
+			w.WaitsFor, w.Then = "the switchboard's answer", "it is placed there"
+		} else if p.Ended == "" {
 			w.WaitsFor, w.Then = "a counterparty", "it expires, and nothing has happened"
 		}
 		out.Offers = append(out.Offers, w)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -93,9 +94,14 @@ func (h *Host) assetIDs() (out []string) {
 // fund brings the chunks that this vault made to where they can be offered:
 // paid, confirmed, announced.
 func (h *Host) fund(ctx context.Context, s enclave.Status) {
-	made := map[wire.CertID][]enclave.ChunkStatus{}
+	made := map[wire.CertID][]enclave.ChunkStatus{} // that are offered, once they are paid
+	whole := map[wire.CertID][]enclave.ChunkStatus{}
 	for _, c := range s.Chunks {
-		if len(c.Cert.Owner) == 1 && c.Cert.Owner[0] == h.id && c.Chunk.Epoch == 0 && c.Holds && !c.Chunk.Claim {
+		if !h.returned(c) {
+			continue
+		}
+		whole[c.Chunk.Cert] = append(whole[c.Chunk.Cert], c)
+		if c.Chunk.Epoch == 0 && c.Holds && !c.Chunk.Claim {
 			made[c.Chunk.Cert] = append(made[c.Chunk.Cert], c)
 		}
 	}
@@ -105,11 +111,15 @@ func (h *Host) fund(ctx context.Context, s enclave.Status) {
 		if f.State == "announced" || len(made[id]) != int(made[id][0].Cert.N) && f.State == "" {
 			continue
 		}
-		h.problem("deposit "+id.Short(), h.fundOne(ctx, &f, made[id], s.Now))
+		slices.SortFunc(whole[id], func(a, b enclave.ChunkStatus) int { return cmp.Compare(a.Chunk.Index, b.Chunk.Index) })
+		h.problem("deposit "+id.Short(), h.fundOne(ctx, &f, made[id], whole[id], s.Now))
 	}
 }
 
-func (h *Host) fundOne(ctx context.Context, f *Funding, chunks []enclave.ChunkStatus, now int64) error {
+// fundOne does so for the chunks of one certificate. Paid is for the whole of it, in
+// order, whatever became of a chunk meanwhile: a wallet that was asked before pays
+// again only what it was asked for.
+func (h *Host) fundOne(ctx context.Context, f *Funding, chunks, whole []enclave.ChunkStatus, now int64) error {
 	cert := chunks[0].Cert
 	w, info, err := h.info(ctx, cert.Denomination.Asset)
 	if err != nil {
@@ -139,17 +149,20 @@ func (h *Host) fundOne(ctx context.Context, f *Funding, chunks []enclave.ChunkSt
 		}
 	}
 	if f.State == "funding" {
-		if err := h.pay(ctx, w, f, chunks, each); err != nil {
+		if err := h.pay(ctx, w, f, whole, each); err != nil {
+			if errors.Is(err, wallet.ErrFeeTooHigh) {
+				return errors.Join(err, save()) // the market has moved: the next attempt is at today's fee
+			}
 			return err
 		}
 		f.State = "funded"
 		if err := save(); err != nil {
 			return err
 		}
-		total, _ := each.Times(uint64(len(chunks)))
+		total, _ := each.Times(uint64(len(whole)))
 		h.store.journal(ctx, Event{
-			Kind: "funded", Asset: string(cert.Denomination.Asset.ID), Amount: total.String(), Count: len(chunks), Txs: f.Txs,
-			Text: fmt.Sprintf("paid %d deposits in %d transactions", len(chunks), len(f.Txs)),
+			Kind: "funded", Asset: string(cert.Denomination.Asset.ID), Amount: total.String(), Count: len(whole), Txs: f.Txs,
+			Text: fmt.Sprintf("paid %d deposits in %d transactions", len(whole), len(f.Txs)),
 		})
 	}
 	if f.State == "funded" {
@@ -219,7 +232,7 @@ func (h *Host) pay(ctx context.Context, w wallet.Wallet, f *Funding, chunks []en
 		r, err := w.Fund(ctx, q)
 		if errors.Is(err, wallet.ErrFeeTooHigh) {
 			if fee, ferr := w.Fee(ctx, asset, len(chunks), 0); ferr == nil {
-				f.MaxFee = fee.Fund.String() // the market has moved; try again with today's
+				f.MaxFee = fee.Fund.String()
 			}
 		}
 		if err != nil {
@@ -306,7 +319,7 @@ func (h *Host) sweep(ctx context.Context, s enclave.Status) {
 	for _, asset := range slices.Sorted(maps.Keys(fresh)) {
 		for ids := range slices.Chunk(fresh[asset], wallet.MaxItems) {
 			w := Sweeping{ID: "sweep-" + hex.EncodeToString(ids[0][:16]), Asset: string(asset), Chunks: ids, State: "sweeping"}
-			h.store.note(h.store.put(ctx, "sweep/"+w.ID, w))
+			_ = h.store.put(ctx, "sweep/"+w.ID, w)
 		}
 	}
 	each(h.store, "sweep/", func(name string, w Sweeping) {
@@ -334,14 +347,7 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 	for _, k := range r.Keys {
 		q.Keys = append(q.Keys, wallet.SweepKey{Private: wallet.PrivateKey(k.D), Public: k.P.Bytes()})
 	}
-	if w.MaxFee == "" {
-		fee, err := con.Fee(ctx, asset, 0, len(q.Keys))
-		if err != nil {
-			return err
-		}
-		w.MaxFee = fee.Sweep.String()
-	}
-	if q.MaxFee, err = coin.ParseAmount(w.MaxFee); err != nil {
+	if q.MaxFee, err = w.limit(ctx, con, asset, len(q.Keys)); err != nil {
 		return err
 	}
 	out, err := con.Sweep(ctx, q)
@@ -350,8 +356,8 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 	}
 	if err != nil {
 		if errors.Is(err, wallet.ErrFeeTooHigh) {
-			w.MaxFee = ""
-			h.store.note(h.store.put(ctx, name, w))
+			w.MaxFee, w.Raised = "", min(w.Raised+1, maxRaised)
+			err = errors.Join(err, h.store.put(ctx, name, w))
 		}
 		return err
 	}
@@ -379,6 +385,28 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 		Text: fmt.Sprintf("the coins of %d chunks are in the own wallet for good", len(w.Chunks)),
 	})
 	return h.store.put(ctx, name, w)
+}
+
+// maxRaised bounds the limit of a sweep's fee, at 2¹⁰ times today's estimate.
+const maxRaised = 10
+
+// limit returns what a sweep may cost: today's estimate for its keys, doubled each time
+// that it was too little. The market may have moved; or somebody paid to a chunk's
+// address again, as everybody can, and what lies there takes more to be moved than an
+// estimate knows. A wallet takes no more than it needs, and nothing that is not worth it.
+func (w *Sweeping) limit(ctx context.Context, con wallet.Wallet, asset coin.Asset, keys int) (coin.Amount, error) {
+	if w.MaxFee == "" {
+		fee, err := con.Fee(ctx, asset, 0, keys)
+		if err != nil {
+			return coin.Amount{}, err
+		}
+		most, err := fee.Sweep.Times(1 << w.Raised)
+		if err != nil {
+			return coin.Amount{}, err
+		}
+		w.MaxFee = most.String()
+	}
+	return coin.ParseAmount(w.MaxFee)
 }
 
 // follow notes what a sweep has sent and reports whether all of it is final. A

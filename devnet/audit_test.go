@@ -50,6 +50,9 @@ type ledger struct {
 	deals  map[wire.InstanceID]*dealFate
 	kinds  map[string]int // entries of each kind
 	size   int
+
+	settled, back int            // exchanges that went over, and those that gave all back
+	txs           map[string]int // of the clients, by asset
 }
 
 // readLedger reads the whole of the escrow's log.
@@ -132,9 +135,8 @@ func (l *ledger) add(e vault.Entry) error {
 }
 
 // checkDeals demands that every instance is over and that each gave both sides
-// what the agreement says, or gave everything back. It returns how many of either
-// kind there were.
-func (l *ledger) checkDeals(t *testing.T) (settled, back int) {
+// what the agreement says, or gave everything back.
+func (l *ledger) checkDeals(t *testing.T) {
 	for id, d := range l.deals {
 		program, err := contract.Compile(d.agreement.Source)
 		if err != nil {
@@ -163,14 +165,13 @@ func (l *ledger) checkDeals(t *testing.T) (settled, back int) {
 		}
 		switch {
 		case given == total && !d.aborted:
-			settled++
+			l.settled++
 		case given == 0:
-			back++
+			l.back++
 		default:
 			t.Errorf("instance %s: %d of %d chunks went over (aborted: %v): one side gave and did not get", id.Short(), given, total, d.aborted)
 		}
 	}
-	return settled, back
 }
 
 // A payment is one output on a chain: a coin that an address received.
@@ -349,16 +350,15 @@ func ethers(ctx context.Context, w *World) ([]transfer, error) {
 // audit follows every coin of the clients over both chains: from the faucets,
 // through the chunks' addresses, to the wallet of the client whom the escrow's log
 // calls the owner; nothing left for elsewhere, nothing was paid twice, and what
-// the wallets say they have is what there was but for the fees. It returns the
-// number of the clients' transactions by asset.
-func audit(ctx context.Context, t *testing.T, w *World, p *play) map[string]int {
+// the wallets say they have is what there was but for the fees.
+func audit(ctx context.Context, t *testing.T, w *World, p *play) *ledger {
 	t.Helper()
 	l, err := readLedger(ctx, w)
 	if err != nil {
 		t.Fatalf("read the escrow's log: %v", err)
 	}
-	settled, back := l.checkDeals(t)
-	t.Logf("escrow's log: %d entries, %d chunks, %d exchanges settled, %d gave all back", l.size, len(l.chunks), settled, back)
+	l.checkDeals(t)
+	t.Logf("escrow's log: %d entries, %d chunks, %d exchanges settled, %d gave all back", l.size, len(l.chunks), l.settled, l.back)
 	final := p.statuses(ctx, t)
 	vaults := map[wire.VaultID]string{}
 	for name, s := range final {
@@ -368,15 +368,15 @@ func audit(ctx context.Context, t *testing.T, w *World, p *play) map[string]int 
 		}
 		vaults[id] = name
 	}
-	counts := map[string]int{}
+	l.txs = map[string]int{}
 	for asset, read := range map[string]func(context.Context, *World) ([]transfer, error){"btc": bitcoins, "eth": ethers} {
 		txs, err := read(ctx, w)
 		if err != nil {
 			t.Fatalf("read the chain of %s: %v", asset, err)
 		}
-		counts[asset] = auditChain(ctx, t, w, p, asset, txs, l, vaults)
+		l.txs[asset] = auditChain(ctx, t, w, p, asset, txs, l, vaults)
 	}
-	return counts
+	return l
 }
 
 func auditChain(ctx context.Context, t *testing.T, w *World, p *play, asset string, txs []transfer, l *ledger, vaults map[wire.VaultID]string) int {

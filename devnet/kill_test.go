@@ -19,8 +19,8 @@ import (
 )
 
 var (
-	killSeconds = flag.Int("kill.seconds", 0, "TestKill: for how long processes are killed; each at least once")
-	killPause   = flag.Duration("kill.pause", time.Second, "TestKill: for how long at most a process stays dead; with a minute, agreements are aborted")
+	killSeconds = flag.Int("kill.seconds", 12, "TestKill: for how long processes are killed; each at least once")
+	killPause   = flag.Duration("kill.pause", time.Second, "TestKill: for how long at most a process stays dead; within a minute, agreements run out of time")
 	killSeed    = flag.Uint64("kill.seed", 1, "TestKill: seed of the choices")
 	killKeep    = flag.Bool("kill.keep", false, "TestKill: leave the world's folder")
 )
@@ -54,6 +54,40 @@ type killer struct {
 	down   map[string]bool
 	killed map[string]int
 	back   sync.WaitGroup
+}
+
+// kindOf names what a victim is, whoever it serves.
+func (k *killer) kindOf(name string) string {
+	for _, client := range k.play.world.Clients {
+		switch name {
+		case client:
+			return "client's host"
+		case client + "'s vault":
+			return "client's vault"
+		}
+		if asset, ok := strings.CutPrefix(name, client+"-"); ok {
+			return asset + " connector"
+		}
+	}
+	return strings.TrimRight(name, "0123456789")
+}
+
+// kinds counts the kills of each kind of process. One that was never killed is a
+// failure.
+func (k *killer) kinds() map[string]int {
+	out := map[string]int{}
+	for _, name := range k.victims() {
+		out[k.kindOf(name)] += k.killed[name]
+	}
+	for _, kind := range []string{
+		"witness", "switchboard", "escrow", "escrow's vault", "client's host", "client's vault",
+		"btc connector", "eth connector", "btc-node", "eth-node",
+	} {
+		if out[kind] == 0 {
+			k.t.Errorf("no %s was killed", kind)
+		}
+	}
+	return out
 }
 
 // victims are all processes, the hosts' vaults among them.
@@ -100,6 +134,16 @@ func (k *killer) kill(name string, pause time.Duration) bool {
 	return true
 }
 
+// maxDead is how many processes are dead at a time: with more, nothing happens that
+// a kill could disturb.
+const maxDead = 3
+
+func (k *killer) dead() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.down)
+}
+
 // run kills until ctx ends and each was killed once.
 func (k *killer) run(ctx context.Context) {
 	all := k.victims()
@@ -107,6 +151,9 @@ func (k *killer) run(ctx context.Context) {
 	for !k.t.Failed() && (ctx.Err() == nil || len(k.killed) < len(all)) {
 		if len(next) == 0 {
 			next = slices.Clone(all)
+		}
+		for k.dead() >= maxDead {
+			time.Sleep(50 * time.Millisecond)
 		}
 		i := k.rnd.IntN(len(next))
 		name := next[i]
@@ -122,8 +169,7 @@ func (k *killer) run(ctx context.Context) {
 
 // trade places offers both ways, and now and then a deposit, until ctx ends.
 // Whoever is asked may be dead: the next time it is somebody else.
-func trade(ctx context.Context, p *play, rnd *rand.Rand) (placed map[string][]string) {
-	placed = map[string][]string{}
+func trade(ctx context.Context, p *play, rnd *rand.Rand) {
 	for ctx.Err() == nil {
 		name := p.world.Clients[rnd.IntN(len(p.world.Clients))]
 		give, want, role := "btc", "eth", uint32(0)
@@ -134,12 +180,9 @@ func trade(ctx context.Context, p *play, rnd *rand.Rand) (placed map[string][]st
 		if rnd.IntN(6) == 0 {
 			_, _ = p.clients[name].Deposit(one, &clientpb.DepositRequest{Asset: give, UsdCents: 5_000})
 		} else {
-			r, err := p.clients[name].Offer(one, &clientpb.OfferRequest{
+			_, _ = p.clients[name].Offer(one, &clientpb.OfferRequest{
 				Give: give, Want: want, Role: role, UsdCents: uint64(5_000 + rnd.IntN(2)*5_000), PremiumBps: 200, GoodFor: 60,
 			})
-			if err == nil {
-				placed[name] = append(placed[name], r.Id)
-			}
 		}
 		cancel()
 		select {
@@ -147,35 +190,34 @@ func trade(ctx context.Context, p *play, rnd *rand.Rand) (placed map[string][]st
 		case <-ctx.Done():
 		}
 	}
-	return placed
 }
 
 // Every real process is killed at random moments of real exchanges and started
 // again. At the end every coin is accounted for on chain.
 func TestKill(t *testing.T) {
-	if *killSeconds == 0 {
-		t.Skip("give -kill.seconds=15 to kill real processes for so long; it takes a minute")
-	}
 	p := start(t, *killKeep)
 	rnd := rand.New(rand.NewPCG(*killSeed, 2))
 	t.Logf("-kill.seed=%d", *killSeed)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*killSeconds)*time.Second)
-	defer cancel()
 	for _, name := range p.world.Clients {
 		for _, asset := range []string{"btc", "eth"} {
-			if _, err := p.clients[name].Deposit(ctx, &clientpb.DepositRequest{Asset: asset, UsdCents: 20_000}); err != nil {
+			if _, err := p.clients[name].Deposit(t.Context(), &clientpb.DepositRequest{Asset: asset, UsdCents: 20_000}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*killSeconds)*time.Second)
+	defer cancel()
 	k := &killer{t: t, play: p, rnd: rnd, down: map[string]bool{}, killed: map[string]int{}}
 	trading, stop := context.WithCancel(t.Context())
-	traded := make(chan map[string][]string, 1)
+	traded := make(chan struct{})
 	other := rand.New(rand.NewPCG(*killSeed, 1))
-	go func() { traded <- trade(trading, p, other) }()
+	go func() {
+		defer close(traded)
+		trade(trading, p, other)
+	}()
 	k.run(ctx)
 	stop()
-	placed := <-traded
+	<-traded
 	k.back.Wait()
 	if t.Failed() {
 		return
@@ -184,15 +226,14 @@ func TestKill(t *testing.T) {
 	for _, times := range k.killed {
 		n += times
 	}
-	t.Logf("%d kills of %d processes: %v", n, len(k.killed), k.killed)
-	for name, ids := range placed {
-		for _, id := range ids {
-			_, _ = p.clients[name].Cancel(t.Context(), &clientpb.CancelRequest{Id: id}) // it may be over already
-		}
-	}
+	t.Logf("%d kills of %d processes: %v", n, len(k.killed), k.kinds())
+	p.cancelAll(t)
 	p.rest(t, "available", "held", "swept")
 	p.claimAll(t)
-	audit(t.Context(), t, p.world, p)
+	l := audit(t.Context(), t, p.world, p)
+	if l.settled == 0 || l.kinds["Claim"] == 0 {
+		t.Errorf("%d exchanges were settled with %d claims: nothing was put to the test", l.settled, l.kinds["Claim"])
+	}
 	for _, name := range p.world.Clients {
 		kinds := map[string]int{}
 		for _, e := range p.events(t.Context(), t, name) {

@@ -172,6 +172,31 @@ func (p *play) rest(t *testing.T, states ...string) {
 	})
 }
 
+// cancelAll closes every offer that is open, so that nothing more is matched. Offers
+// are known from what each client says, also those whose placing nobody heard of.
+func (p *play) cancelAll(t *testing.T) {
+	t.Helper()
+	p.until(t, "no offer is open", time.Minute, func(ctx context.Context) (open string) {
+		for name, c := range p.clients {
+			s, err := c.Status(ctx, &clientpb.StatusRequest{})
+			if err != nil {
+				return name + ": " + err.Error()
+			}
+			for _, o := range s.Offers {
+				if o.Then == "" { // it is over
+					continue
+				}
+				open = fmt.Sprintf("%s: offer %s is open", name, o.What)
+				id := o.What[strings.LastIndex(o.What, "(")+1 : len(o.What)-1]
+				if _, err := c.Cancel(ctx, &clientpb.CancelRequest{Id: id}); err != nil {
+					open += ": " + err.Error()
+				}
+			}
+		}
+		return open
+	})
+}
+
 // claimAll takes everything back to the ordinary wallets.
 func (p *play) claimAll(t *testing.T) {
 	t.Helper()

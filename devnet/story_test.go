@@ -114,9 +114,9 @@ func TestStory(t *testing.T) {
 		t.Errorf("%d transactions swept %d btc chunks of two clients", sweeps, received["btc"])
 	}
 	p.claimAll(t)
-	counts := audit(t.Context(), t, p.world, p)
-	t.Logf("transactions of all clients, with everything swept: %v", counts)
-	if want := 12 + 12; counts["eth"] != want {
-		t.Errorf("%d eth transactions, want %d: one in and one out for each chunk", counts["eth"], want)
+	final := audit(t.Context(), t, p.world, p)
+	t.Logf("transactions of all clients, with everything swept: %v", final.txs)
+	if want := 12 + 12; final.txs["eth"] != want {
+		t.Errorf("%d eth transactions, want %d: one in and one out for each chunk", final.txs["eth"], want)
 	}
 }

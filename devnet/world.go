@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -51,8 +52,9 @@ type Amount string
 // A World is a running one.
 type World struct {
 	cfg       Config
-	Processes []*Process // in the order of their start
 	Clients   []string
+	mu        sync.Mutex // guards Processes and byName while parts of the world start side by side
+	Processes []*Process // in the order of their start
 	byName    map[string]*Process
 	btcRPC    struct{ RPC, Control, User, PasswordFile string }
 	ethRPC    string
@@ -77,19 +79,26 @@ func (w *World) process(name, program string, args ...string) *Process {
 		w.cfg.Say(err.Error())
 	}
 	p := &Process{Name: name, Argv: append([]string{filepath.Join(w.cfg.Bin, program)}, args...), Log: filepath.Join(w.cfg.Folder, "log", name+".log")}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.Processes = append(w.Processes, p)
 	w.byName[name] = p
 	return p
 }
 
-// freePort returns a loopback address that nobody uses at the moment.
+// freePort returns a loopback address that nobody uses at the moment. It is not one
+// that the system gives to outgoing connections: those would take it while the
+// process that listens there is dead.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var last error
+	for range 100 {
+		var l net.Listener
+		if l, last = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+mathrand.IntN(20_000))); last == nil {
+			defer l.Close()
+			return l.Addr().String(), nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", last
 }
 
 // Start starts a new world. On error, what was started is stopped.

@@ -25,6 +25,36 @@ import (
 	"latchkey/vault/enclave"
 )
 
+// A link that has ended leaves nothing on its way to the log: the next run would
+// read what it had not been told of, or miss it.
+func TestLinkEndsWithWhatIsInFlight(t *testing.T) {
+	b := newBox(t)
+	log, err := event.NewMemory().Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Hold()
+	stop := b.run(t)
+	ended := make(chan error, 1)
+	go func() {
+		_, _, err := host.Connect(t.Context(), host.LinkConfig{Log: log, Socket: b.socket})
+		ended <- err
+	}()
+	for log.InFlight() == 0 { // what a new vault decides first
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	select {
+	case err := <-ended:
+		t.Fatalf("ended with %d blocks in flight: %v", log.InFlight(), err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	log.Flush(1)
+	if err := <-ended; !errors.Is(err, host.ErrVaultGone) && !errors.Is(err, enclave.ErrGone) || log.Next() != 1 {
+		t.Errorf("the vault has ended: %v, with %d entries", err, log.Next())
+	}
+}
+
 func TestReadConfig(t *testing.T) {
 	type entry struct {
 		Key head.WitnessKey `toml:"key"`
@@ -265,6 +295,47 @@ func TestServe(t *testing.T) {
 		}, nil
 	})
 	if !errors.Is(err, errLog) || runs != 3 {
+		t.Errorf("%d runs, then %v", runs, err)
+	}
+}
+
+// A run's requests are over before the next run reads the log: what they write it
+// would not know of.
+func TestServeEndsRequestsFirst(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs, written := 0, false
+	asked := make(chan struct{})
+	errEnd := errors.New("the end")
+	err = host.Serve(t.Context(), l, nil, slog.New(slog.NewTextHandler(io.Discard, nil)), func(context.Context) (host.Service, error) {
+		if runs++; runs == 2 && !written {
+			t.Error("the next run begins before the request of the last is over")
+		}
+		return host.Service{
+			Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				close(asked)
+				<-r.Context().Done() // as a handler that waits for the vault that has gone
+				time.Sleep(300 * time.Millisecond)
+				written = true
+			}),
+			Run: func(_ context.Context, ready func(map[string]any)) error {
+				if runs == 2 {
+					return errEnd
+				}
+				ready(map[string]any{})
+				go func() {
+					if r, err := http.Get("http://" + l.Addr().String()); err == nil {
+						r.Body.Close()
+					}
+				}()
+				<-asked
+				return host.ErrVaultGone
+			},
+		}, nil
+	})
+	if !errors.Is(err, errEnd) || runs != 2 {
 		t.Errorf("%d runs, then %v", runs, err)
 	}
 }

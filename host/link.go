@@ -87,7 +87,9 @@ func (l *Link) Done() <-chan struct{} { return l.ctx.Done() }
 // Err says why the link ended.
 func (l *Link) Err() error { return context.Cause(l.ctx) }
 
-// Close leaves the vault, whose process then ends.
+// Close leaves the vault, whose process then ends. When it returns, every block that
+// the link submitted is durable or will never be: who reads the log next, to begin
+// again, reads all of it.
 func (l *Link) Close() {
 	l.cancel(nil)
 	l.Vault.Close()
@@ -146,8 +148,12 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 	failed := make(chan error, 1)
 	var settling sync.WaitGroup
 	settling.Go(func() {
+		ended := false
 		for f := range flights {
-			err := event.Wait(l.ctx, f.result)
+			err := <-f.result // waited for also when the link has ended: it is part of the log
+			if ended || l.ctx.Err() != nil {
+				continue
+			}
 			if err == nil {
 				if l.cfg.Done != nil {
 					l.cfg.Done(f.commit)
@@ -156,7 +162,7 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 			}
 			if err != nil {
 				failed <- fmt.Errorf("make commit %d of the vault durable: %w", f.commit.Number, err)
-				return
+				ended = true
 			}
 		}
 	})
@@ -181,13 +187,7 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 			if len(c.Entries) > 0 && uint64(c.First) != expect {
 				return fmt.Errorf("the vault's commit begins at entry %d, the log ends at %d", c.First, expect)
 			}
-			select {
-			case flights <- flight{c, l.cfg.Log.Submit(expect, b)}:
-			case err := <-failed:
-				return err
-			case <-l.ctx.Done():
-				return nil
-			}
+			flights <- flight{c, l.cfg.Log.Submit(expect, b)}
 		case err := <-failed:
 			return err
 		case <-l.ctx.Done():

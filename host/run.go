@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"latchkey/vault/enclave"
@@ -29,16 +28,9 @@ type Service struct {
 // the vault ends. build makes the service of one run. When the first run is
 // ready, one line of JSON goes to stdout.
 func Serve(ctx context.Context, l net.Listener, command []string, logger *slog.Logger, build func(context.Context) (Service, error)) error {
-	var handler atomic.Pointer[http.Handler]
+	var f front
 	s := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if h := handler.Load(); h != nil {
-				(*h).ServeHTTP(w, r)
-				return
-			}
-			http.Error(w, "starting; try again in a second", http.StatusServiceUnavailable)
-		}),
-		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: &f, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelError), // connection noise
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -64,14 +56,14 @@ func Serve(ctx context.Context, l net.Listener, command []string, logger *slog.L
 			return err
 		}
 		err = runOnce(ctx, command, service, func(about map[string]any) {
-			handler.Store(&service.Handler)
+			f.begin(ctx, service.Handler)
 			started = true
 			once.Do(func() {
 				about["ready"], about["listen"] = true, l.Addr().String()
 				_ = json.NewEncoder(os.Stdout).Encode(about)
 			})
 		})
-		handler.Store(nil)
+		answered := f.end()
 		switch cause := context.Cause(ctx); {
 		case errors.Is(cause, context.Canceled):
 			return nil
@@ -81,8 +73,58 @@ func Serve(ctx context.Context, l net.Listener, command []string, logger *slog.L
 			return err
 		}
 		logger.Warn("begin again from what is durable", "err", err)
+		answered.Wait() // two runs never write to one log
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// A front passes requests on to the service of the present run, and refuses them
+// between two runs.
+type front struct {
+	mu       sync.Mutex
+	service  http.Handler // nil: between two runs
+	run      context.Context
+	stop     context.CancelFunc
+	answered *sync.WaitGroup // the run's requests
+}
+
+func (f *front) begin(ctx context.Context, service http.Handler) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.run, f.stop = context.WithCancel(ctx)
+	f.service, f.answered = service, new(sync.WaitGroup)
+}
+
+// end lets no more requests in and ends the contexts of those under way. They are
+// over when the answer has no more to wait for.
+func (f *front) end() *sync.WaitGroup {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.service == nil {
+		return new(sync.WaitGroup)
+	}
+	f.stop()
+	f.service = nil
+	return f.answered
+}
+
+// ServeHTTP implements http.Handler.
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	service, run, answered := f.service, f.run, f.answered
+	if service != nil {
+		answered.Add(1)
+	}
+	f.mu.Unlock()
+	if service == nil {
+		http.Error(w, "starting; try again in a second", http.StatusServiceUnavailable)
+		return
+	}
+	defer answered.Done()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(run, cancel)()
+	service.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // gone reports whether a run ended because its vault did.

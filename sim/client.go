@@ -236,27 +236,15 @@ func (c *Client) learn(id wire.ChunkID, x vault.Chunk) {
 	}
 }
 
-// Sync brings the vault to the newest witnessed head that its escrow shows. The
-// birth of a chunk may have passed before its vault heard of its certificate:
-// then the host shows the log from the beginning again.
+// Sync brings the vault to the newest witnessed head that its escrow shows. Upon a
+// gap its host shows it the log from the beginning again, as a real one does: the
+// birth of a chunk may have passed before its vault heard of its certificate.
 func (c *Client) Sync() {
 	c.follow()
-	if c.unborn() {
+	if errors.Is(c.stuck, vault.ErrGap) {
 		c.cursor[c.peer] = 0
 		c.follow()
 	}
-}
-
-func (c *Client) unborn() bool {
-	if c.m == nil {
-		return false
-	}
-	for _, id := range c.m.Chunks() {
-		if x, _ := c.m.Chunk(id); x.Last == 0 && len(x.Share) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 func (c *Client) follow() {
@@ -493,7 +481,7 @@ func (c *Client) Owned() (out []wire.ChunkID) {
 	}
 	for _, id := range c.m.Chunks() {
 		x, _ := c.m.Chunk(id)
-		if c.m.Holds(id) && x.Last != 0 && x.Instance == (wire.InstanceID{}) && !x.Claim && !x.Claimed && c.m.Pledged(id) == (wire.Hash{}) {
+		if c.m.Holds(id) && x.Instance == (wire.InstanceID{}) && !x.Claim && !x.Claimed && c.m.Pledged(id) == (wire.Hash{}) {
 			out = append(out, id)
 		}
 	}

@@ -29,7 +29,7 @@ func (c *Client) Fund() {
 	for _, id := range c.m.Chunks() {
 		x, _ := c.m.Chunk(id)
 		cert, ok := c.m.Certificate(id)
-		if !ok || len(x.Share) == 0 || cert.Owner[0] != c.ID || c.funded[x.Cert] || x.Last == 0 || x.Owner != c.ID {
+		if !ok || len(x.Share) == 0 || cert.Owner[0] != c.ID || c.funded[x.Cert] || x.Owner != c.ID {
 			continue
 		}
 		b := todo[x.Cert]

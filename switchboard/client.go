@@ -77,6 +77,17 @@ func call[T any](ctx context.Context, c *Client, method string, payload any, f f
 	return out, nil
 }
 
+// Refused reports whether the switchboard has decided against what was asked. After
+// any other error it may have done it, and only its answer was lost.
+func Refused(err error) bool {
+	switch connect.CodeOf(err) {
+	case connect.CodeInvalidArgument, connect.CodeNotFound, connect.CodeAlreadyExists, connect.CodePermissionDenied,
+		connect.CodeResourceExhausted, connect.CodeFailedPrecondition, connect.CodeUnauthenticated:
+		return true
+	}
+	return false
+}
+
 // Describe asks what is traded.
 func (c *Client) Describe(ctx context.Context) (*switchboardpb.DescribeResponse, error) {
 	return c.c.Describe(ctx, &switchboardpb.DescribeRequest{})

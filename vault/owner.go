@@ -51,6 +51,7 @@ type Owner struct {
 	running  map[wire.InstanceID]*running
 	stored   map[Index]bool            // steps whose r are stored and not yet acknowledged
 	released map[wire.ChunkID]Released // came before the claim was seen in the log
+	apart    bool                      // an order of several claims was refused: each is asked for by itself
 }
 
 // Clocked is the newest Clock entry seen: the time that it proves.

@@ -197,6 +197,11 @@ func (t *tx) apply(n Entry, at Index) error {
 	return nil // of no concern to an owner
 }
 
+// concerned reports whether this vault replays a chunk: it has seen an entry of it,
+// or made it itself. Of the latter it may have been shown the birth before it heard
+// of the certificate; the next entry is then a gap, and is never passed over.
+func (o *Owner) concerned(c *Chunk) bool { return c.Last != 0 || c.Owner == o.self }
+
 // follows checks that an entry at position at comes right after the newest seen.
 // It returns false for one seen before.
 func follows(what string, last, prev, at Index) (bool, error) {
@@ -263,7 +268,7 @@ func (t *tx) lock(n Entry, at Index) error {
 		}
 		for j, s := range pot {
 			c := t.chunk(s.Chunk)
-			if c == nil || c.Last == 0 && mine == nil {
+			if c == nil || mine == nil && !t.o.concerned(c) {
 				continue
 			}
 			ok, err := follows("chunk "+s.Chunk.Short(), c.Last, n.Lock.Prev[i][j], at)
@@ -519,7 +524,7 @@ func (t *tx) clock(n *Clock, at Index) error {
 // exit follows one chunk out of an instance.
 func (t *tx) exit(x Exit, instance wire.InstanceID, at Index) error {
 	c := t.chunk(x.Chunk)
-	if c == nil || c.Last == 0 {
+	if c == nil || !t.o.concerned(c) {
 		return nil
 	}
 	ok, err := follows("chunk "+x.Chunk.Short(), c.Last, x.Prev, at)
@@ -572,7 +577,7 @@ func (t *tx) order(owner Recipients, purpose string, order any, sig []byte, list
 	}
 	for i, x := range list {
 		c := t.chunk(x.Chunk)
-		if c == nil || c.Last == 0 {
+		if c == nil || !t.o.concerned(c) {
 			continue
 		}
 		ok, err := follows("chunk "+x.Chunk.Short(), c.Last, prev[i], at)

@@ -55,7 +55,12 @@ func (o *Owner) Pending(rnd io.Reader) ([]Request, error) {
 	for _, s := range sortedSteps(o.stored) {
 		out = append(out, Request{Stored: &StoredAsk{s}})
 	}
-	if len(claim.Chunks) > 0 {
+	size := maxOrder
+	if o.apart = o.apart && len(claim.Chunks) > 0; o.apart {
+		size = 1
+	}
+	for list := range slices.Chunk(claim.Chunks, size) {
+		claim.Chunks = list
 		sig, err := o.sign(purposeClaim, claim)
 		if err != nil {
 			return nil, err
@@ -199,6 +204,8 @@ func (t *tx) refused(q Request, reason string) error {
 		if in := t.instance(q.Word.Body.Instance); in != nil {
 			in.Said = slices.DeleteFunc(in.Said, func(w SignedWord) bool { return w.Body == q.Word.Body })
 		}
+	case q.Claim != nil && len(q.Claim.Order.Chunks) > 1: // one of them may be the reason: the others are not to suffer
+		t.then = append(t.then, func() { t.o.apart = true })
 	case q.Claim != nil:
 		for _, ce := range q.Claim.Order.Chunks {
 			if c := t.chunk(ce.Chunk); c != nil && !c.Claimed {

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -59,6 +60,83 @@ func TestSwapFromDepositToSweep(t *testing.T) {
 	}
 	if _, ok := alice.o.Chunk(left[0]); ok {
 		t.Error("alice still follows what she gave")
+	}
+}
+
+// The log may show a vault the birth of its chunks before the escrow's answer with
+// their certificate has come: the answer was lost, or was slower. What follows is
+// then a gap, as after any other entry that was left out; a vault that passed over
+// it would wait for its own claim for ever.
+func TestBirthIsShownBeforeTheCertificate(t *testing.T) {
+	for _, then := range []string{"claim", "lock"} {
+		w := newWorld(t, 2)
+		alice, bob := w.owners[0], w.owners[1]
+		right := bob.deposit(denomination("xmr", coin.Ed25519), 5, 1)
+		_, rows, err := alice.o.NewBatch(vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: w.now + 90*86400}, w.rnd)
+		alice.keep(rows, err)
+		alice.talk() // begin
+		qs, err := alice.o.Pending(w.rnd)
+		if err != nil || len(qs) != 1 || qs[0].Open == nil {
+			t.Fatalf("pending are %d requests, %v; want to open the batch", len(qs), err)
+		}
+		a, err := alice.ask(qs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.persist(a.Block, nil)
+		w.witness()
+		alice.sync() // the birth passes: this vault does not know that it is a birth of its own
+		alice.talk() // the answer was lost, and is asked for again
+		left := alice.o.Chunks()
+		if x, _ := alice.o.Chunk(left[0]); x.Last != 0 || !alice.o.Holds(left[0]) {
+			t.Fatalf("%s: the chunk stands at entry %d, held %t; the test wants its birth unseen", then, int64(x.Last)-1, alice.o.Holds(left[0]))
+		}
+		switch then {
+		case "claim":
+			alice.keep(alice.o.Claim(left))
+			alice.talk()
+		case "lock":
+			w.agree(w.swapOf(left, right))
+		}
+		w.witness()
+		alice.advance()
+		if _, err := alice.observe(w.size - 1); !errors.Is(err, vault.ErrGap) {
+			t.Fatalf("%s: the entry after the unseen birth: %v, want %v", then, err, vault.ErrGap)
+		}
+		alice.cursor = 0 // what a host does upon a gap: show all of it again
+		w.run()
+		switch then {
+		case "claim":
+			if _, err := alice.o.Key(left[0]); err != nil {
+				t.Errorf("after the log was shown again: %v", err)
+			}
+		case "lock":
+			if !alice.o.Holds(right[0]) {
+				t.Error("the exchange is not over after the log was shown again")
+			}
+		}
+	}
+}
+
+// What the host was told is ordered stays ordered: the escrow refuses to release one
+// of two chunks, of whose lock this vault has not heard yet, and not the other.
+func TestOneClaimIsRefused(t *testing.T) {
+	w := newWorld(t, 2)
+	alice, bob := w.owners[0], w.owners[1]
+	ids := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
+	w.agree(w.swapOf(ids[1:], bob.deposit(denomination("xmr", coin.Ed25519), 5, 1)))
+	w.now += 61
+	w.witness()
+	alice.advance() // to a time at which nothing is pledged any more, without what happened before
+	alice.keep(alice.o.Claim(ids))
+	alice.talk()
+	alice.talk()
+	alice.sync()
+	if _, err := alice.o.Key(ids[0]); err != nil {
+		t.Errorf("the free chunk: %v", err)
+	}
+	if x, _ := alice.o.Chunk(ids[1]); x.Claim || x.Claimed || x.Instance == (wire.InstanceID{}) {
+		t.Errorf("the locked chunk: claim ordered %t, claimed %t, in instance %s", x.Claim, x.Claimed, x.Instance.Short())
 	}
 }
 
