@@ -81,7 +81,7 @@ func TestLossIsShownBeforeAcceptance(t *testing.T) {
 				papers = append(papers, part)
 				p.Sides[0].Chunks = append(p.Sides[0].Chunks, market.Stake{Chunk: wire.ChunkID{n}, Weight: 5})
 				p.Sides[1].Chunks = append(p.Sides[1].Chunks, market.Stake{Chunk: part.Chunk.ID(), Weight: 5})
-				w.fund(part, 50_000)
+				w.mint(part, 50_000)
 			}
 			if err := w.notice(t.Context(), notice(p, papers...)); err != nil {
 				t.Fatal(err)
@@ -105,8 +105,8 @@ func TestLossIsShownBeforeAcceptance(t *testing.T) {
 	}
 }
 
-// fund puts coins behind a chunk, confirmed.
-func (w *world) fund(p vault.Paper, amount uint64) {
+// mint puts coins behind a chunk, confirmed.
+func (w *world) mint(p vault.Paper, amount uint64) {
 	w.t.Helper()
 	to, err := w.wallet.Addresses(w.t.Context(), btc, []wallet.PublicKey{p.Chunk.Key.Bytes()})
 	if err != nil {
@@ -131,8 +131,8 @@ func statusOf(in vault.Instance, papers ...vault.Paper) (s enclave.Status) {
 func TestJudge(t *testing.T) {
 	w := newWorld(t)
 	good, empty, old := paperOf(t, wanted, 1, 5), paperOf(t, wanted, 2, 5), paperOf(t, wanted, 3, 5)
-	w.fund(good, 50_000)
-	w.fund(old, 50_000)
+	w.mint(good, 50_000)
+	w.mint(old, 50_000)
 	in := func(given, open []vault.Paper) vault.Instance {
 		var x vault.Instance
 		for _, p := range given {
