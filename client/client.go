@@ -21,6 +21,7 @@ import (
 	"latchkey/escrow"
 	"latchkey/event"
 	"latchkey/host"
+	"latchkey/rate"
 	"latchkey/switchboard"
 	"latchkey/vault/enclave"
 	"latchkey/wallet"
@@ -38,6 +39,8 @@ type Config struct {
 	Keep            map[coin.AssetID]bool // the standing choice: keep what is received; otherwise claim it at once
 	InsecureVendors []string              // see enclave.Accept
 	Poll            time.Duration         // how often wallets are asked while something waits on a chain; 0 is five seconds
+	Rates           *rate.Feed            // own sources, against which proposals are held; nil: none
+	RateLimit       uint32                // basis points that a proposal's values may be off them
 	Logger          *slog.Logger
 }
 

@@ -19,6 +19,9 @@ import (
 	"latchkey/wire"
 )
 
+// maxGoodFor bounds how long an offer stands, in seconds; switchboards have less.
+const maxGoodFor = 366 * 86400
+
 func dealName(p market.ProposalID) string { return fmt.Sprintf("deal/%016x", uint64(p)) }
 
 // notice stores what the switchboard says. Nothing is done yet: the work loop
@@ -117,11 +120,16 @@ func decodeNotice(b []byte) (n switchboard.Notice, err error) {
 
 // deals moves every deal on.
 func (h *Host) deals(ctx context.Context, s enclave.Status) {
+	unplaced := false
 	each(h.store, "offer/", func(name string, p Placed) {
 		if !p.Sent && p.Ended == "" {
+			unplaced = true
 			h.problem("offer", h.place(ctx, name))
 		}
 	})
+	if !unplaced {
+		h.problem("offer", nil) // what could not be placed was given up, and says so itself
+	}
 	each(h.store, "deal/", func(name string, d Deal) {
 		h.dealing.Lock()
 		defer h.dealing.Unlock()
@@ -172,6 +180,11 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		return decline(market.Undesired, err)
 	}
 	if err := h.asOffered(n, program); err != nil {
+		return decline(market.Undesired, err)
+	}
+	if err := h.asRated(ctx, *n.Proposal); unavailable(err) {
+		return err // try again: it may be there before the proposal ends
+	} else if err != nil {
 		return decline(market.Undesired, err)
 	}
 	if err := h.funded(ctx, n); err != nil {
@@ -521,6 +534,9 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if goodFor == 0 {
 		goodFor = 3600
 	}
+	if goodFor < 0 || goodFor > maxGoodFor {
+		return fail(fmt.Errorf("an offer that stands for %d s, want 1 to %d", goodFor, maxGoodFor))
+	}
 	d, err := h.board.Describe(ctx)
 	if err != nil {
 		return fail(err)
@@ -587,7 +603,7 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if err != nil {
 		return fail(err)
 	}
-	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Want: wd, MaxLoss: manner.MaxLoss, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
+	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Give: &gd, Want: wd, MaxLoss: manner.MaxLoss, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
 	if err := h.store.put(ctx, "offer/"+p.ID, p); err != nil {
 		return fail(err)
 	}

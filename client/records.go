@@ -90,12 +90,13 @@ type Deal struct {
 
 // Placed is an offer that this client placed.
 type Placed struct {
-	ID    string            `json:"id"`
-	Offer []byte            `json:"offer"` // market.Offer, CBOR
-	Want  coin.Denomination `json:"want"`  // of what comes, in full
-	Sent  bool              `json:"sent"`
-	Ended string            `json:"ended"`
-	Text  string            `json:"text"`
+	ID    string             `json:"id"`
+	Offer []byte             `json:"offer"`          // market.Offer, CBOR
+	Give  *coin.Denomination `json:"give,omitempty"` // of what goes, in full; nil: of an older version
+	Want  coin.Denomination  `json:"want"`           // of what comes, in full
+	Sent  bool               `json:"sent"`
+	Ended string             `json:"ended"`
+	Text  string             `json:"text"`
 
 	MaxLoss uint64 `json:"max_loss,omitempty"` // units; see Manner
 }

@@ -1,6 +1,7 @@
 package escrow
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -48,8 +49,30 @@ func ReadFile(path string) (File, error) {
 	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
 		return File{}, fmt.Errorf("configuration %s: listen: %w", path, errors.New("want host:port"))
 	}
+	if err := f.check(); err != nil {
+		return File{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
 	f.Data, f.Socket = host.Beside(path, f.Data), host.Beside(path, f.Socket)
 	return f, nil
+}
+
+// check looks at the witnesses as the vault will. The log's key, which the vault
+// makes, has no part in that.
+func (f File) check() error {
+	log, err := head.NewLogKey(f.Origin, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey))
+	if err != nil {
+		return err
+	}
+	c := f.Host()
+	if err := (head.Group{Log: log, Witnesses: c.Witnesses, K: c.K, F: c.F}).Check(); err != nil {
+		return fmt.Errorf("witness, quorum, faulty: %w", err)
+	}
+	for _, w := range f.Witnesses {
+		if err := host.CheckURL(fmt.Sprintf("witness %s: url", w.Key.Name()), w.URL); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Host fills in what the file says of the host.

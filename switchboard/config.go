@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 
 	"latchkey/attest"
@@ -85,8 +84,8 @@ func (s *Settings) check(path string) error {
 	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
 		return fmt.Errorf("listen: %w", errors.New("want host:port"))
 	}
-	if u, err := url.Parse(f.Escrow.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("escrow.url %q: want http://host:port or https://host", f.Escrow.URL)
+	if err := host.CheckURL("escrow.url", f.Escrow.URL); err != nil {
+		return err
 	}
 	if err := f.Escrow.Group().Check(); err != nil {
 		return fmt.Errorf("escrow: %w", err)

@@ -47,7 +47,7 @@ func run(ctx context.Context, path string) error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	l, err := wallet.Listen(f.Listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; choose another address in %s, or stop what uses this one", err, path)
 	}
 	log, err := disk.Open(disk.Config{Folder: f.Data, Logger: logger})
 	if err != nil {

@@ -104,7 +104,10 @@ func newFlags(name, about string, out io.Writer) *flag.FlagSet {
 }
 
 func parse(f *flag.FlagSet, args []string, least, most int) error {
+	help := f.Usage
+	f.Usage = func() {} // a mistake is one line; help is what was asked for
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		help()
 		return err
 	} else if err != nil {
 		return &hinted{fmt.Errorf("%w: %s: %w", errUsage, f.Name(), err), "latchkey " + f.Name() + " -h"}

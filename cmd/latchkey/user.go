@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -188,12 +189,16 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
+	w := uint32(min(*weight, math.MaxUint32)) // never another number than what was said
+	if err := coin.CheckWeight(w); err != nil {
+		return &hinted{fmt.Errorf("%w: --weight %d: %w", errUsage, *weight, err), "5 is the usual one"}
+	}
 	c, err := dial(*socket)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(talk, "paying about $%s of %s from your wallet into chunks of %d units\n", *usd, *asset, *weight)
-	r, err := c.Deposit(ctx, &clientpb.DepositRequest{Asset: *asset, UsdCents: n, Weight: uint32(*weight)})
+	r, err := c.Deposit(ctx, &clientpb.DepositRequest{Asset: *asset, UsdCents: n, Weight: w})
 	if err != nil {
 		return plain(err)
 	}
@@ -203,6 +208,9 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	_, err = fmt.Fprintf(out, "%d chunks of denomination %s; funding goes on by itself: see latchkey status\n", r.Chunks, r.Denomination)
 	return err
 }
+
+// maxPremium bounds what is asked for, in basis points; a switchboard allows less.
+const maxPremium = 10_000
 
 func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	f := newFlags("exchange", "latchkey exchange offers what you have deposited for another asset. Settled atomically, all chunks change hands\nat once; tit for tat, a few at a time and in turn, each looked at by your wallet before the next goes out.", out)
@@ -226,6 +234,14 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	n, err := cents(*usd)
 	if err != nil {
 		return err
+	}
+	switch {
+	case *premium < -maxPremium || *premium > maxPremium:
+		return &hinted{fmt.Errorf("%w: --premium %d: want %d to %d basis points", errUsage, *premium, -maxPremium, maxPremium), "100 basis points are one per cent"}
+	case *role > 1:
+		return &hinted{fmt.Errorf("%w: --role %d: want 0 or 1", errUsage, *role), "0 is the contract's first party, 1 its second"}
+	case *good < time.Second:
+		return &hinted{fmt.Errorf("%w: --good-for %s: want a second or more", errUsage, *good), "an hour is 1h"}
 	}
 	c, err := dial(*socket)
 	if err != nil {
@@ -272,6 +288,27 @@ func cancel(ctx context.Context, args []string, out, _ io.Writer) error {
 	return plain(err)
 }
 
+// chunkOf returns the id of the chunk that begins with these digits, eight or more.
+func chunkOf(chunks []*clientpb.Chunk, digits string) (string, error) {
+	if len(digits) < 8 {
+		return "", fmt.Errorf("chunk %q: want eight digits of its id, or more", digits)
+	}
+	found := ""
+	for _, ch := range chunks {
+		switch {
+		case !strings.HasPrefix(ch.Id, digits):
+		case found != "":
+			return "", fmt.Errorf("chunk %q: more than one begins so", digits)
+		default:
+			found = ch.Id
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("chunk %q: this client has none that begins so", digits)
+	}
+	return found, nil
+}
+
 func claim(ctx context.Context, args []string, out, talk io.Writer) error {
 	f := newFlags("claim", "latchkey claim CHUNK... takes the private keys of chunks out and sweeps their coins to your wallet.", out)
 	socket, _ := clientFlags(f)
@@ -287,11 +324,9 @@ func claim(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return plain(err)
 	}
-	for i, id := range ids { // the first digits, as status shows them, are enough
-		for _, ch := range s.Chunks {
-			if len(id) >= 8 && strings.HasPrefix(ch.Id, id) {
-				ids[i] = ch.Id
-			}
+	for i, id := range ids {
+		if ids[i], err = chunkOf(s.Chunks, id); err != nil {
+			return &hinted{err, "latchkey status lists the chunks; the eight digits that it shows are enough"}
 		}
 	}
 	fmt.Fprintf(talk, "claiming %d chunks; their coins will be swept to your wallet, which costs a fee on chain\n", len(ids))
