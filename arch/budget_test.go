@@ -19,7 +19,7 @@ var budgets = map[string]int{
 	"head":     500,
 	"attest":   600,
 	"contract": 3600,
-	"settle":   150,
+	"settle":   120,
 	"vault":    4150, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,

@@ -105,7 +105,7 @@ func TestLossIsShownBeforeAcceptance(t *testing.T) {
 	}
 }
 
-// fund puts coins behind a chunk, confirmed.
+// mint puts coins behind a chunk, confirmed.
 func (w *world) mint(p vault.Paper, amount uint64) {
 	w.t.Helper()
 	to, err := w.wallet.Addresses(w.t.Context(), btc, []wallet.PublicKey{p.Chunk.Key.Bytes()})

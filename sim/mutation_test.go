@@ -127,6 +127,10 @@ var allMutations = []mutation{
 		fSettle, "	return d.agreement.LockBy + d.agreement.Pace.Span(len(d.steps))", "	return d.agreement.LockBy",
 	}}},
 
+	{"settle: what was received last", "coins spent right after they were looked at", "it was told that it can lose 0", []edit{{
+		"settle/settle.go", "sure := handed[1-s] - last[1-s]", "sure := handed[1-s]",
+	}}},
+
 	// Witnesses and heads.
 	{"witness: consistency", "two heads", "two witnessed heads", []edit{
 		off(fWitness, "if err := VerifyConsistency(old, c, r.Proof); err != nil {"),

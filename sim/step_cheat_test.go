@@ -134,6 +134,24 @@ var stepCheats = map[string]cheat{
 		}))
 	},
 
+	// Bob has looked and said that he keeps the first chunk; then its coins go, and
+	// those of all that mallory has still to give. He was told that he can lose so much.
+	"coins spent right after they were looked at": func(t *testing.T, w *World) error {
+		c, x, _ := w.midway(t, "mallory", "bob")
+		w.Client("bob").manner = honest
+		w.until(t, "bob gives in turn", func() bool { return len(c.turns.steps) == 2 })
+		for range x {
+			w.drain(w.Client("mallory"), 0)
+		}
+		w.Mine(depth)
+		w.Tick(700)
+		w.until(t, "it is settled", func() bool { return c.Ended })
+		if gave, got, spoke := c.balance(1, w.drained); !c.Broken || gave != 5 || got != 0 || !spoke {
+			t.Errorf("bob gave %d and got %d, spoke %t, broken off %t; want 5, 0, true, true", gave, got, spoke, c.Broken)
+		}
+		return w.bounded(c)
+	},
+
 	// A client's vault and its host.
 	"kept before the share is here": func(t *testing.T, w *World) error {
 		c, _, _ := w.midway(t, "alice", "bob")

@@ -213,7 +213,7 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 const maxPremium = 10_000
 
 func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
-	f := newFlags("exchange", "latchkey exchange offers what you have deposited for another asset.", out)
+	f := newFlags("exchange", "latchkey exchange offers what you have deposited for another asset. Settled atomically, all chunks change hands\nat once; tit for tat, a few at a time and in turn, each looked at by your wallet before the next goes out.", out)
 	socket, asJSON := clientFlags(f)
 	give := f.String("give", "", "asset that you give")
 	want := f.String("want", "", "asset that you want")
@@ -247,6 +247,12 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var pace [4]uint32
+	for i, n := range []uint64{uint64(*first), uint64(*growth), uint64(*most), uint64(max(0, *wait) / time.Second)} {
+		if pace[i] = uint32(n); uint64(pace[i]) != n {
+			return &hinted{fmt.Errorf("%w: %d is too great for a pace", errUsage, n), "latchkey exchange -h"}
+		}
+	}
 	fmt.Fprintf(talk, "offering %s for about $%s of %s, settled %s\n", *give, *usd, *want, *how)
 	switch {
 	case *how == "atomic":
@@ -257,7 +263,7 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	r, err := c.Offer(ctx, &clientpb.OfferRequest{
 		Contract: *name, Give: *give, Want: *want, UsdCents: n, PremiumBps: int32(*premium), Role: uint32(*role), GoodFor: int64(good.Seconds()),
 		Settle: *how, MaxLoss: *maxLoss,
-		Pace: &clientpb.Pace{First: uint32(*first), Growth: uint32(*growth), Most: uint32(*most), Wait: uint32(wait.Seconds())},
+		Pace: &clientpb.Pace{First: pace[0], Growth: pace[1], Most: pace[2], Wait: pace[3]},
 	})
 	if err != nil {
 		return plain(err)
