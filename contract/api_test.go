@@ -512,6 +512,23 @@ func TestAdmitFollowsTheMachine(t *testing.T) {
 	}
 }
 
+// TestAdmitRemembersWhenAPhaseEnds has a counter move that the end of the phase was made of: what was possible until then
+// is possible still.
+func TestAdmitRemembersWhenAPhaseEnds(t *testing.T) {
+	d := mustBind("contract X\nparties a, b\npot p = 5 units from a\nterm t : time\ncounter c = 1 in 0..1\nphase A until t + c * 10 days\n when a says \"x\": set c = 0\n when b says \"y\" if c = 0 and now > t + 5 days: give all of p to b close\n at deadline: close\n", noon)
+	report, err := d.Admit([][]int64{{5}}, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := report.Payouts[1].Most; got != 5 {
+		t.Errorf("b gets %d at most, want 5", got)
+	}
+	early := mustBind("contract X\nparties a, b\npot p = 5 units from a\nterm t : time\nphase A until t\n when b says \"y\" if now > t: give all of p to b close\n at deadline: close\n", noon)
+	if report, err = early.Admit([][]int64{{5}}, Limits{}); err != nil || report.Payouts[1].Most != 0 {
+		t.Errorf("after the phase is over b gets %d, %v", report.Payouts[1].Most, err)
+	}
+}
+
 // TestAdmitIsBounded checks that a contract that is too large is refused before it costs much.
 func TestAdmitIsBounded(t *testing.T) {
 	head := "contract X\nparties a, b\nterm u : units 1..1_000_000\npot p = u units from a\nterm t : time\ncounter c = 0 in 0..1_000_000\ncounter d = 0 in 0..1_000_000\nphase A until t\n at deadline: close\n"

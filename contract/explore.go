@@ -50,7 +50,7 @@ func (d *Deal) Admit(weights [][]int64, lim Limits) (Report, error) {
 	if err != nil {
 		return Report{}, fmt.Errorf("admit contract %s: %w", d.p.name, err)
 	}
-	x := explorer{d: d, lim: Limits{cmp.Or(lim.States, 50_000), cmp.Or(lim.Moves, 200_000)}, index: map[string]int32{}, base: d.env()}
+	x := explorer{d: d, lim: Limits{cmp.Or(lim.States, 50_000), cmp.Or(lim.Moves, 200_000)}, index: map[string]int32{}, base: d.env(), ends: d.env()}
 	x.states = []place{{s: d.start(c, 0)}, {}}
 	for i := 0; i < len(x.states) && x.errors == 0; i++ {
 		if i != closed {
@@ -100,6 +100,7 @@ type explorer struct {
 	states   []place
 	count    int
 	base     *env // of the place that is being played
+	ends     *env // of any place
 	trace    trace
 	rounding []Rounding
 	key      []byte
@@ -208,7 +209,7 @@ func (x *explorer) expand(i int) {
 	}
 	s := &x.states[i].s
 	ph, r := &x.d.p.phases[s.phase], run{d: x.d, s: *s}
-	until := x.base.eval(ph.until)
+	until := x.ends.eval(ph.until) // as the counters were when the phase began
 	before := span{1, min(until.hi-1, farAway)}
 	x.play(i, Event{Kind: Deadline}, span{}, x.moments(span{max(until.lo, 1), farAway}))
 	for j := range ph.clauses {

@@ -187,7 +187,7 @@ oracle price in -20..20
 		w.statement(1)
 	}
 	for i := range w.phases {
-		fmt.Fprintf(&w.b, "phase P%d until %s\n", i, w.pick("until", "now + d", "now + c * d", "t", "t + d", "t + 2 * d", "min(t, now + d)", "max(now + d, t)"))
+		fmt.Fprintf(&w.b, "phase P%d until %s\n", i, w.pick("until", "now + d", "now + c * d", "t", "t + d", "t + 2 * d", "min(t, now + d)", "max(now + d, t)", "t + c * d", "t + c * 10 * d"))
 		for range w.n("clauses", 1, 4) {
 			w.value, w.oracle, w.opened, w.member = Literal, false, false, false
 			switch w.n("clause", 0, 10) {
