@@ -72,10 +72,10 @@ const (
 	maxStakes  = 1024
 	// maxLockWait is the longest time between an acceptance and its LockBy.
 	maxLockWait = 24 * 3600
-	// maxStates and maxMoves are what parties may raise the bounds to: some
-	// seconds and a gigabyte of each vault.
-	maxStates = 1_000_000
-	maxMoves  = 4_000_000
+	// maxStates and maxMoves are what parties may raise the bounds to. The work
+	// is the escrow's too, which serves others meanwhile.
+	maxStates = 200_000
+	maxMoves  = 1_000_000
 )
 
 // ErrAgreement is wrapped by every refusal of an agreement's contents.
