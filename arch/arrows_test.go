@@ -49,19 +49,25 @@ var rows = map[string]row{
 	"event":           {own: "wire head", other: "golang.org/x/mod/sumdb/tlog", why: "the log stores bytes and does not know what they mean"},
 	"event/disk":      {own: "event", other: "github.com/cockroachdb/pebble/v2 github.com/cockroachdb/pebble/v2/...", why: "an engine stores blocks"},
 	"event/eventtest": {own: "event head", kit: true, why: "it tests engines"},
-	"event/witness":   {own: "event head wire", other: "golang.org/x/mod/sumdb/note golang.org/x/mod/sumdb/tlog", tests: "event/disk", why: "a witness sees heads and proofs, never what is in a log"},
+	"event/witness":   {own: "event gate head wire", other: "golang.org/x/mod/sumdb/note golang.org/x/mod/sumdb/tlog", tests: "event/disk", why: "a witness sees heads and proofs, never what is in a log"},
 
-	"wallet":            {own: "coin", other: rpc + " filippo.io/edwards25519 github.com/decred/dcrd/dcrec/secp256k1/v4", why: "a wallet knows coins and keys, and nothing of contracts, vaults or the market"},
+	"event/witness/config": {own: "gate head", other: toml, why: "it reads a witness's configuration"},
+
+	"gate":          {other: "", why: "a gate knows networks, and nothing of what passes through"},
+	"gate/admin":    {own: "gate", other: "github.com/prometheus/client_golang/prometheus/...", why: "it shows figures"},
+	"gate/gatetest": {kit: true, why: "it makes certificates for tests"},
+
+	"wallet":            {own: "coin gate", other: rpc + " filippo.io/edwards25519 github.com/decred/dcrd/dcrec/secp256k1/v4", why: "a wallet knows coins and keys, and nothing of contracts, vaults or the market"},
 	"wallet/fake":       {own: "coin wallet", why: "it is a wallet like the others"},
 	"wallet/wallettest": {own: "coin wallet wallet/fake", kit: true, why: "it tests connectors"},
-	"wallet/btc":        {own: "coin wallet", other: "*", tests: "devnet/...", why: "a connector knows the common interface of wallets and no other part of the project"},
-	"wallet/eth":        {own: "coin wallet", other: "*", tests: "devnet/...", why: "a connector knows the common interface of wallets and no other part of the project"},
+	"wallet/btc":        {own: "coin gate wallet", other: "*", tests: "devnet/...", why: "a connector knows the common interface of wallets and no other part of the project"},
+	"wallet/eth":        {own: "coin gate wallet", other: "*", tests: "devnet/...", why: "a connector knows the common interface of wallets and no other part of the project"},
 	"rate":              {own: "coin", other: toml, why: "a rate is about coins and dollars"},
 
-	"host":        {own: trusted + " vault/... attest/... event/...", other: toml, why: asShells},
-	"escrow":      {own: trusted + " vault/... attest/... event/... host", other: rpc + " " + toml, why: asShells + "; the escrow knows no wallet and no market"},
-	"switchboard": {own: trusted + " vault/... attest/... event/... host market rate wallet escrow/...", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells},
-	"client":      {own: trusted + " vault/... attest/... event/... host market rate wallet escrow/... switchboard/...", other: rpc + " " + toml, why: asShells},
+	"host":        {own: trusted + " vault/... attest/... event/... gate/...", other: toml, why: asShells},
+	"escrow":      {own: trusted + " vault/... attest/... event/... gate host", other: rpc + " " + toml, why: asShells + "; the escrow knows no wallet and no market"},
+	"switchboard": {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/...", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells},
+	"client":      {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/...", other: rpc + " " + toml, why: asShells},
 	"sim":         {own: trusted + " market rate vault/session escrow event wallet wallet/fake", other: "golang.org/x/mod/sumdb/...", why: "the simulation drives the machines themselves, in one process without network and disk"},
 
 	"cmd":          {own: "*", other: "*", why: "a command may import everything"},

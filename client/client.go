@@ -38,6 +38,7 @@ type Config struct {
 	Keep            map[coin.AssetID]bool // the standing choice: keep what is received; otherwise claim it at once
 	InsecureVendors []string              // see enclave.Accept
 	Poll            time.Duration         // how often wallets are asked while something waits on a chain; 0 is five seconds
+	HTTP            *http.Client          // calls escrow and switchboard; nil: a plain client
 	Logger          *slog.Logger
 }
 
@@ -70,12 +71,15 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	if cfg.Poll == 0 {
 		cfg.Poll = 5 * time.Second
 	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = httpClient()
+	}
 	s, err := openRecords(ctx, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
 	return &Host{
-		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, httpClient()), problems: map[string]string{},
+		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, cfg.HTTP), problems: map[string]string{},
 		assets: map[coin.AssetID]wallet.AssetInfo{}, receipts: map[string]string{}, repeats: map[string]int{},
 		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}, nil
@@ -110,7 +114,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	defer cancel(nil)
 	h.mu.Lock()
 	h.vault, h.status, h.id = link.Vault, status, id
-	h.board = switchboard.NewClient(h.cfg.Switchboard, httpClient(), signer{h})
+	h.board = switchboard.NewClient(h.cfg.Switchboard, h.cfg.HTTP, signer{h})
 	h.mu.Unlock()
 	var running sync.WaitGroup
 	for _, f := range []func(context.Context) error{h.talkLoop, h.feedLoop, h.pollLoop, h.workLoop} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/host"
 )
@@ -20,6 +21,7 @@ type File struct {
 	Quorum    int            `toml:"quorum" comment:"as in the vault's configuration"`
 	Faulty    int            `toml:"faulty" comment:"as in the vault's configuration"`
 	Witnesses []WitnessEntry `toml:"witness" comment:"as in the vault's configuration, and where each is"`
+	gate.Tables
 }
 
 // WitnessEntry is one witness.
@@ -45,11 +47,29 @@ func ReadFile(path string) (File, error) {
 			return File{}, fmt.Errorf("configuration %s: field %q is missing", path, x.name)
 		}
 	}
-	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
-		return File{}, fmt.Errorf("configuration %s: listen: %w", path, errors.New("want host:port"))
+	if err := f.check(path); err != nil {
+		return File{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	f.Data, f.Socket = host.Beside(path, f.Data), host.Beside(path, f.Socket)
 	return f, nil
+}
+
+func (f *File) check(path string) error {
+	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
+		return fmt.Errorf("listen: %w", errors.New("want host:port"))
+	}
+	if err := f.Tables.Resolve(path); err != nil {
+		return err
+	}
+	if err := gate.CheckListen(f.Listen, f.TLS); err != nil {
+		return err
+	}
+	for _, w := range f.Witnesses {
+		if err := f.Trust.CheckURL(w.URL); err != nil {
+			return fmt.Errorf("witness %s: url: %w", w.Key.Name(), err)
+		}
+	}
+	return nil
 }
 
 // Host fills in what the file says of the host.

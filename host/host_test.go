@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,6 +19,7 @@ import (
 	"latchkey/attest"
 	"latchkey/attest/sim"
 	"latchkey/event"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/host"
 	"latchkey/vault/enclave"
@@ -275,7 +275,12 @@ func TestServe(t *testing.T) {
 		r.Body.Close()
 		return r.StatusCode
 	}
-	err = host.Serve(t.Context(), l, nil, slog.New(slog.NewTextHandler(io.Discard, nil)), func(context.Context) (host.Service, error) {
+	logger := slog.New(slog.DiscardHandler)
+	door, err := gate.New(l, gate.Tables{}, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = host.Program{Name: "test", Listener: door, Logger: logger, Build: func(context.Context) (host.Service, error) {
 		runs++
 		return host.Service{
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }),
@@ -293,7 +298,7 @@ func TestServe(t *testing.T) {
 				return errLog
 			},
 		}, nil
-	})
+	}}.Serve(t.Context())
 	if !errors.Is(err, errLog) || runs != 3 {
 		t.Errorf("%d runs, then %v", runs, err)
 	}
@@ -309,7 +314,12 @@ func TestServeEndsRequestsFirst(t *testing.T) {
 	runs, written := 0, false
 	asked := make(chan struct{})
 	errEnd := errors.New("the end")
-	err = host.Serve(t.Context(), l, nil, slog.New(slog.NewTextHandler(io.Discard, nil)), func(context.Context) (host.Service, error) {
+	logger := slog.New(slog.DiscardHandler)
+	door, err := gate.New(l, gate.Tables{}, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = host.Program{Name: "test", Listener: door, Logger: logger, Build: func(context.Context) (host.Service, error) {
 		if runs++; runs == 2 && !written {
 			t.Error("the next run begins before the request of the last is over")
 		}
@@ -334,7 +344,7 @@ func TestServeEndsRequestsFirst(t *testing.T) {
 				return host.ErrVaultGone
 			},
 		}, nil
-	})
+	}}.Serve(t.Context())
 	if !errors.Is(err, errEnd) || runs != 2 {
 		t.Errorf("%d runs, then %v", runs, err)
 	}

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 
 	"latchkey/attest"
 	"latchkey/attest/policyfile"
 	"latchkey/coin"
 	"latchkey/contract"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/host"
 	"latchkey/market"
@@ -31,6 +31,7 @@ type File struct {
 	Assets    []coin.Asset   `toml:"asset" comment:"what is traded, as its wallet connector describes it"`
 	Rate      rate.Config    `toml:"rate" comment:"where rates in US dollars come from"`
 	Market    market.Policy  `toml:"market" comment:"what is left out has its default"`
+	gate.Tables
 }
 
 // EscrowEntry says which escrow a switchboard follows, and whose word makes a
@@ -85,8 +86,14 @@ func (s *Settings) check(path string) error {
 	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
 		return fmt.Errorf("listen: %w", errors.New("want host:port"))
 	}
-	if u, err := url.Parse(f.Escrow.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Errorf("escrow.url %q: want http://host:port or https://host", f.Escrow.URL)
+	if err := f.Tables.Resolve(path); err != nil {
+		return err
+	}
+	if err := gate.CheckListen(f.Listen, f.TLS); err != nil {
+		return err
+	}
+	if err := f.Tables.Trust.CheckURL(f.Escrow.URL); err != nil {
+		return fmt.Errorf("escrow.url %q: %w", f.Escrow.URL, err)
 	}
 	if err := f.Escrow.Group().Check(); err != nil {
 		return fmt.Errorf("escrow: %w", err)

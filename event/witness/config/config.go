@@ -1,4 +1,5 @@
-package main
+// Package config reads the configuration file of a witness's program.
+package config
 
 import (
 	"bytes"
@@ -10,37 +11,54 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"latchkey/gate"
 	"latchkey/head"
 )
 
-// config is the configuration file; example.toml documents it.
-type config struct {
+// File is the configuration file; "witness example" documents it.
+type File struct {
 	Name    string        `toml:"name"`
 	Listen  string        `toml:"listen"`
 	Data    string        `toml:"data"`
 	KeyFile string        `toml:"key_file"`
 	Logs    []head.LogKey `toml:"logs"`
+	gate.Tables
 }
 
-// readConfig reads and checks a configuration file. Its errors name the file,
+// A HintError is an error with the way out.
+type HintError struct {
+	Err  error
+	Hint string
+}
+
+func (e *HintError) Error() string { return e.Err.Error() }
+func (e *HintError) Unwrap() error { return e.Err }
+
+// Read reads and checks a configuration file. Its errors name the file,
 // and the line where there is one.
-func readConfig(path string) (config, error) {
+func Read(path string) (File, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return config{}, &hintError{fmt.Errorf("configuration: %w", err), "witness example > " + path}
+		return File{}, &HintError{Err: fmt.Errorf("configuration: %w", err), Hint: "witness example > " + path}
 	}
-	var c config
+	var c File
 	decoder := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
 	if err := decoder.Decode(&c); err != nil {
-		return config{}, tomlError(path, err)
+		return File{}, tomlError(path, err)
 	}
 	for _, field := range []struct{ name, value string }{{"name", c.Name}, {"listen", c.Listen}, {"data", c.Data}} {
 		if field.value == "" {
-			return config{}, fmt.Errorf("%s: field %s is missing", path, field.name)
+			return File{}, fmt.Errorf("%s: field %s is missing", path, field.name)
 		}
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		return config{}, fmt.Errorf("%s: listen: %w", path, err)
+		return File{}, fmt.Errorf("%s: listen: %w", path, err)
+	}
+	if err := c.Tables.Resolve(path); err != nil {
+		return File{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if err := gate.CheckListen(c.Listen, c.TLS); err != nil {
+		return File{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if c.KeyFile == "" {
 		c.KeyFile = filepath.Join(c.Data, "key.pem")
@@ -59,7 +77,7 @@ func tomlError(path string, err error) error {
 	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
 		first := unknown.Errors[0]
 		row, column := first.Position()
-		return &hintError{fmt.Errorf("%s:%d:%d: unknown field %v", path, row, column, first.Key()), `"witness example" prints all fields`}
+		return &HintError{Err: fmt.Errorf("%s:%d:%d: unknown field %v", path, row, column, first.Key()), Hint: `"witness example" prints all fields`}
 	}
 	var wrong *toml.DecodeError
 	if errors.As(err, &wrong) {
