@@ -25,6 +25,9 @@ type File struct {
 	gate.Tables
 }
 
+// defaultRate is how many requests a second a witness takes from one address.
+const defaultRate = 2000
+
 // A HintError is an error with the way out.
 type HintError struct {
 	Err  error
@@ -56,6 +59,13 @@ func Read(path string) (File, error) {
 	}
 	if err := c.Tables.Resolve(path); err != nil {
 		return File{}, fmt.Errorf("%s: %w", path, err)
+	}
+	// One host brings the heads of a log, one after the other, as fast as it has them.
+	if c.Limits.AddressRate == 0 {
+		c.Limits.AddressRate = defaultRate
+	}
+	if c.Limits.AddressBurst == 0 {
+		c.Limits.AddressBurst = 2 * defaultRate
 	}
 	if err := gate.CheckListen(c.Listen, c.TLS); err != nil {
 		return File{}, fmt.Errorf("%s: %w", path, err)
