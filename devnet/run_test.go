@@ -3,11 +3,15 @@ package devnet
 import (
 	"bytes"
 	"context"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -72,6 +76,8 @@ func TestRunPage(t *testing.T) {
 	}
 	// The end, as systemd brings it: hosts before those whom they call.
 	script.WriteString(`
+echo "all is done"
+read -r _ || true
 for m in alice bob board escrow w1 w2 w3 w4; do
 kill -TERM $(cat $m/pid)
 wait $(cat $m/pid) || { echo "$m ends with status $?" >&2; exit 1; }
@@ -84,19 +90,28 @@ echo "all have ended"
 	cmd.Dir = folder
 	cmd.Env = append(os.Environ(), "PATH="+own+":"+os.Getenv("PATH"), "PROJECT="+root)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what the script leaves behind is ended with it
-	var out bytes.Buffer
+	out := watched{done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 2 * time.Second
+	goOn, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	go func() { // while everything runs
+		<-out.done
+		watch(t, string(page), folder)
+		_ = goOn.Close()
+	}()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err = cmd.Wait()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // the chains and the connectors
 	if err != nil && !strings.Contains(out.String(), "all have ended") {
-		t.Fatalf("%v\n%s%s", err, &out, lastLines(folder))
+		t.Fatalf("%v\n%s%s", err, out.String(), lastLines(folder))
 	}
-	t.Logf("%s", &out)
+	t.Logf("%s", out.String())
 	for _, want := range []string{"the escrow's log_key is the pinned one", "the policy accepts the escrow's evidence", "all 4 witnesses can be asked", "it runs and is ready"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the doctor does not say %q", want)
@@ -106,6 +121,98 @@ echo "all have ended"
 		t.Error("the doctor finds an error")
 	}
 	noSecrets(t, folder)
+}
+
+// watched is what the script prints; done is closed when it has done all that the
+// page says.
+type watched struct {
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	done chan struct{}
+	said bool
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, err := w.buf.Write(b)
+	if !w.said && bytes.Contains(w.buf.Bytes(), []byte("all is done")) {
+		w.said = true
+		close(w.done)
+	}
+	return n, err
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.String()
+}
+
+var metricName = regexp.MustCompile("`([a-z_]+)(\\{[a-z]+\\})?`")
+
+// watch reads the figures of all roles: each metric that the page speaks of is there,
+// and some have the values that this run must have left.
+func watch(t *testing.T, page, folder string) {
+	all := map[string]string{}
+	for name, at := range map[string]string{"witness": "127.0.0.11:7409", "escrow": "127.0.0.21:7209", "switchboard": "127.0.0.31:7309", "client": "unix:" + filepath.Join(folder, "alice", "admin.sock")} {
+		c, url := &http.Client{Timeout: 10 * time.Second}, "http://"+at
+		if path, ok := strings.CutPrefix(at, "unix:"); ok {
+			url = "http://admin"
+			c.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", path)
+			}}
+		}
+		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+			r, err := c.Get(url + path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			raw, err := io.ReadAll(r.Body)
+			r.Body.Close()
+			if err != nil || r.StatusCode != http.StatusOK {
+				t.Errorf("%s%s: %d, %v, %.300s", name, path, r.StatusCode, err, raw)
+			}
+			all[name] += string(raw)
+		}
+	}
+	_, table, _ := strings.Cut(page, "| metric (`latchkey_…`)")
+	table, _, _ = strings.Cut(table, "\n\n")
+	named := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		for _, m := range metricName.FindAllStringSubmatch(cells[1], -1) {
+			named++
+			if !strings.Contains(all["witness"]+all["escrow"]+all["switchboard"]+all["client"], "\nlatchkey_"+m[1]) {
+				t.Errorf("the page speaks of the metric %s, and nobody has it", m[1])
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("found %d metrics in the page", named)
+	}
+	for _, x := range []struct{ who, line string }{
+		{"escrow", "latchkey_vaults_enrolled 2"}, {"escrow", `latchkey_witness_up{witness="w4.example"} 1`}, {"escrow", "latchkey_instances_open 0"},
+		{"escrow", `latchkey_refused_total{limit="address"} 0`}, {"switchboard", "latchkey_vaults_enrolled 2"}, {"switchboard", `latchkey_rate_ok{asset="btc"} 1`},
+		{"switchboard", `latchkey_market_events_total{event="waslocked"} 1`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"}, {"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="free"} 2`},
+	} {
+		if !strings.Contains(all[x.who], "\n"+x.line+"\n") {
+			t.Errorf("%s has no line %q", x.who, x.line)
+		}
+	}
+	if t.Failed() {
+		for who, text := range all {
+			for line := range strings.Lines(text) {
+				if strings.HasPrefix(line, "latchkey_") {
+					t.Logf("%s: %s", who, strings.TrimSpace(line))
+				}
+			}
+		}
+	}
 }
 
 // lastLines are the ends of all logs, for a failure.
