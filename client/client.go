@@ -14,8 +14,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
+
+	"connectrpc.com/connect"
 
 	"latchkey/coin"
 	"latchkey/escrow"
@@ -191,6 +194,23 @@ func pause(ctx context.Context, d time.Duration) {
 
 const retry = 250 * time.Millisecond
 
+// maxObeyed bounds how long another side can make this host wait.
+const maxObeyed = 30 * time.Second
+
+// after is how long to wait after a failure: as long as the other side asks for, if
+// it says that it was asked too often.
+func after(err error) time.Duration {
+	var c *connect.Error
+	if !errors.As(err, &c) || c.Code() != connect.CodeResourceExhausted {
+		return retry
+	}
+	n, err := strconv.Atoi(c.Meta().Get("Retry-After"))
+	if err != nil || n < 0 {
+		return retry
+	}
+	return max(retry, min(time.Duration(n)*time.Second, maxObeyed))
+}
+
 // talkLoop says to the escrow whatever the vault has to say, and hears the
 // answers.
 func (h *Host) talkLoop(ctx context.Context) error {
@@ -207,7 +227,7 @@ func (h *Host) talkLoop(ctx context.Context) error {
 			err = h.greet(ctx, -1)
 			h.problem("escrow", err)
 			if err != nil {
-				pause(ctx, retry)
+				pause(ctx, after(err))
 			}
 			continue
 		case err != nil:
@@ -238,7 +258,7 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 	}
 	h.problem("escrow", err)
 	if err != nil {
-		pause(ctx, retry)
+		pause(ctx, after(err))
 	}
 	r, err := h.call(ctx, enclave.Call{Heard: &enclave.Heard{N: s.N, Frame: answer}})
 	if ctx.Err() != nil {
@@ -328,7 +348,7 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		}
 		h.problem("escrow's log", err)
 		if err != nil {
-			pause(ctx, retry)
+			pause(ctx, after(err))
 			continue
 		}
 		_, err = h.call(ctx, enclave.Call{Feed: &enclave.Feed{Head: u.Head, Consistency: u.Consistency, Entries: u.Entries}})
@@ -384,7 +404,7 @@ func (h *Host) pollLoop(ctx context.Context) error {
 		}
 		h.problem("switchboard", err)
 		if err != nil {
-			pause(ctx, retry)
+			pause(ctx, after(err))
 			continue
 		}
 		for _, n := range notices {
