@@ -77,7 +77,11 @@ func (f *File) check(path string) error {
 			return fmt.Errorf("%s: %w", x.name, err)
 		}
 	}
-	return nil
+	urls := []string{f.Escrow, f.Switchboard}
+	for _, w := range f.Wallets {
+		urls = append(urls, w.URL)
+	}
+	return f.Trust.CheckPins(urls...)
 }
 
 // Host fills in what the file says of the host.

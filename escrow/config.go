@@ -64,12 +64,14 @@ func (f *File) check(path string) error {
 	if err := gate.CheckListen(f.Listen, f.TLS); err != nil {
 		return err
 	}
+	var urls []string
 	for _, w := range f.Witnesses {
 		if err := f.Trust.CheckURL(w.URL); err != nil {
 			return fmt.Errorf("witness %s: url: %w", w.Key.Name(), err)
 		}
+		urls = append(urls, w.URL)
 	}
-	return nil
+	return f.Trust.CheckPins(urls...)
 }
 
 // Host fills in what the file says of the host.

@@ -53,6 +53,30 @@ func (t Trust) CheckURL(raw string) error {
 	return nil
 }
 
+// CheckPins refuses a pin that none of the URLs that a process calls would use: a
+// slip in its name must not leave an authority's word in its place.
+func (t Trust) CheckPins(urls ...string) error {
+	used := map[string]bool{}
+	for _, raw := range urls {
+		if u, err := parseURL(raw); err == nil && u.Scheme == "https" {
+			port := u.Port()
+			if port == "" {
+				port = "443"
+			}
+			used[canonical(net.JoinHostPort(u.Hostname(), port))] = true
+		}
+	}
+	for at := range t.Pins {
+		if !used[canonical(at)] {
+			return fmt.Errorf("trust.pins: nothing is called by https at %q: write host and port as the URL has them", at)
+		}
+	}
+	return nil
+}
+
+// canonical is how host:port is compared: a host has no case.
+func canonical(at string) string { return strings.ToLower(at) }
+
 // Pin returns what trust.pins says of a certificate's key: the SHA-256 of its
 // SubjectPublicKeyInfo, as in RFC 7469.
 func Pin(c *x509.Certificate) string {
@@ -79,6 +103,7 @@ const (
 // A caller is an http.RoundTripper that believes whom a Trust says.
 type caller struct {
 	trust Trust
+	pins  map[string]string        // of trust, by canonical host:port
 	roots *files[*x509.CertPool]   // nil: the system's
 	pair  *files[*tls.Certificate] // nil: none
 	http  *http.Transport
@@ -89,7 +114,10 @@ func (t Trust) Client(logger *slog.Logger) (*http.Client, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	c := &caller{trust: t}
+	c := &caller{trust: t, pins: map[string]string{}}
+	for at, pin := range t.Pins {
+		c.pins[canonical(at)] = pin
+	}
 	var err error
 	if t.CA != "" {
 		if c.roots, err = openFiles(t.CA, "", logger, readRoots); err != nil {
@@ -156,7 +184,7 @@ func (c *caller) config(host, address string) *tls.Config {
 	if c.pair != nil {
 		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.pair.get(), nil }
 	}
-	if pin, ok := c.trust.Pins[address]; ok {
+	if pin, ok := c.pins[canonical(address)]; ok {
 		t.InsecureSkipVerify = true // the key decides, and neither names, dates nor authorities
 		t.VerifyConnection = func(s tls.ConnectionState) error { return checkPin(s, pin) }
 	}

@@ -124,7 +124,7 @@ func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
 		l.note.Warn("some requests did not finish in time", "grace", Grace)
 	}
 	_ = s.Close()
-	<-served
+	_ = <-served // it says that it was closed
 	return nil
 }
 

@@ -138,6 +138,20 @@ func errorText(err error) string {
 	return err.Error()
 }
 
+// A pin that no call would use is refused: it would protect nothing.
+func TestPinsAreUsed(t *testing.T) {
+	pin := "sha256/" + strings.Repeat("A", 43) + "="
+	for at, want := range map[string]string{
+		"escrow.example:7201": "", "ESCROW.example:7201": "", "w1.example:443": "", "[::1]:7401": "",
+		"escrow.example:7202": "nothing is called", "w1.example:7201": "nothing is called", "127.0.0.1:80": "nothing is called",
+	} {
+		err := gate.Trust{Pins: map[string]string{at: pin}}.CheckPins("https://Escrow.example:7201", "https://w1.example", "https://[::1]:7401/x", "http://127.0.0.1:80", "unix:/x")
+		if got := errorText(err); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", at, got, want)
+		}
+	}
+}
+
 // A caller does not follow a redirect: it would carry a request, and a token,
 // wherever a server says.
 func TestNoRedirect(t *testing.T) {

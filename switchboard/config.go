@@ -95,6 +95,9 @@ func (s *Settings) check(path string) error {
 	if err := f.Tables.Trust.CheckURL(f.Escrow.URL); err != nil {
 		return fmt.Errorf("escrow.url %q: %w", f.Escrow.URL, err)
 	}
+	if err := f.Tables.Trust.CheckPins(f.Escrow.URL); err != nil {
+		return err
+	}
 	if err := f.Escrow.Group().Check(); err != nil {
 		return fmt.Errorf("escrow: %w", err)
 	}

@@ -52,7 +52,7 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	log, err := disk.Open(disk.Config{Folder: f.Data, Logger: logger})
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ func run(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	log, err := disk.Open(disk.Config{Folder: s.Data, Logger: logger})
 	if errors.Is(err, event.ErrInUse) {
 		return fmt.Errorf("data folder %s: %w; is another switchboard running?", s.Data, event.ErrInUse)
