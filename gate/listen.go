@@ -124,7 +124,9 @@ func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
 		l.note.Warn("some requests did not finish in time", "grace", Grace)
 	}
 	_ = s.Close()
-	_ = <-served // it says that it was closed
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
+	}
 	return nil
 }
 

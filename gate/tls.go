@@ -58,6 +58,7 @@ type files[T any] struct {
 
 	mu     sync.Mutex
 	seen   [2]stamp
+	young  bool // when it was read it had changed a moment before, and may change again without another stamp
 	value  T
 	failed string // what was said last
 }
@@ -66,9 +67,17 @@ func openFiles[T any](a, b string, logger *slog.Logger, read func(a, b string) (
 	f := &files[T]{paths: [2]string{a, b}, read: read, logger: logger}
 	var err error
 	if f.seen, err = f.stamps(); err == nil {
+		f.young = isYoung(f.seen)
 		f.value, err = read(a, b)
 	}
 	return f, err
+}
+
+// tick is longer than that of any file system's clock.
+const tick = 2 * time.Second
+
+func isYoung(s [2]stamp) bool {
+	return time.Since(s[0].at) < tick || time.Since(s[1].at) < tick
 }
 
 func (f *files[T]) stamps() (s [2]stamp, err error) {
@@ -85,9 +94,10 @@ func (f *files[T]) get() T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, err := f.stamps()
-	if err == nil && now == f.seen {
+	if err == nil && now == f.seen && !f.young {
 		return f.value
 	}
+	young := isYoung(now)
 	var v T
 	if err == nil {
 		v, err = f.read(f.paths[0], f.paths[1])
@@ -99,8 +109,10 @@ func (f *files[T]) get() T {
 		}
 		return f.value
 	}
-	f.seen, f.value, f.failed = now, v, ""
-	f.logger.Info("read a changed file", "file", f.paths[0])
+	if now != f.seen {
+		f.logger.Info("read a changed file", "file", f.paths[0])
+	}
+	f.seen, f.young, f.value, f.failed = now, young, v, ""
 	return v
 }
 
