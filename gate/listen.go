@@ -191,9 +191,13 @@ func (g *Guard) leave(who string) {
 	}
 }
 
-// Signals returns a context that ends with the first SIGTERM or interrupt. The
-// second ends the process at once, whatever it is doing: everything durable is
-// durable already.
+// together is how close two signals are that somebody sent once: to the process
+// and to its group.
+const together = 300 * time.Millisecond
+
+// Signals returns a context that ends with the first SIGTERM or interrupt. A
+// second one, a little later, ends the process at once, whatever it is doing:
+// everything durable is durable already.
 func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
 	c := make(chan os.Signal, 2)
@@ -205,7 +209,12 @@ func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 		case <-parent.Done():
 			return
 		}
-		<-c
+		first := time.Now()
+		for range c {
+			if time.Since(first) > together {
+				break
+			}
+		}
 		fmt.Fprintln(os.Stderr, "error: ended at once by a second signal")
 		os.Exit(130)
 	}()
