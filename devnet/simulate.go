@@ -15,7 +15,7 @@ import (
 // A Vendor is a SIMULATED vendor of trusted execution environments, and the names
 // of the platforms that it issues.
 type Vendor struct {
-	Name      string // begins with SIMULATED
+	Name      string // SIMULATED is put before it where it is not there
 	Platforms []string
 }
 

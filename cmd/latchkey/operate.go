@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
 	"latchkey/devnet"
 	"latchkey/doctor"
+	"latchkey/escrow"
+	"latchkey/gate"
 )
 
 // errIll is why a doctor's status is 1: the report has said the rest.
@@ -87,5 +90,32 @@ func simulate(_ context.Context, args []string, out, talk io.Writer) error {
 	}
 	fmt.Fprintln(talk, "made simulated platforms: whoever has such a file can claim to run any program")
 	_, err := fmt.Fprintln(out, *folder+"/policy.toml")
+	return err
+}
+
+// newestHead is the command head.
+func newestHead(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("head", "latchkey head prints the newest witnessed head of an escrow's log, a signed note. It is not verified here;\nwhoever takes it, such as witness adopt, does.", out)
+	at := f.String("escrow", "", "URL of the escrow's host")
+	ca := f.String("ca", "", "file with the authorities that are believed, PEM (default: the system's)")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	trust := gate.Trust{CA: *ca}
+	if err := trust.CheckURL(*at); err != nil {
+		return &hinted{fmt.Errorf("%w: head: --escrow: %w", errUsage, err), "latchkey head --escrow https://escrow.example:7201"}
+	}
+	call, err := trust.Client(slog.New(slog.NewTextHandler(talk, nil)))
+	if err != nil {
+		return err
+	}
+	d, err := escrow.NewClient(*at, call).Describe(ctx)
+	if err != nil {
+		return err
+	}
+	if len(d.Head) == 0 {
+		return errors.New("the escrow has no witnessed head yet")
+	}
+	_, err = out.Write(d.Head)
 	return err
 }
