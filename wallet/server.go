@@ -3,12 +3,9 @@ package wallet
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -75,41 +72,6 @@ func Listen(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	return l, nil
-}
-
-// Serve serves w on an address as Listen takes it, until ctx ends; then it
-// lets calls in flight finish for at most five seconds and returns nil.
-func Serve(ctx context.Context, address string, w Wallet) error {
-	l, err := Listen(address)
-	if err != nil {
-		return err
-	}
-	return ServeListener(ctx, l, w)
-}
-
-// ServeListener is Serve on a listener that is open already. It closes it.
-func ServeListener(ctx context.Context, l net.Listener, w Wallet) error {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // for gRPC
-	s := &http.Server{
-		Handler: Handler(w), Protocols: protocols,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 2 * callTimeout,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelError), // connection noise
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
-	select {
-	case err := <-done:
-		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	stop, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_ = s.Shutdown(stop)
-	_ = s.Close()
-	return nil
 }
 
 type server struct{ w Wallet }
