@@ -9,46 +9,47 @@ import (
 	"latchkey/wire"
 )
 
-// Policy is what a relying party accepts. One with an empty field refuses everything.
+// Policy is what a relying party accepts. One with an empty field refuses everything. Its CBOR is what a
+// vault is bound to at its first start: the numbers of the fields never change.
 type Policy struct {
-	Rules []Rule // the first of a format counts; a format without a rule is refused
+	Rules []Rule `cbor:"1,keyasint"` // the first of a format counts; a format without a rule is refused
 
 	// InsecureAllowDebug accepts programs that their operator can read: their secrets are not secret.
-	InsecureAllowDebug bool
+	InsecureAllowDebug bool `cbor:"2,keyasint"`
 	// InsecureAllowSimulated accepts simulated platforms, which protect nothing: for tests and demos.
 	// Their roots must be listed all the same.
-	InsecureAllowSimulated bool
+	InsecureAllowSimulated bool `cbor:"3,keyasint"`
 }
 
 // Rule is what is accepted of one format. All fields but MinSVN and Unchecked are needed.
 type Rule struct {
-	Format   string
-	Roots    []Root       // vendors, by root key
-	MinClass Class        // this execution class or a stronger one
-	Devices  []DeviceKind // acceptable kinds of device identity
-	TCB      []TCBStatus  // acceptable verdicts; TCBRevoked cannot be listed
-	Builds   []Build      // acceptable programs
-	MaxAge   int64        // seconds for which a result holds, at most ten years
+	Format   string       `cbor:"1,keyasint"`
+	Roots    []Root       `cbor:"2,keyasint"` // vendors, by root key
+	MinClass Class        `cbor:"3,keyasint"` // this execution class or a stronger one
+	Devices  []DeviceKind `cbor:"4,keyasint"` // acceptable kinds of device identity
+	TCB      []TCBStatus  `cbor:"5,keyasint"` // acceptable verdicts; TCBRevoked cannot be listed
+	Builds   []Build      `cbor:"6,keyasint"` // acceptable programs
+	MaxAge   int64        `cbor:"7,keyasint"` // seconds for which a result holds, at most ten years
 
 	// MinSVN lists the lowest acceptable version numbers. A component listed here that the evidence
 	// lacks refuses. If TCB lists TCBUnrated, an unrated platform needs every component listed.
-	MinSVN []SVN
+	MinSVN []SVN `cbor:"8,keyasint"`
 	// Unchecked names the registers that may hold anything. The build must pin every other one, so a
 	// register that a newer verifier reports refuses until it is listed in one place or the other.
-	Unchecked []string
+	Unchecked []string `cbor:"9,keyasint"`
 }
 
 // Root is a vendor's root key, as in Facts.VendorRoot, and the vendor's name. Custody rules that want
 // different vendors compare names: give all roots of one vendor the same one.
 type Root struct {
-	Vendor string
-	Key    wire.Hash
+	Vendor string    `cbor:"1,keyasint"`
+	Key    wire.Hash `cbor:"2,keyasint"`
 }
 
 // Build is one acceptable program: all these registers must have these values.
 type Build struct {
-	Name         string
-	Measurements []Measurement
+	Name         string        `cbor:"1,keyasint"`
+	Measurements []Measurement `cbor:"2,keyasint"`
 }
 
 // Validate reports a field that is empty or cannot be allowed. Appraise begins with it, so a mistake in one

@@ -24,6 +24,7 @@ import (
 	"latchkey/escrow"
 	"latchkey/event"
 	"latchkey/host"
+	"latchkey/rate"
 	"latchkey/switchboard"
 	"latchkey/vault/enclave"
 	"latchkey/wallet"
@@ -42,6 +43,8 @@ type Config struct {
 	InsecureVendors []string              // see enclave.Accept
 	Poll            time.Duration         // how often wallets are asked while something waits on a chain; 0 is five seconds
 	HTTP            *http.Client          // calls escrow and switchboard; nil: a plain client
+	Rates           *rate.Feed            // own sources, against which proposals are held; nil: none
+	RateLimit       uint32                // basis points that a proposal's values may be off them
 	Logger          *slog.Logger
 }
 

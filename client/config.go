@@ -11,6 +11,7 @@ import (
 	"latchkey/coin"
 	"latchkey/gate"
 	"latchkey/host"
+	"latchkey/rate"
 	"latchkey/wallet"
 )
 
@@ -26,6 +27,8 @@ type File struct {
 	Switchboard     string        `toml:"switchboard" comment:"URL of the switchboard"`
 	PollMs          int           `toml:"poll_ms,omitempty" comment:"how often wallets are asked while something waits on a chain; 0: every 5 s"`
 	InsecureVendors []string      `toml:"insecure_vendors,omitempty" comment:"TEE vendors to whose vaults shares may go though the escrow runs on the same; named one by one"`
+	RateLimit       uint32        `toml:"rate_limit,omitempty" comment:"basis points that a proposal's values may be off the own rates; 0: 300"`
+	Rate            *rate.Config  `toml:"rate,omitempty" comment:"own sources of rates in US dollars; without them the switchboard's count alone"`
 	Wallets         []WalletEntry `toml:"wallet" comment:"one for each asset"`
 	gate.Tables
 }
@@ -62,10 +65,42 @@ func ReadFile(path string) (File, error) {
 	for i := range f.Wallets {
 		f.Wallets[i].Token = host.Beside(path, f.Wallets[i].Token)
 	}
+	if f.Rate != nil {
+		for i := range f.Rate.Sources {
+			f.Rate.Sources[i].File = host.Beside(path, f.Rate.Sources[i].File)
+		}
+	}
 	return f, nil
 }
 
 func (f *File) check(path string) error {
+	if err := f.network(path); err != nil {
+		return err
+	}
+	if f.PollMs < 0 || f.PollMs > 3_600_000 {
+		return fmt.Errorf("poll_ms %d: want 0 to 3600000", f.PollMs)
+	}
+	if f.Rate == nil && f.RateLimit != 0 {
+		return errors.New("rate_limit without a table [rate]: there is nothing to hold a proposal against")
+	}
+	if f.RateLimit > 10_000 {
+		return fmt.Errorf("rate_limit %d: want 1 to 10000 basis points", f.RateLimit)
+	}
+	if f.Rate != nil {
+		if _, err := rate.NewFeed(*f.Rate, func() int64 { return 0 }); err != nil {
+			return fmt.Errorf("rate: %w", err)
+		}
+	}
+	for i, w := range f.Wallets {
+		if w.Asset == "" || w.URL == "" {
+			return fmt.Errorf("wallet %d: asset and url are both needed", i+1)
+		}
+	}
+	return nil
+}
+
+// network looks at what the file says of certificates and peers.
+func (f *File) network(path string) error {
 	if f.TLS != (gate.TLS{}) {
 		return errors.New("tls: a client's listen serves this machine alone, and takes none")
 	}
@@ -73,6 +108,9 @@ func (f *File) check(path string) error {
 		return err
 	}
 	for _, x := range []struct{ name, url string }{{"escrow", f.Escrow}, {"switchboard", f.Switchboard}} {
+		if err := host.CheckURL(x.name, x.url); err != nil {
+			return err
+		}
 		if err := f.Trust.CheckURL(x.url); err != nil {
 			return fmt.Errorf("%s: %w", x.name, err)
 		}
@@ -95,16 +133,25 @@ func (f File) Host(logger *slog.Logger) (Config, error) {
 		Name: f.Name, Socket: f.Socket, Escrow: f.Escrow, Switchboard: f.Switchboard, InsecureVendors: f.InsecureVendors,
 		Poll: time.Duration(f.PollMs) * time.Millisecond, Wallets: map[coin.AssetID]wallet.Wallet{}, Keep: map[coin.AssetID]bool{},
 	}
+	if f.Rate != nil {
+		feed, err := rate.NewFeed(*f.Rate, func() int64 { return time.Now().Unix() })
+		if err != nil {
+			return Config{}, err
+		}
+		if c.Rates, c.RateLimit = feed, f.RateLimit; c.RateLimit == 0 {
+			c.RateLimit = defaultRateLimit
+		}
+	}
 	for _, w := range f.Wallets {
 		if err := w.Asset.Check(); err != nil {
-			return Config{}, err
+			return Config{}, fmt.Errorf("wallet: %w", err)
 		}
 		if c.Wallets[w.Asset] != nil {
 			return Config{}, fmt.Errorf("two wallets for %s", w.Asset)
 		}
 		con, err := w.Dial(call)
 		if err != nil {
-			return Config{}, fmt.Errorf("wallet of %s: %w", w.Asset, err)
+			return Config{}, fmt.Errorf("wallet %s: %w", w.Asset, err)
 		}
 		c.Wallets[w.Asset], c.Keep[w.Asset] = con, w.Keep
 	}

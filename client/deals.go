@@ -19,6 +19,9 @@ import (
 	"latchkey/wire"
 )
 
+// maxGoodFor bounds how long an offer stands, in seconds; switchboards have less.
+const maxGoodFor = 366 * 86400
+
 func dealName(p market.ProposalID) string { return fmt.Sprintf("deal/%016x", uint64(p)) }
 
 // notice stores what the switchboard says. Nothing is done yet: the work loop
@@ -117,11 +120,16 @@ func decodeNotice(b []byte) (n switchboard.Notice, err error) {
 
 // deals moves every deal on.
 func (h *Host) deals(ctx context.Context, s enclave.Status) {
+	unplaced := false
 	each(h.store, "offer/", func(name string, p Placed) {
 		if !p.Sent && p.Ended == "" {
+			unplaced = true
 			h.problem("offer", h.place(ctx, name))
 		}
 	})
+	if !unplaced {
+		h.problem("offer", nil) // what could not be placed was given up, and says so itself
+	}
 	each(h.store, "deal/", func(name string, d Deal) {
 		h.dealing.Lock()
 		defer h.dealing.Unlock()
@@ -174,6 +182,11 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	if err := h.asOffered(n, program); err != nil {
 		return decline(market.Undesired, err)
 	}
+	if err := h.asRated(ctx, *n.Proposal); unavailable(err) {
+		return err // try again: it may be there before the proposal ends
+	} else if err != nil {
+		return decline(market.Undesired, err)
+	}
 	if err := h.funded(ctx, n); err != nil {
 		for _, certain := range []error{wallet.ErrNotFunded, wallet.ErrNotConfirmed, wallet.ErrSpent, wallet.ErrUnknownAsset, wallet.ErrWrongKey, wallet.ErrInvalid} {
 			if errors.Is(err, certain) {
@@ -181,6 +194,9 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 			}
 		}
 		return err // try again: it is this side's wallet that does not answer
+	}
+	if err := h.atRisk(ctx, name, &d, a, mySide(*n.Proposal, h.id).Offer); err != nil {
+		return decline(market.Undesired, err)
 	}
 	started := time.Now().UnixMilli()
 	r, err := h.call(ctx, enclave.Call{Accept: &enclave.Accept{
@@ -254,6 +270,14 @@ func weigh(pot []vault.Stake) (n uint64) {
 	return n
 }
 
+// mySide returns what a client puts into a proposal.
+func mySide(p market.Proposal, id wire.VaultID) market.Side {
+	if p.Sides[1].Client == id {
+		return p.Sides[1]
+	}
+	return p.Sides[0]
+}
+
 func sideOf(p market.Proposal, pot int) market.Side {
 	for _, s := range p.Sides {
 		if int(s.Pot) == pot {
@@ -284,7 +308,7 @@ func (h *Host) asOffered(n switchboard.Notice, program *contract.Program) error 
 		return err
 	}
 	switch {
-	case p.Contract != o.Contract || program.Hash() != o.Contract || p.Escrow != o.Escrow || p.Settle != o.Settle:
+	case p.Contract != o.Contract || program.Hash() != o.Contract || p.Escrow != o.Escrow || p.Settle != o.Settle || !samePace(p.Pace, o.Pace):
 		return errors.New("another contract, escrow or way to settle than offered")
 	case mine.Role != o.Role || theirs.Role != o.Counter:
 		return errors.New("other roles than offered")
@@ -442,7 +466,7 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 				return err
 			}
 		}
-		if !in.Closed {
+		if !in.Settled { // closed it may be: chunks are still to be given
 			return nil
 		}
 		given := map[wire.ChunkID]bool{}
@@ -461,6 +485,9 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 		}
 		if d.State, d.Owned = "owned", time.Now().UnixMilli(); in.Aborted {
 			d.State, d.Reason = "ended", "aborted: it was not open in time; all went back"
+		}
+		if in.Broken {
+			d.Reason = "a step failed: what was not given by then went back"
 		}
 		h.store.journal(ctx, Event{
 			Kind: "owned", Deal: fmt.Sprint(d.Proposal), At: d.Owned, Count: n, With: short(d.With),
@@ -493,7 +520,7 @@ func (h *Host) revive(ctx context.Context, name string, d Deal, s enclave.Status
 }
 
 // Offer places an offer to exchange about cents worth of want against give.
-func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, cents uint64, premium int32, role uint8, goodFor int64) (string, error) {
+func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, cents uint64, premium int32, role uint8, goodFor int64, manner Manner) (string, error) {
 	fail := func(err error) (string, error) { return "", fmt.Errorf("offer: %w", err) }
 	if name == "" {
 		name = "Swap"
@@ -506,6 +533,9 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	}
 	if goodFor == 0 {
 		goodFor = 3600
+	}
+	if goodFor < 0 || goodFor > maxGoodFor {
+		return fail(fmt.Errorf("an offer that stands for %d s, want 1 to %d", goodFor, maxGoodFor))
 	}
 	d, err := h.board.Describe(ctx)
 	if err != nil {
@@ -562,7 +592,8 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	}
 	units := market.Units(cents / unitCents)
 	rand.Read(o.ID[:])
-	o.Settle, o.Role, o.Counter = market.Atomic, role, 1-role
+	manner.settles(&o)
+	o.Role, o.Counter = role, 1-role
 	o.Parties, o.Terms = make([]wire.VaultID, 2), make([]int64, 2)
 	o.GiveTerm, o.WantTerm = role, 1-role
 	o.Want = market.Quantity{Denomination: wd.ID, Units: units}
@@ -572,7 +603,7 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if err != nil {
 		return fail(err)
 	}
-	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Want: wd, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
+	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Give: &gd, Want: wd, MaxLoss: manner.MaxLoss, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
 	if err := h.store.put(ctx, "offer/"+p.ID, p); err != nil {
 		return fail(err)
 	}

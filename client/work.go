@@ -34,6 +34,7 @@ func (h *Host) look(ctx context.Context) error {
 	}
 	h.deals(ctx, s)
 	h.fund(ctx, s)
+	h.steps(ctx, s)
 	h.claim(ctx, s)
 	h.sweep(ctx, s)
 	return h.store.err()
@@ -269,10 +270,11 @@ func (h *Host) announce(ctx context.Context, chunks []enclave.ChunkStatus) error
 // choice for the asset.
 func (h *Host) claim(ctx context.Context, s enclave.Status) {
 	var ids []wire.ChunkID
+	unspoken := unspoken(s)
 	for _, c := range s.Chunks {
 		asset := c.Cert.Denomination.Asset.ID
 		free := c.Holds && c.Chunk.Instance == (wire.InstanceID{}) && c.Pledge == (wire.Hash{}) && !c.Chunk.Claim
-		if free && c.Chunk.Epoch > 0 && !h.cfg.Keep[asset] && !h.returned(c) {
+		if free && c.Chunk.Epoch > 0 && !h.cfg.Keep[asset] && !h.returned(c) && !unspoken[c.ID] {
 			ids = append(ids, c.ID)
 		}
 	}
@@ -413,11 +415,13 @@ func (h *Host) follow(ctx context.Context, con wallet.Wallet, info wallet.AssetI
 	var total coin.Amount
 	var problem error
 	txs := map[string]bool{}
+	w.Spent = nil
 	for i, k := range out.Keys {
 		if k.Err != nil {
 			if problem = fmt.Errorf("chunk %s: %w", keys[i].Chunk.Short(), k.Err); !errors.Is(k.Err, wallet.ErrSpent) {
 				return false, problem
 			}
+			w.Spent = append(w.Spent, keys[i].Chunk)
 			continue
 		}
 		txs[string(k.Tx)] = true

@@ -1,6 +1,7 @@
 package escrow
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -54,6 +55,8 @@ func ReadFile(path string) (File, error) {
 	return f, nil
 }
 
+// check looks at the witnesses as the vault will. The log's key, which the vault
+// makes, has no part in that.
 func (f *File) check(path string) error {
 	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
 		return fmt.Errorf("listen: %w", errors.New("want host:port"))
@@ -64,10 +67,22 @@ func (f *File) check(path string) error {
 	if err := gate.CheckListen(f.Listen, f.TLS); err != nil {
 		return err
 	}
+	log, err := head.NewLogKey(f.Origin, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey))
+	if err != nil {
+		return err
+	}
+	c := f.Host()
+	if err := (head.Group{Log: log, Witnesses: c.Witnesses, K: c.K, F: c.F}).Check(); err != nil {
+		return fmt.Errorf("witness, quorum, faulty: %w", err)
+	}
 	var urls []string
 	for _, w := range f.Witnesses {
+		field := fmt.Sprintf("witness %s: url", w.Key.Name())
+		if err := host.CheckURL(field, w.URL); err != nil {
+			return err
+		}
 		if err := f.Trust.CheckURL(w.URL); err != nil {
-			return fmt.Errorf("witness %s: url: %w", w.Key.Name(), err)
+			return fmt.Errorf("%s: %w", field, err)
 		}
 		urls = append(urls, w.URL)
 	}

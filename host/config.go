@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,14 @@ func ReadConfig(path string, v any) error {
 		return fmt.Errorf("configuration %s, line %d: %w", path, line, err)
 	}
 	return fmt.Errorf("configuration %s: %w", path, err)
+}
+
+// CheckURL returns an error that names field unless text is the URL of a server.
+func CheckURL(field, text string) error {
+	if u, err := url.Parse(text); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%s %q: want http://host:port or https://host", field, text)
+	}
+	return nil
 }
 
 // Beside returns p as it is if it is absolute or empty, and otherwise relative

@@ -57,6 +57,9 @@ func Connect(ctx context.Context, cfg LinkConfig) (*Link, enclave.Status, error)
 		}
 	})
 	if err != nil {
+		if cause := context.Cause(l.ctx); gone(cause) { // how its program ended says more
+			err = cause
+		}
 		l.cancel(err)
 		return nil, enclave.Status{}, err
 	}
@@ -211,6 +214,9 @@ func RunVault(ctx context.Context, command []string, stderr io.Writer) error {
 	}
 	if err == nil {
 		err = errors.New("it ended by itself")
+	}
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		return fmt.Errorf("vault %s: %w; what it said is above", command[0], err)
 	}
 	return fmt.Errorf("vault %s: %w", command[0], err)
 }

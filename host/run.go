@@ -25,6 +25,10 @@ type Service struct {
 	Figures func() []gate.Figure // what it counts
 }
 
+// vaultEnds is how long a host that lost its vault's socket waits for the vault's
+// program to end: longer than that takes to find the socket served by another.
+const vaultEnds = 3 * time.Second
+
 // A Program is a host from its start to its end.
 type Program struct {
 	Name     string         // of the role
@@ -196,9 +200,12 @@ func runOnce(ctx context.Context, command []string, s Service, ready func(map[st
 	if gone(err) && len(command) > 0 { // how it ended says more than that it did
 		select {
 		case e := <-ended:
-			err = errors.Join(e, err)
-		case <-time.After(time.Second):
+			err = e
+		case <-time.After(vaultEnds):
 		}
+	}
+	if err != nil && !gone(err) && !errors.Is(err, context.Canceled) {
+		return err // for which the host gave its vault up; that the vault then ended is no news
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause

@@ -2,6 +2,7 @@ package switchboard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -72,7 +73,7 @@ func call[T any](ctx context.Context, c *Client, method string, payload any, f f
 		if connect.CodeOf(err) == connect.CodeUnauthenticated {
 			return none, fmt.Errorf("%w: %w", ErrUnknown, err)
 		}
-		return none, fmt.Errorf("switchboard: %s: %w", method, err)
+		return none, said(method, err)
 	}
 	return out, nil
 }
@@ -88,9 +89,32 @@ func Refused(err error) bool {
 	return false
 }
 
+// answer is an error of the switchboard, told without the RPC's code: that says
+// nothing to a person, and is there for Refused.
+type answer struct {
+	method string
+	err    *connect.Error
+}
+
+func (a answer) Error() string { return "switchboard: " + a.method + ": " + a.err.Message() }
+
+func (a answer) Unwrap() error { return a.err }
+
+func said(method string, err error) error {
+	var c *connect.Error
+	if errors.As(err, &c) {
+		return answer{method, c}
+	}
+	return fmt.Errorf("switchboard: %s: %w", method, err)
+}
+
 // Describe asks what is traded.
 func (c *Client) Describe(ctx context.Context) (*switchboardpb.DescribeResponse, error) {
-	return c.c.Describe(ctx, &switchboardpb.DescribeRequest{})
+	r, err := c.c.Describe(ctx, &switchboardpb.DescribeRequest{})
+	if err != nil {
+		return nil, said("Describe", err)
+	}
+	return r, nil
 }
 
 // Enrol shows the vault's identity and evidence; it returns the appraisal.
@@ -101,7 +125,7 @@ func (c *Client) Enrol(ctx context.Context, id wire.Identity, evidence []byte) (
 	}
 	r, err := c.c.Enrol(ctx, &switchboardpb.EnrolRequest{Identity: b, Evidence: evidence})
 	if err != nil {
-		return "", fmt.Errorf("enrol at the switchboard: %w", err)
+		return "", said("Enrol", err)
 	}
 	return r.Appraisal, nil
 }

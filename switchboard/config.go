@@ -86,6 +86,9 @@ func (s *Settings) check(path string) error {
 	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
 		return fmt.Errorf("listen: %w", errors.New("want host:port"))
 	}
+	if err := host.CheckURL("escrow.url", f.Escrow.URL); err != nil {
+		return err
+	}
 	if err := f.Tables.Resolve(path); err != nil {
 		return err
 	}
@@ -93,7 +96,7 @@ func (s *Settings) check(path string) error {
 		return err
 	}
 	if err := f.Tables.Trust.CheckURL(f.Escrow.URL); err != nil {
-		return fmt.Errorf("escrow.url %q: %w", f.Escrow.URL, err)
+		return fmt.Errorf("escrow.url: %w", err)
 	}
 	if err := f.Tables.Trust.CheckPins(f.Escrow.URL); err != nil {
 		return err

@@ -388,6 +388,11 @@ type Deal struct {
 	Gets          []string               `protobuf:"bytes,8,rep,name=gets,proto3" json:"gets,omitempty"`                                // what it got
 	AcceptedMs    int64                  `protobuf:"varint,9,opt,name=accepted_ms,json=acceptedMs,proto3" json:"accepted_ms,omitempty"` // Unix milliseconds
 	OwnedMs       int64                  `protobuf:"varint,10,opt,name=owned_ms,json=ownedMs,proto3" json:"owned_ms,omitempty"`         // when all that came to it was its own; 0: not yet
+	Closed        bool                   `protobuf:"varint,20,opt,name=closed,proto3" json:"closed,omitempty"`                          // the contract is over
+	Settled       bool                   `protobuf:"varint,21,opt,name=settled,proto3" json:"settled,omitempty"`                        // every chunk is given: nothing is left
+	Step          uint32                 `protobuf:"varint,22,opt,name=step,proto3" json:"step,omitempty"`                              // of a tit-for-tat settlement: how many were given
+	Steps         uint32                 `protobuf:"varint,23,opt,name=steps,proto3" json:"steps,omitempty"`                            // and are planned; 0: it is atomic
+	AtRisk        int64                  `protobuf:"varint,24,opt,name=at_risk,json=atRisk,proto3" json:"at_risk,omitempty"`            // units that this side can lose at most
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -488,6 +493,41 @@ func (x *Deal) GetAcceptedMs() int64 {
 func (x *Deal) GetOwnedMs() int64 {
 	if x != nil {
 		return x.OwnedMs
+	}
+	return 0
+}
+
+func (x *Deal) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+func (x *Deal) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
+}
+
+func (x *Deal) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Deal) GetSteps() uint32 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *Deal) GetAtRisk() int64 {
+	if x != nil {
+		return x.AtRisk
 	}
 	return 0
 }
@@ -901,6 +941,9 @@ type OfferRequest struct {
 	PremiumBps    int32                  `protobuf:"varint,5,opt,name=premium_bps,json=premiumBps,proto3" json:"premium_bps,omitempty"` // what is given is worth at most this much more
 	Role          uint32                 `protobuf:"varint,6,opt,name=role,proto3" json:"role,omitempty"`                               // party of the contract that this side is
 	GoodFor       int64                  `protobuf:"varint,7,opt,name=good_for,json=goodFor,proto3" json:"good_for,omitempty"`          // seconds; 0: an hour
+	Settle        string                 `protobuf:"bytes,8,opt,name=settle,proto3" json:"settle,omitempty"`                            // atomic, or tit-for-tat; empty: atomic
+	Pace          *Pace                  `protobuf:"bytes,9,opt,name=pace,proto3" json:"pace,omitempty"`                                // of tit-for-tat
+	MaxLoss       uint64                 `protobuf:"varint,10,opt,name=max_loss,json=maxLoss,proto3" json:"max_loss,omitempty"`         // units; a proposal by which more can be lost is declined; 0: no bound
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -984,6 +1027,96 @@ func (x *OfferRequest) GetGoodFor() int64 {
 	return 0
 }
 
+func (x *OfferRequest) GetSettle() string {
+	if x != nil {
+		return x.Settle
+	}
+	return ""
+}
+
+func (x *OfferRequest) GetPace() *Pace {
+	if x != nil {
+		return x.Pace
+	}
+	return nil
+}
+
+func (x *OfferRequest) GetMaxLoss() uint64 {
+	if x != nil {
+		return x.MaxLoss
+	}
+	return 0
+}
+
+// Pace says how large the steps of a tit-for-tat settlement are. 0 is the usual.
+type Pace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`   // units of the first round
+	Growth        uint32                 `protobuf:"varint,2,opt,name=growth,proto3" json:"growth,omitempty"` // percent of the round before
+	Most          uint32                 `protobuf:"varint,3,opt,name=most,proto3" json:"most,omitempty"`     // units of the greatest round
+	Wait          uint32                 `protobuf:"varint,4,opt,name=wait,proto3" json:"wait,omitempty"`     // seconds that a step waits for its receiver's word
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pace) Reset() {
+	*x = Pace{}
+	mi := &file_client_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pace) ProtoMessage() {}
+
+func (x *Pace) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pace.ProtoReflect.Descriptor instead.
+func (*Pace) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Pace) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Pace) GetGrowth() uint32 {
+	if x != nil {
+		return x.Growth
+	}
+	return 0
+}
+
+func (x *Pace) GetMost() uint32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+func (x *Pace) GetWait() uint32 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
 type OfferResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -993,7 +1126,7 @@ type OfferResponse struct {
 
 func (x *OfferResponse) Reset() {
 	*x = OfferResponse{}
-	mi := &file_client_proto_msgTypes[12]
+	mi := &file_client_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1005,7 +1138,7 @@ func (x *OfferResponse) String() string {
 func (*OfferResponse) ProtoMessage() {}
 
 func (x *OfferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[12]
+	mi := &file_client_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1018,7 +1151,7 @@ func (x *OfferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferResponse.ProtoReflect.Descriptor instead.
 func (*OfferResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{12}
+	return file_client_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *OfferResponse) GetId() string {
@@ -1037,7 +1170,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_client_proto_msgTypes[13]
+	mi := &file_client_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1182,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[13]
+	mi := &file_client_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +1195,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{13}
+	return file_client_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CancelRequest) GetId() string {
@@ -1080,7 +1213,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_client_proto_msgTypes[14]
+	mi := &file_client_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1225,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[14]
+	mi := &file_client_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1238,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{14}
+	return file_client_proto_rawDescGZIP(), []int{15}
 }
 
 type ClaimRequest struct {
@@ -1117,7 +1250,7 @@ type ClaimRequest struct {
 
 func (x *ClaimRequest) Reset() {
 	*x = ClaimRequest{}
-	mi := &file_client_proto_msgTypes[15]
+	mi := &file_client_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1262,7 @@ func (x *ClaimRequest) String() string {
 func (*ClaimRequest) ProtoMessage() {}
 
 func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[15]
+	mi := &file_client_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1275,7 @@ func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
 func (*ClaimRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{15}
+	return file_client_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClaimRequest) GetChunks() []string {
@@ -1160,7 +1293,7 @@ type ClaimResponse struct {
 
 func (x *ClaimResponse) Reset() {
 	*x = ClaimResponse{}
-	mi := &file_client_proto_msgTypes[16]
+	mi := &file_client_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1305,7 @@ func (x *ClaimResponse) String() string {
 func (*ClaimResponse) ProtoMessage() {}
 
 func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[16]
+	mi := &file_client_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1318,7 @@ func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimResponse.ProtoReflect.Descriptor instead.
 func (*ClaimResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{16}
+	return file_client_proto_rawDescGZIP(), []int{17}
 }
 
 type SayRequest struct {
@@ -1200,7 +1333,7 @@ type SayRequest struct {
 
 func (x *SayRequest) Reset() {
 	*x = SayRequest{}
-	mi := &file_client_proto_msgTypes[17]
+	mi := &file_client_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1345,7 @@ func (x *SayRequest) String() string {
 func (*SayRequest) ProtoMessage() {}
 
 func (x *SayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[17]
+	mi := &file_client_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1358,7 @@ func (x *SayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SayRequest.ProtoReflect.Descriptor instead.
 func (*SayRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{17}
+	return file_client_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SayRequest) GetInstance() string {
@@ -1265,7 +1398,7 @@ type SayResponse struct {
 
 func (x *SayResponse) Reset() {
 	*x = SayResponse{}
-	mi := &file_client_proto_msgTypes[18]
+	mi := &file_client_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1277,7 +1410,7 @@ func (x *SayResponse) String() string {
 func (*SayResponse) ProtoMessage() {}
 
 func (x *SayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[18]
+	mi := &file_client_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1290,7 +1423,7 @@ func (x *SayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SayResponse.ProtoReflect.Descriptor instead.
 func (*SayResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{18}
+	return file_client_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SayResponse) GetReceipt() string {
@@ -1335,7 +1468,7 @@ const file_client_proto_rawDesc = "" +
 	"\x04wait\x18\b \x01(\v2\x18.latchkey.client.v1.WaitR\x04wait\x12\x18\n" +
 	"\aaddress\x18\t \x01(\tR\aaddress\x12\x10\n" +
 	"\x03txs\x18\n" +
-	" \x03(\tR\x03txs\"\x8c\x02\n" +
+	" \x03(\tR\x03txs\"\x81\x03\n" +
 	"\x04Deal\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x1a\n" +
@@ -1348,7 +1481,12 @@ const file_client_proto_rawDesc = "" +
 	"\vaccepted_ms\x18\t \x01(\x03R\n" +
 	"acceptedMs\x12\x19\n" +
 	"\bowned_ms\x18\n" +
-	" \x01(\x03R\aownedMs\"a\n" +
+	" \x01(\x03R\aownedMs\x12\x16\n" +
+	"\x06closed\x18\x14 \x01(\bR\x06closed\x12\x18\n" +
+	"\asettled\x18\x15 \x01(\bR\asettled\x12\x12\n" +
+	"\x04step\x18\x16 \x01(\rR\x04step\x12\x14\n" +
+	"\x05steps\x18\x17 \x01(\rR\x05steps\x12\x17\n" +
+	"\aat_risk\x18\x18 \x01(\x03R\x06atRisk\"a\n" +
 	"\x04Wait\x12\x12\n" +
 	"\x04what\x18\x01 \x01(\tR\x04what\x12\x1b\n" +
 	"\twaits_for\x18\x02 \x01(\tR\bwaitsFor\x12\x14\n" +
@@ -1378,7 +1516,7 @@ const file_client_proto_rawDesc = "" +
 	"\x0fDepositResponse\x12\x16\n" +
 	"\x06chunks\x18\x01 \x01(\rR\x06chunks\x12\x16\n" +
 	"\x06amount\x18\x02 \x01(\tR\x06amount\x12\"\n" +
-	"\fdenomination\x18\x03 \x01(\tR\fdenomination\"\xbf\x01\n" +
+	"\fdenomination\x18\x03 \x01(\tR\fdenomination\"\xa0\x02\n" +
 	"\fOfferRequest\x12\x1a\n" +
 	"\bcontract\x18\x01 \x01(\tR\bcontract\x12\x12\n" +
 	"\x04give\x18\x02 \x01(\tR\x04give\x12\x12\n" +
@@ -1387,7 +1525,16 @@ const file_client_proto_rawDesc = "" +
 	"\vpremium_bps\x18\x05 \x01(\x05R\n" +
 	"premiumBps\x12\x12\n" +
 	"\x04role\x18\x06 \x01(\rR\x04role\x12\x19\n" +
-	"\bgood_for\x18\a \x01(\x03R\agoodFor\"\x1f\n" +
+	"\bgood_for\x18\a \x01(\x03R\agoodFor\x12\x16\n" +
+	"\x06settle\x18\b \x01(\tR\x06settle\x12,\n" +
+	"\x04pace\x18\t \x01(\v2\x18.latchkey.client.v1.PaceR\x04pace\x12\x19\n" +
+	"\bmax_loss\x18\n" +
+	" \x01(\x04R\amaxLoss\"\\\n" +
+	"\x04Pace\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x16\n" +
+	"\x06growth\x18\x02 \x01(\rR\x06growth\x12\x12\n" +
+	"\x04most\x18\x03 \x01(\rR\x04most\x12\x12\n" +
+	"\x04wait\x18\x04 \x01(\rR\x04wait\"\x1f\n" +
 	"\rOfferResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1f\n" +
 	"\rCancelRequest\x12\x0e\n" +
@@ -1425,7 +1572,7 @@ func file_client_proto_rawDescGZIP() []byte {
 	return file_client_proto_rawDescData
 }
 
-var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_client_proto_goTypes = []any{
 	(*StatusRequest)(nil),    // 0: latchkey.client.v1.StatusRequest
 	(*StatusResponse)(nil),   // 1: latchkey.client.v1.StatusResponse
@@ -1439,13 +1586,14 @@ var file_client_proto_goTypes = []any{
 	(*DepositRequest)(nil),   // 9: latchkey.client.v1.DepositRequest
 	(*DepositResponse)(nil),  // 10: latchkey.client.v1.DepositResponse
 	(*OfferRequest)(nil),     // 11: latchkey.client.v1.OfferRequest
-	(*OfferResponse)(nil),    // 12: latchkey.client.v1.OfferResponse
-	(*CancelRequest)(nil),    // 13: latchkey.client.v1.CancelRequest
-	(*CancelResponse)(nil),   // 14: latchkey.client.v1.CancelResponse
-	(*ClaimRequest)(nil),     // 15: latchkey.client.v1.ClaimRequest
-	(*ClaimResponse)(nil),    // 16: latchkey.client.v1.ClaimResponse
-	(*SayRequest)(nil),       // 17: latchkey.client.v1.SayRequest
-	(*SayResponse)(nil),      // 18: latchkey.client.v1.SayResponse
+	(*Pace)(nil),             // 12: latchkey.client.v1.Pace
+	(*OfferResponse)(nil),    // 13: latchkey.client.v1.OfferResponse
+	(*CancelRequest)(nil),    // 14: latchkey.client.v1.CancelRequest
+	(*CancelResponse)(nil),   // 15: latchkey.client.v1.CancelResponse
+	(*ClaimRequest)(nil),     // 16: latchkey.client.v1.ClaimRequest
+	(*ClaimResponse)(nil),    // 17: latchkey.client.v1.ClaimResponse
+	(*SayRequest)(nil),       // 18: latchkey.client.v1.SayRequest
+	(*SayResponse)(nil),      // 19: latchkey.client.v1.SayResponse
 }
 var file_client_proto_depIdxs = []int32{
 	2,  // 0: latchkey.client.v1.StatusResponse.balances:type_name -> latchkey.client.v1.Balance
@@ -1455,25 +1603,26 @@ var file_client_proto_depIdxs = []int32{
 	5,  // 4: latchkey.client.v1.Chunk.wait:type_name -> latchkey.client.v1.Wait
 	5,  // 5: latchkey.client.v1.Deal.wait:type_name -> latchkey.client.v1.Wait
 	8,  // 6: latchkey.client.v1.TimelineResponse.events:type_name -> latchkey.client.v1.Event
-	0,  // 7: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
-	6,  // 8: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
-	9,  // 9: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
-	11, // 10: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
-	13, // 11: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
-	15, // 12: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
-	17, // 13: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
-	1,  // 14: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
-	7,  // 15: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
-	10, // 16: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
-	12, // 17: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
-	14, // 18: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
-	16, // 19: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
-	18, // 20: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	12, // 7: latchkey.client.v1.OfferRequest.pace:type_name -> latchkey.client.v1.Pace
+	0,  // 8: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
+	6,  // 9: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
+	9,  // 10: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
+	11, // 11: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
+	14, // 12: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
+	16, // 13: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
+	18, // 14: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
+	1,  // 15: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
+	7,  // 16: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
+	10, // 17: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
+	13, // 18: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
+	15, // 19: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
+	17, // 20: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
+	19, // 21: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
+	15, // [15:22] is the sub-list for method output_type
+	8,  // [8:15] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_client_proto_init() }
@@ -1487,7 +1636,7 @@ func file_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_client_proto_rawDesc), len(file_client_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -48,7 +48,7 @@ func run(ctx context.Context, path string) error {
 	}
 	local, err := wallet.Listen(f.Listen)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; choose another address in %s, or stop what uses this one", err, path)
 	}
 	defer local.Close()
 	l, err := gate.New(local, f.Tables, logger)

@@ -22,6 +22,7 @@ usage:
   latchkey timeline  --client SOCKET what has happened
   latchkey deposit   --client SOCKET --asset btc --usd 500
   latchkey exchange  --client SOCKET --give btc --want eth --usd 500
+                                     all at once; --settle tit-for-tat: in turn
   latchkey cancel    --client SOCKET OFFER
   latchkey claim     --client SOCKET CHUNK...
   latchkey say       --client SOCKET --instance ID WORD [NUMBER]
@@ -108,7 +109,10 @@ func newFlags(name, about string, out io.Writer) *flag.FlagSet {
 }
 
 func parse(f *flag.FlagSet, args []string, least, most int) error {
+	help := f.Usage
+	f.Usage = func() {} // a mistake is one line; help is what was asked for
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		help()
 		return err
 	} else if err != nil {
 		return &hinted{fmt.Errorf("%w: %s: %w", errUsage, f.Name(), err), "latchkey " + f.Name() + " -h"}

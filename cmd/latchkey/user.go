@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -117,9 +118,9 @@ func status(ctx context.Context, args []string, out, _ io.Writer) error {
 	for _, c := range s.Chunks {
 		fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\t%s\t%s\n", c.Id, coins(c.Asset, c.Amount, c.Decimals), c.State, c.Wait.WaitsFor, when(c.Wait.Until, s.Now), c.Wait.Then)
 	}
-	fmt.Fprintln(t, "\nDEAL\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
+	fmt.Fprintln(t, "\nDEAL\tCONTRACT\tSTATE\tAT RISK\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Deals {
-		fmt.Fprintf(t, "%s\t%s as %s\t%s\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+		fmt.Fprintf(t, "%s\t%s as %s\t%s\t%d units\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.AtRisk, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
 	}
 	fmt.Fprintln(t, "\nOFFER\tWAITS FOR\tTHEN")
 	for _, o := range s.Offers {
@@ -188,12 +189,16 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
+	w := uint32(min(*weight, math.MaxUint32)) // never another number than what was said
+	if err := coin.CheckWeight(w); err != nil {
+		return &hinted{fmt.Errorf("%w: --weight %d: %w", errUsage, *weight, err), "5 is the usual one"}
+	}
 	c, err := dial(*socket)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(talk, "paying about $%s of %s from your wallet into chunks of %d units\n", *usd, *asset, *weight)
-	r, err := c.Deposit(ctx, &clientpb.DepositRequest{Asset: *asset, UsdCents: n, Weight: uint32(*weight)})
+	r, err := c.Deposit(ctx, &clientpb.DepositRequest{Asset: *asset, UsdCents: n, Weight: w})
 	if err != nil {
 		return plain(err)
 	}
@@ -204,8 +209,11 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	return err
 }
 
+// maxPremium bounds what is asked for, in basis points; a switchboard allows less.
+const maxPremium = 10_000
+
 func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
-	f := newFlags("exchange", "latchkey exchange offers what you have deposited for another asset.", out)
+	f := newFlags("exchange", "latchkey exchange offers what you have deposited for another asset. Settled atomically, all chunks change hands\nat once; tit for tat, a few at a time and in turn, each looked at by your wallet before the next goes out.", out)
 	socket, asJSON := clientFlags(f)
 	give := f.String("give", "", "asset that you give")
 	want := f.String("want", "", "asset that you want")
@@ -214,6 +222,12 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	name := f.String("contract", "Swap", "contract, as the switchboard trades it")
 	role := f.Uint("role", 0, "which of its two parties you are: 0 or 1")
 	good := f.Duration("good-for", time.Hour, "how long the offer stands")
+	how := f.String("settle", "atomic", "atomic: all at once; tit-for-tat: the sides' chunks in turn, in steps that grow")
+	first := f.Uint("first", 0, "tit-for-tat: units of the first round (0: 5)")
+	growth := f.Uint("growth", 0, "tit-for-tat: percent of a round that the next one has (0: 200)")
+	most := f.Uint("most", 0, "tit-for-tat: units of the greatest round (0: 20)")
+	wait := f.Duration("wait", 0, "tit-for-tat: how long a step waits for its receiver's word (0: ten minutes)")
+	maxLoss := f.Uint64("max-loss", 0, "units that you may lose at most; proposals by which you could lose more are declined (0: no bound)")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -221,13 +235,35 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
+	switch {
+	case *premium < -maxPremium || *premium > maxPremium:
+		return &hinted{fmt.Errorf("%w: --premium %d: want %d to %d basis points", errUsage, *premium, -maxPremium, maxPremium), "100 basis points are one per cent"}
+	case *role > 1:
+		return &hinted{fmt.Errorf("%w: --role %d: want 0 or 1", errUsage, *role), "0 is the contract's first party, 1 its second"}
+	case *good < time.Second:
+		return &hinted{fmt.Errorf("%w: --good-for %s: want a second or more", errUsage, *good), "an hour is 1h"}
+	}
 	c, err := dial(*socket)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(talk, "offering %s for about $%s of %s\n", *give, *usd, *want)
+	var pace [4]uint32
+	for i, n := range []uint64{uint64(*first), uint64(*growth), uint64(*most), uint64(max(0, *wait) / time.Second)} {
+		if pace[i] = uint32(n); uint64(pace[i]) != n {
+			return &hinted{fmt.Errorf("%w: %d is too great for a pace", errUsage, n), "latchkey exchange -h"}
+		}
+	}
+	fmt.Fprintf(talk, "offering %s for about $%s of %s, settled %s\n", *give, *usd, *want, *how)
+	switch {
+	case *how == "atomic":
+		fmt.Fprintln(talk, "if what you get turns out to be worth nothing, you lose all that you give")
+	default:
+		fmt.Fprintln(talk, "what you can lose at most is computed for each proposal before it is accepted: see latchkey timeline and status")
+	}
 	r, err := c.Offer(ctx, &clientpb.OfferRequest{
 		Contract: *name, Give: *give, Want: *want, UsdCents: n, PremiumBps: int32(*premium), Role: uint32(*role), GoodFor: int64(good.Seconds()),
+		Settle: *how, MaxLoss: *maxLoss,
+		Pace: &clientpb.Pace{First: pace[0], Growth: pace[1], Most: pace[2], Wait: pace[3]},
 	})
 	if err != nil {
 		return plain(err)
@@ -252,6 +288,27 @@ func cancel(ctx context.Context, args []string, out, _ io.Writer) error {
 	return plain(err)
 }
 
+// chunkOf returns the id of the chunk that begins with these digits, eight or more.
+func chunkOf(chunks []*clientpb.Chunk, digits string) (string, error) {
+	if len(digits) < 8 {
+		return "", fmt.Errorf("chunk %q: want eight digits of its id, or more", digits)
+	}
+	found := ""
+	for _, ch := range chunks {
+		switch {
+		case !strings.HasPrefix(ch.Id, digits):
+		case found != "":
+			return "", fmt.Errorf("chunk %q: more than one begins so", digits)
+		default:
+			found = ch.Id
+		}
+	}
+	if found == "" {
+		return "", fmt.Errorf("chunk %q: this client has none that begins so", digits)
+	}
+	return found, nil
+}
+
 func claim(ctx context.Context, args []string, out, talk io.Writer) error {
 	f := newFlags("claim", "latchkey claim CHUNK... takes the private keys of chunks out and sweeps their coins to your wallet.", out)
 	socket, _ := clientFlags(f)
@@ -267,11 +324,9 @@ func claim(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return plain(err)
 	}
-	for i, id := range ids { // the first digits, as status shows them, are enough
-		for _, ch := range s.Chunks {
-			if len(id) >= 8 && strings.HasPrefix(ch.Id, id) {
-				ids[i] = ch.Id
-			}
+	for i, id := range ids {
+		if ids[i], err = chunkOf(s.Chunks, id); err != nil {
+			return &hinted{err, "latchkey status lists the chunks; the eight digits that it shows are enough"}
 		}
 	}
 	fmt.Fprintf(talk, "claiming %d chunks; their coins will be swept to your wallet, which costs a fee on chain\n", len(ids))

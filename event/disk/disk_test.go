@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -402,4 +404,108 @@ func TestCloseEndsIterations(t *testing.T) {
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
+}
+
+// A damaged file is an error that names the folder, at the start as later: nobody
+// waits for a read that never ends, and no events are left out in silence. Only
+// damage in the last 32 KiB of the write-ahead log looks like a power cut.
+func TestDamagedFile(t *testing.T) {
+	const events = 200
+	made := func(t *testing.T, ext string, size int) (folder, file string) {
+		folder = t.TempDir()
+		l := open(t, disk.Config{Folder: folder})
+		for i := range events {
+			appendOK(t, l, string(payload(byte(i), size)))
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if ext == ".sst" { // what is in the write-ahead log becomes a table with the next start
+			if err := open(t, disk.Config{Folder: folder}).Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var largest int64
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if info, err := e.Info(); err == nil && filepath.Ext(e.Name()) == ext && info.Size() > largest {
+				file, largest = filepath.Join(folder, e.Name()), info.Size()
+			}
+		}
+		if file == "" {
+			t.Fatalf("no file %s", ext)
+		}
+		return folder, file
+	}
+	damage := func(t *testing.T, file string) {
+		f, err := os.OpenFile(file, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1)
+		if _, err := f.ReadAt(b, info.Size()/2); err != nil {
+			t.Fatal(err)
+		}
+		b[0] ^= 1
+		if _, err := f.WriteAt(b, info.Size()/2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails := func(t *testing.T, what string, f func() error) {
+		t.Helper()
+		done := make(chan error, 1)
+		go func() { done <- f() }()
+		select {
+		case err := <-done:
+			if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "data folder /") {
+				t.Errorf("%s: %v, want one line that names the folder", what, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: it does not end", what)
+		}
+	}
+	for _, ext := range []string{".sst", ".log"} {
+		t.Run("at the start"+ext, func(t *testing.T) {
+			folder, file := made(t, ext, 500)
+			damage(t, file)
+			for range 2 { // it does not mend itself
+				fails(t, "open", func() error {
+					l, err := disk.Open(disk.Config{Folder: folder})
+					if err == nil {
+						err = l.Close()
+						t.Errorf("it opens with %d of %d events", l.Next(), events)
+					}
+					return err
+				})
+			}
+		})
+	}
+	t.Run("later", func(t *testing.T) {
+		folder, file := made(t, ".sst", 100_000) // more than the store keeps in memory
+		l := open(t, disk.Config{Folder: folder})
+		damage(t, file)
+		fails(t, "read", func() error {
+			for _, err := range l.Read(t.Context(), 0) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// payload is noise, which no store makes shorter.
+func payload(seed byte, size int) []byte {
+	b := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
 }

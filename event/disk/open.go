@@ -29,6 +29,10 @@ func (e *ChainError) Error() string {
 // Open opens the log in a folder, alone, and checks its chain from the first
 // event to the last. It wraps event.ErrInUse where another process or log has
 // the folder, and returns a *ChainError where the chain is broken.
+//
+// Damage in the last 32 KiB of the store's write-ahead log cannot be told from a
+// power cut, which leaves a torn end there. Who keeps heads of the log elsewhere,
+// as witnesses do, tells a log that has become shorter.
 func Open(c Config) (*Log, error) {
 	files, folder := c.Files, c.Folder
 	if folder == "" {
@@ -64,7 +68,7 @@ func Open(c Config) (*Log, error) {
 	}
 	n, last, err := l.checkChain()
 	if err != nil {
-		return nil, errors.Join(err, l.db.Close(), lock.Close())
+		return nil, errors.Join(l.damaged(err), l.db.Close(), lock.Close())
 	}
 	l.durable.Store(n)
 	l.next = n
@@ -77,7 +81,7 @@ func lockError(folder string, err error) error {
 	if path := new(fs.PathError); errors.As(err, &path) {
 		return fmt.Errorf("data folder %s cannot be written: %w", folder, err)
 	}
-	return fmt.Errorf("data folder %s: %w (%w)", folder, event.ErrInUse, err)
+	return fmt.Errorf("data folder %s: %w (%w); stop that one, or name another folder", folder, event.ErrInUse, err)
 }
 
 // openStore opens Pebble. Its fatal errors end the log instead of the process,
@@ -92,7 +96,11 @@ func (l *Log) openStore(files vfs.FS, logger *slog.Logger) error {
 		FormatMajorVersion: pebble.FormatNewest,
 		MemTableSize:       16 << 20,
 		Logger:             &pebbleLogger{log: l, to: logger.With("folder", l.folder)},
-		EventListener:      &pebble.EventListener{BackgroundError: l.fail},
+		EventListener: &pebble.EventListener{
+			BackgroundError: l.fail,
+			// The reader that met the damage is told as well, and must not be kept.
+			DataCorruption: func(i pebble.DataCorruptionInfo) { l.fail(fmt.Errorf("file %s is damaged", i.Path)) },
+		},
 	}
 	type opened struct {
 		db  *pebble.DB
@@ -105,7 +113,17 @@ func (l *Log) openStore(files vfs.FS, logger *slog.Logger) error {
 				done <- opened{err: fmt.Errorf("pebble: %v", p)}
 			}
 		}()
+		was, err := pebble.Peek(l.folder, files)
+		if err != nil {
+			done <- opened{err: err}
+			return
+		}
 		db, err := pebble.Open(l.folder, options)
+		if err == nil && !was.Exists {
+			// The first write-ahead log of a new store is of the oldest format, in which
+			// a damaged record looks like the log's end. Begin another.
+			err = db.Flush()
+		}
 		done <- opened{db, err}
 	}()
 	select {

@@ -34,6 +34,17 @@ func (l *Log) going(ctx context.Context) error {
 	return l.ended
 }
 
+// damaged returns why the log has ended, which names the file where one is
+// damaged, or else err.
+func (l *Log) damaged(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended != nil {
+		return l.ended
+	}
+	return err
+}
+
 // Read implements event.Log.
 func (l *Log) Read(ctx context.Context, from uint64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
@@ -74,7 +85,7 @@ func (l *Log) Get(_ context.Context, key []byte) ([]byte, bool, error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("read row %x in data folder %s: %w", key, l.folder, err)
+		return nil, false, l.damaged(fmt.Errorf("read row %x in data folder %s: %w", key, l.folder, err))
 	}
 	out := bytes.Clone(value)
 	if err := closer.Close(); err != nil {
@@ -121,7 +132,7 @@ func (l *Log) iterate(ctx context.Context, lower, upper []byte) iter.Seq2[event.
 		defer l.readers.Done()
 		it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 		if err != nil {
-			yield(event.Row{}, fmt.Errorf("read data folder %s: %w", l.folder, err))
+			yield(event.Row{}, l.damaged(fmt.Errorf("read data folder %s: %w", l.folder, err)))
 			return
 		}
 		// An error of the iterator shows in Error; Close would only repeat it.
@@ -132,7 +143,7 @@ func (l *Log) iterate(ctx context.Context, lower, upper []byte) iter.Seq2[event.
 				err = l.going(ctx)
 			}
 			if err != nil {
-				yield(event.Row{}, fmt.Errorf("read data folder %s: %w", l.folder, err))
+				yield(event.Row{}, l.damaged(fmt.Errorf("read data folder %s: %w", l.folder, err)))
 				return
 			}
 			if !yield(event.Row{Key: it.Key(), Value: value}, nil) {
@@ -140,7 +151,7 @@ func (l *Log) iterate(ctx context.Context, lower, upper []byte) iter.Seq2[event.
 			}
 		}
 		if err := it.Error(); err != nil {
-			yield(event.Row{}, fmt.Errorf("read data folder %s: %w", l.folder, err))
+			yield(event.Row{}, l.damaged(fmt.Errorf("read data folder %s: %w", l.folder, err)))
 		}
 	}
 }

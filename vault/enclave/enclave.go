@@ -105,14 +105,14 @@ const (
 	resealed    = 1024
 )
 
-// digest names a trust, for the identity row.
+// digest names a trust, for the identity row: another one in any part is another
+// digest.
 func (t Trust) digest() (wire.Hash, error) {
-	names := []string{t.Role, t.Origin, t.LogKey.String(), fmt.Sprint(t.K, " of ", len(t.Witnesses), ", ", t.F, " may fail")}
+	var witnesses []string
 	for _, w := range t.Witnesses {
-		names = append(names, w.String())
+		witnesses = append(witnesses, w.String())
 	}
-	names = append(names, fmt.Sprintf("%#v", t.Policy))
-	return wire.HashOf("latchkey/trust/v1", names)
+	return wire.HashOf("latchkey/trust/v2", []any{t.Role, t.Origin, t.LogKey.String(), witnesses, t.K, t.F, t.Policy})
 }
 
 // New returns a vault that waits for what its host stored.

@@ -69,7 +69,7 @@ func Listen(path string) (net.Listener, error) {
 		}
 		c.Close()
 		if time.Now().After(end) {
-			return nil, fmt.Errorf("listen on %s: another vault answers there", path)
+			return nil, fmt.Errorf("listen on %s: another vault answers there; stop it, or choose another socket", path)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -254,7 +254,11 @@ func loadKey(dir string) (wallet.PrivateKey, error) {
 	path := filepath.Join(dir, keyName)
 	raw, err := os.ReadFile(path)
 	if err == nil {
-		return parseKey(raw)
+		d, err := parseKey(raw)
+		if err != nil {
+			return wallet.PrivateKey{}, fmt.Errorf("%s, damaged, has to come back from your backup: %w", path, err)
+		}
+		return d, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
 		return wallet.PrivateKey{}, fmt.Errorf("read the own key: %w", err)

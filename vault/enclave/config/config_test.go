@@ -109,3 +109,16 @@ func TestRead(t *testing.T) {
 		t.Errorf("an escrow: %v", err)
 	}
 }
+
+// Whatever is in a configuration, it is read or refused by one line.
+func FuzzParse(f *testing.F) {
+	for _, text := range []string{"", "role = 7", "role = \"owner\"\nquorum = 1\n", "witnesses = [\"\"]", "log_key = \"\"", "policy = \"\x00\"", "\xff"} {
+		f.Add([]byte(text))
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if _, err := parse(b, dir); err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v", b, err)
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package vault_test
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"pgregory.net/rapid"
+
+	"latchkey/vault"
+	"latchkey/wire"
+)
+
+// broken is the owner whose TEE is broken: her vault made her chunks as it should,
+// and from then on she signs whatever she likes with its key.
+const broken = 2
+
+// stakes draws what a party puts into a pot. The broken one stakes what she made,
+// whatever has become of it.
+func (x *machine) stakes(t *rapid.T, by int) (out []vault.Stake) {
+	c := x.w.owners[by]
+	if by != broken {
+		return c.stakes(x.stake(t, by))
+	}
+	out = c.stakes(c.o.Chunks()[:1])
+	out[0].Epoch = x.m.chunks[out[0].Chunk].epoch
+	if rapid.IntRange(0, 4).Draw(t, "epoch") == 0 {
+		out[0].Epoch = rapid.Uint32Range(0, 2).Draw(t, "at")
+	}
+	return out
+}
+
+func (x *machine) signed(purpose string, body any) []byte {
+	x.t.Helper()
+	b, err := wire.Marshal(body)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.counts["forged"]++
+	return wire.Sign(x.w.owners[broken].sign, purpose, b)
+}
+
+func (x *machine) forgeAcceptance(a vault.Agreement, role int) vault.SignedAcceptance {
+	x.t.Helper()
+	h, err := a.Hash()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	s := vault.SignedAcceptance{Body: vault.Acceptance{Agreement: h, Role: uint32(role)}}
+	_, _ = x.w.rnd.Read(s.Body.Nonce[:])
+	s.Sig = x.signed("latchkey/accept/v1", s.Body)
+	return s
+}
+
+// anyChunk draws one of all chunks, mostly of the broken one's.
+func (x *machine) anyChunk(t *rapid.T) vault.ChunkEpoch {
+	var all, mine []wire.ChunkID
+	for _, id := range slices.SortedFunc(maps.Keys(x.m.chunks), func(a, b wire.ChunkID) int { return bytes.Compare(a[:], b[:]) }) {
+		all = append(all, id)
+		if x.m.chunks[id].owner == x.w.owners[broken].id {
+			mine = append(mine, id)
+		}
+	}
+	if len(mine) > 0 && rapid.IntRange(0, 2).Draw(t, "mine") > 0 {
+		all = mine
+	}
+	id := rapid.SampledFrom(all).Draw(t, "chunk")
+	ce := vault.ChunkEpoch{Chunk: id, Epoch: x.m.chunks[id].epoch}
+	if rapid.IntRange(0, 3).Draw(t, "epoch") == 0 {
+		ce.Epoch = rapid.Uint32Range(0, 2).Draw(t, "at")
+	}
+	return ce
+}
+
+func (x *machine) forgeOrder(t *rapid.T) {
+	list := []vault.ChunkEpoch{x.anyChunk(t)}
+	if rapid.IntRange(0, 3).Draw(t, "two") == 0 {
+		list = append(list, x.anyChunk(t))
+	}
+	if rapid.Bool().Draw(t, "claim") {
+		o := vault.ClaimOrder{Escrow: x.w.keys.id, Chunks: list}
+		_, _ = x.ask(broken, vault.Request{Claim: &vault.ClaimAsk{Order: o, Sig: x.signed("latchkey/claim/v1", o)}})
+		return
+	}
+	o := vault.SweptOrder{Escrow: x.w.keys.id, Chunks: list}
+	_, _ = x.ask(broken, vault.Request{Swept: &vault.SweptAsk{Order: o, Sig: x.signed("latchkey/swept/v1", o)}})
+}
+
+// anyInstance draws one of all instances, the zero id if there is none.
+func (x *machine) anyInstance(t *rapid.T) (id wire.InstanceID) {
+	ids := slices.SortedFunc(maps.Keys(x.m.instances), func(a, b wire.InstanceID) int { return bytes.Compare(a[:], b[:]) })
+	if len(ids) > 0 {
+		id = rapid.SampledFrom(ids).Draw(t, "instance")
+	}
+	return id
+}
+
+func (x *machine) forgeWord(t *rapid.T) {
+	w := vault.Word{
+		Instance: x.anyInstance(t), Role: rapid.Uint32Range(0, 2).Draw(t, "role"), Seq: rapid.Uint64Range(0, 3).Draw(t, "number"),
+		Word: rapid.SampledFrom([]string{"release", "refund", "alive"}).Draw(t, "word"),
+	}
+	_, _ = x.ask(broken, vault.Request{Word: &vault.SignedWord{Body: w, Sig: x.signed("latchkey/word/v1", w)}})
+}
+
+func (x *machine) forgeAck(t *rapid.T) {
+	id := x.anyInstance(t)
+	x.counts["forged"]++
+	_, _ = x.ask(broken, vault.Request{Ack: &vault.AckAsk{Instance: id, Sig: wire.Sign(x.w.owners[broken].sign, "latchkey/ack/v1", id[:])}})
+}
