@@ -3,6 +3,7 @@ package devnet
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -151,12 +152,37 @@ func (w *watched) String() string {
 
 var metricName = regexp.MustCompile("`([a-z_]+)(\\{[a-z]+\\})?`")
 
-// watch reads the figures of all roles: each metric that the page speaks of is there,
-// and some have the values that this run must have left.
+// watch reads the figures of all roles, until each metric that the page speaks of is
+// there, and some have the values that this run must leave.
 func watch(t *testing.T, page, folder string) {
-	all := map[string]string{}
+	var all map[string]string
+	var missing []string
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		all, missing = look(page, folder)
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			break
+		}
+	}
+	for _, m := range missing {
+		t.Error(m)
+	}
+	for who, text := range all {
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "latchkey_") {
+				t.Logf("%s: %s", who, strings.TrimSpace(line))
+			}
+		}
+	}
+}
+
+// look reads health and figures of a process of each role, and says what is missing.
+func look(page, folder string) (all map[string]string, missing []string) {
+	all = map[string]string{}
 	for name, at := range map[string]string{"witness": "127.0.0.11:7409", "escrow": "127.0.0.21:7209", "switchboard": "127.0.0.31:7309", "client": "unix:" + filepath.Join(folder, "alice", "admin.sock")} {
-		c, url := &http.Client{Timeout: 10 * time.Second}, "http://"+at
+		c, url := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}, "http://"+at
 		if path, ok := strings.CutPrefix(at, "unix:"); ok {
 			url = "http://admin"
 			c.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -166,16 +192,17 @@ func watch(t *testing.T, page, folder string) {
 		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 			r, err := c.Get(url + path)
 			if err != nil {
-				t.Error(err)
-				return
+				missing = append(missing, err.Error())
+				continue
 			}
 			raw, err := io.ReadAll(r.Body)
 			r.Body.Close()
 			if err != nil || r.StatusCode != http.StatusOK {
-				t.Errorf("%s%s: %d, %v, %.300s", name, path, r.StatusCode, err, raw)
+				missing = append(missing, fmt.Sprintf("%s%s: %d, %v, %.300s", name, path, r.StatusCode, err, raw))
 			}
 			all[name] += string(raw)
 		}
+		c.CloseIdleConnections()
 	}
 	_, table, _ := strings.Cut(page, "| metric (`latchkey_…`)")
 	table, _, _ = strings.Cut(table, "\n\n")
@@ -188,31 +215,24 @@ func watch(t *testing.T, page, folder string) {
 		for _, m := range metricName.FindAllStringSubmatch(cells[1], -1) {
 			named++
 			if !strings.Contains(all["witness"]+all["escrow"]+all["switchboard"]+all["client"], "\nlatchkey_"+m[1]) {
-				t.Errorf("the page speaks of the metric %s, and nobody has it", m[1])
+				missing = append(missing, fmt.Sprintf("the page speaks of the metric %s, and nobody has it", m[1]))
 			}
 		}
 	}
 	if named < 20 {
-		t.Errorf("found %d metrics in the page", named)
+		missing = append(missing, fmt.Sprintf("found %d metrics in the page", named))
 	}
 	for _, x := range []struct{ who, line string }{
 		{"escrow", "latchkey_vaults_enrolled 2"}, {"escrow", `latchkey_witness_up{witness="w4.example"} 1`}, {"escrow", "latchkey_instances_open 0"},
 		{"escrow", `latchkey_refused_total{limit="address"} 0`}, {"switchboard", "latchkey_vaults_enrolled 2"}, {"switchboard", `latchkey_rate_ok{asset="btc"} 1`},
-		{"switchboard", `latchkey_market_events_total{event="waslocked"} 1`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"}, {"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="free"} 2`},
+		{"switchboard", `latchkey_market_events_total{event="waslocked"} 1`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"},
+		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="free"} 2`},
 	} {
 		if !strings.Contains(all[x.who], "\n"+x.line+"\n") {
-			t.Errorf("%s has no line %q", x.who, x.line)
+			missing = append(missing, fmt.Sprintf("%s has no line %q", x.who, x.line))
 		}
 	}
-	if t.Failed() {
-		for who, text := range all {
-			for line := range strings.Lines(text) {
-				if strings.HasPrefix(line, "latchkey_") {
-					t.Logf("%s: %s", who, strings.TrimSpace(line))
-				}
-			}
-		}
-	}
+	return all, missing
 }
 
 // lastLines are the ends of all logs, for a failure.
