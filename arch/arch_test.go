@@ -136,6 +136,8 @@ func load(t *testing.T, fsys fs.FS) *tree {
 			return err
 		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules" || p == "bin"):
 			return fs.SkipDir
+		case d.Name() == ".git": // of a worktree
+			return nil
 		case !d.Type().IsRegular():
 			return nil
 		}

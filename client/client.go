@@ -14,8 +14,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
+
+	"connectrpc.com/connect"
 
 	"latchkey/coin"
 	"latchkey/escrow"
@@ -39,6 +42,7 @@ type Config struct {
 	Keep            map[coin.AssetID]bool // the standing choice: keep what is received; otherwise claim it at once
 	InsecureVendors []string              // see enclave.Accept
 	Poll            time.Duration         // how often wallets are asked while something waits on a chain; 0 is five seconds
+	HTTP            *http.Client          // calls escrow and switchboard; nil: a plain client
 	Rates           *rate.Feed            // own sources, against which proposals are held; nil: none
 	RateLimit       uint32                // basis points that a proposal's values may be off them
 	Logger          *slog.Logger
@@ -73,12 +77,15 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	if cfg.Poll == 0 {
 		cfg.Poll = 5 * time.Second
 	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = httpClient()
+	}
 	s, err := openRecords(ctx, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
 	return &Host{
-		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, httpClient()), problems: map[string]string{},
+		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, cfg.HTTP), problems: map[string]string{},
 		assets: map[coin.AssetID]wallet.AssetInfo{}, receipts: map[string]string{}, repeats: map[string]int{},
 		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}, nil
@@ -113,7 +120,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	defer cancel(nil)
 	h.mu.Lock()
 	h.vault, h.status, h.id = link.Vault, status, id
-	h.board = switchboard.NewClient(h.cfg.Switchboard, httpClient(), signer{h})
+	h.board = switchboard.NewClient(h.cfg.Switchboard, h.cfg.HTTP, signer{h})
 	h.mu.Unlock()
 	var running sync.WaitGroup
 	for _, f := range []func(context.Context) error{h.talkLoop, h.feedLoop, h.pollLoop, h.workLoop} {
@@ -190,6 +197,23 @@ func pause(ctx context.Context, d time.Duration) {
 
 const retry = 250 * time.Millisecond
 
+// maxObeyed bounds how long another side can make this host wait.
+const maxObeyed = 30 * time.Second
+
+// after is how long to wait after a failure: as long as the other side asks for, if
+// it says that it was asked too often.
+func after(err error) time.Duration {
+	var c *connect.Error
+	if !errors.As(err, &c) || c.Code() != connect.CodeResourceExhausted {
+		return retry
+	}
+	n, err := strconv.Atoi(c.Meta().Get("Retry-After"))
+	if err != nil || n < 0 {
+		return retry
+	}
+	return max(retry, min(time.Duration(n)*time.Second, maxObeyed))
+}
+
 // talkLoop says to the escrow whatever the vault has to say, and hears the
 // answers.
 func (h *Host) talkLoop(ctx context.Context) error {
@@ -206,7 +230,7 @@ func (h *Host) talkLoop(ctx context.Context) error {
 			err = h.greet(ctx, -1)
 			h.problem("escrow", err)
 			if err != nil {
-				pause(ctx, retry)
+				pause(ctx, after(err))
 			}
 			continue
 		case err != nil:
@@ -237,7 +261,7 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 	}
 	h.problem("escrow", err)
 	if err != nil {
-		pause(ctx, retry)
+		pause(ctx, after(err))
 	}
 	r, err := h.call(ctx, enclave.Call{Heard: &enclave.Heard{N: s.N, Frame: answer}})
 	if ctx.Err() != nil {
@@ -327,7 +351,7 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		}
 		h.problem("escrow's log", err)
 		if err != nil {
-			pause(ctx, retry)
+			pause(ctx, after(err))
 			continue
 		}
 		_, err = h.call(ctx, enclave.Call{Feed: &enclave.Feed{Head: u.Head, Consistency: u.Consistency, Entries: u.Entries}})
@@ -383,7 +407,7 @@ func (h *Host) pollLoop(ctx context.Context) error {
 		}
 		h.problem("switchboard", err)
 		if err != nil {
-			pause(ctx, retry)
+			pause(ctx, after(err))
 			continue
 		}
 		for _, n := range notices {

@@ -3,9 +3,13 @@ package client
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
 	"time"
 
 	"latchkey/coin"
+	"latchkey/gate"
 	"latchkey/host"
 	"latchkey/rate"
 	"latchkey/wallet"
@@ -26,12 +30,14 @@ type File struct {
 	RateLimit       uint32        `toml:"rate_limit,omitempty" comment:"basis points that a proposal's values may be off the own rates; 0: 300"`
 	Rate            *rate.Config  `toml:"rate,omitempty" comment:"own sources of rates in US dollars; without them the switchboard's count alone"`
 	Wallets         []WalletEntry `toml:"wallet" comment:"one for each asset"`
+	gate.Tables
 }
 
 // WalletEntry is the connector of one asset.
 type WalletEntry struct {
 	Asset coin.AssetID `toml:"asset"`
-	URL   string       `toml:"url" comment:"unix:PATH, or http:// and a loopback address"`
+	URL   string       `toml:"url" comment:"unix:PATH, http:// and a loopback address, or https:// and any"`
+	Token string       `toml:"token_file,omitempty" comment:"what a connector reached by https asks for, if not for a certificate"`
 	Keep  bool         `toml:"keep,omitempty" comment:"keep what is received in the vault instead of claiming it at once"`
 }
 
@@ -52,10 +58,13 @@ func ReadFile(path string) (File, error) {
 			return File{}, fmt.Errorf("configuration %s: field %q is missing", path, x.name)
 		}
 	}
-	if err := f.check(); err != nil {
+	if err := f.check(path); err != nil {
 		return File{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	f.Data, f.Socket = host.Beside(path, f.Data), host.Beside(path, f.Socket)
+	for i := range f.Wallets {
+		f.Wallets[i].Token = host.Beside(path, f.Wallets[i].Token)
+	}
 	if f.Rate != nil {
 		for i := range f.Rate.Sources {
 			f.Rate.Sources[i].File = host.Beside(path, f.Rate.Sources[i].File)
@@ -64,11 +73,8 @@ func ReadFile(path string) (File, error) {
 	return f, nil
 }
 
-func (f File) check() error {
-	if err := host.CheckURL("escrow", f.Escrow); err != nil {
-		return err
-	}
-	if err := host.CheckURL("switchboard", f.Switchboard); err != nil {
+func (f *File) check(path string) error {
+	if err := f.network(path); err != nil {
 		return err
 	}
 	if f.PollMs < 0 || f.PollMs > 3_600_000 {
@@ -93,9 +99,37 @@ func (f File) check() error {
 	return nil
 }
 
+// network looks at what the file says of certificates and peers.
+func (f *File) network(path string) error {
+	if f.TLS != (gate.TLS{}) {
+		return errors.New("tls: a client's listen serves this machine alone, and takes none")
+	}
+	if err := f.Tables.Resolve(path); err != nil {
+		return err
+	}
+	for _, x := range []struct{ name, url string }{{"escrow", f.Escrow}, {"switchboard", f.Switchboard}} {
+		if err := host.CheckURL(x.name, x.url); err != nil {
+			return err
+		}
+		if err := f.Trust.CheckURL(x.url); err != nil {
+			return fmt.Errorf("%s: %w", x.name, err)
+		}
+	}
+	urls := []string{f.Escrow, f.Switchboard}
+	for _, w := range f.Wallets {
+		urls = append(urls, w.URL)
+	}
+	return f.Trust.CheckPins(urls...)
+}
+
 // Host fills in what the file says of the host.
-func (f File) Host() (Config, error) {
+func (f File) Host(logger *slog.Logger) (Config, error) {
+	call, err := f.Trust.Client(logger)
+	if err != nil {
+		return Config{}, err
+	}
 	c := Config{
+		HTTP: call, Logger: logger,
 		Name: f.Name, Socket: f.Socket, Escrow: f.Escrow, Switchboard: f.Switchboard, InsecureVendors: f.InsecureVendors,
 		Poll: time.Duration(f.PollMs) * time.Millisecond, Wallets: map[coin.AssetID]wallet.Wallet{}, Keep: map[coin.AssetID]bool{},
 	}
@@ -115,11 +149,22 @@ func (f File) Host() (Config, error) {
 		if c.Wallets[w.Asset] != nil {
 			return Config{}, fmt.Errorf("two wallets for %s", w.Asset)
 		}
-		con, err := wallet.Dial(w.URL)
+		con, err := w.Dial(call)
 		if err != nil {
 			return Config{}, fmt.Errorf("wallet %s: %w", w.Asset, err)
 		}
 		c.Wallets[w.Asset], c.Keep[w.Asset] = con, w.Keep
 	}
 	return c, nil
+}
+
+// Dial returns a caller of the connector; it connects with the first call.
+func (w WalletEntry) Dial(call *http.Client) (wallet.Wallet, error) {
+	if strings.HasPrefix(w.URL, "https://") {
+		return wallet.DialRemote(w.URL, call, w.Token)
+	}
+	if w.Token != "" {
+		return nil, errors.New("token_file goes with an https:// url")
+	}
+	return wallet.Dial(w.URL)
 }

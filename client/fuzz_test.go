@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -65,7 +66,7 @@ func FuzzConfig(f *testing.F) {
 		}
 		file, err := ReadFile(path)
 		if err == nil {
-			_, _ = file.Host()
+			_, _ = file.Host(slog.New(slog.DiscardHandler))
 		} else if !strings.HasPrefix(err.Error(), "configuration "+path) {
 			t.Errorf("%q: %v", text, err)
 		}

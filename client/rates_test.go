@@ -1,6 +1,7 @@
 package client
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,7 +98,7 @@ func TestOwnRates(t *testing.T) {
 func TestRateConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "client.toml")
-	const head = "name = \"a\"\nlisten = \"unix:l\"\ndata = \"d\"\nsocket = \"s\"\nescrow = \"http://h\"\nswitchboard = \"http://h\"\n"
+	const head = "name = \"a\"\nlisten = \"unix:l\"\ndata = \"d\"\nsocket = \"s\"\nescrow = \"http://127.0.0.1:1\"\nswitchboard = \"http://127.0.0.1:1\"\n"
 	const tail = "[[wallet]]\nasset = \"btc\"\nurl = \"unix:w\"\n"
 	const table = "[rate]\nmin_sources = 1\nmax_age = 60\nmax_deviation = 100\n[[rate.source]]\nname = \"own\"\nfile = \"rates.toml\"\n"
 	for _, c := range []struct{ name, text, want string }{
@@ -117,7 +118,7 @@ func TestRateConfiguration(t *testing.T) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
 		}
 		if c.name == "own sources" {
-			cfg, err := f.Host()
+			cfg, err := f.Host(slog.New(slog.DiscardHandler))
 			if err != nil || cfg.Rates == nil || cfg.RateLimit != 50 || f.Rate.Sources[0].File != filepath.Join(dir, "rates.toml") {
 				t.Errorf("%s: %+v, %v", c.name, cfg, err)
 			}

@@ -14,6 +14,7 @@ import (
 
 	"latchkey/client/clientpb"
 	"latchkey/coin"
+	"latchkey/gate"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
 )
@@ -63,6 +64,8 @@ func (s server) Timeline(ctx context.Context, r *clientpb.TimelineRequest) (*cli
 		select {
 		case <-changed:
 		case <-end.C:
+			return &clientpb.TimelineResponse{}, nil
+		case <-gate.Stopping(ctx):
 			return &clientpb.TimelineResponse{}, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 
 	"latchkey/coin"
+	"latchkey/gate"
 	"latchkey/market"
 	"latchkey/rate"
 	"latchkey/switchboard"
@@ -26,6 +27,6 @@ func (w *World) switchboardFile(listen, prices string) switchboard.File {
 			Policy:  rate.Policy{MinSources: 1, MaxAge: 60, MaxDeviation: 100},
 			Sources: []rate.Source{{Name: "demo-file", File: prices}},
 		},
-		Market: market.DefaultPolicy(),
+		Market: market.DefaultPolicy(), Tables: gate.Tables{Limits: crowd},
 	}
 }

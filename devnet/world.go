@@ -3,7 +3,6 @@ package devnet
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -17,12 +16,10 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
-	"latchkey/attest"
-	"latchkey/attest/policyfile"
-	"latchkey/attest/sim"
 	"latchkey/client"
 	"latchkey/coin"
 	"latchkey/escrow"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/vault/enclave/config"
 )
@@ -85,6 +82,9 @@ func (w *World) process(name, program string, args ...string) *Process {
 	w.byName[name] = p
 	return p
 }
+
+// crowd are the limits where everybody has the same address.
+var crowd = gate.Limits{AddressRate: 20_000, AddressBurst: 20_000, StrangerRate: 100, StrangerBurst: 1000, AddressConnections: 1024}
 
 // freePort returns a loopback address that nobody uses at the moment. It is not one
 // that the system gives to outgoing connections: those would take it while the
@@ -158,50 +158,19 @@ func write(path string, v any) error {
 }
 
 // makeTrust makes the simulated vendors and platforms, and the one policy that
-// all parties pin: these vendors, this very vault program.
+// all parties pin.
 func (w *World) makeTrust() error {
 	trust := w.dir("trust")
-	if err := os.MkdirAll(trust, 0o700); err != nil {
-		return err
-	}
-	measured, err := sim.MeasureFile(filepath.Join(w.cfg.Bin, "vault"))
-	if err != nil {
-		return err
-	}
-	var roots []attest.Root
-	now := time.Now().Unix()
-	for _, v := range []struct {
-		name  string
-		homes []string
-	}{{clientVendor, w.cfg.Clients}, {escrowVendor, []string{"escrow"}}} {
-		vendor, err := sim.NewVendor(v.name, rand.Reader)
-		if err != nil {
-			return err
+	err := Simulate(trust, filepath.Join(w.cfg.Bin, "vault"), []Vendor{{clientVendor, w.cfg.Clients}, {escrowVendor, []string{"escrow"}}})
+	for _, home := range append([]string{"escrow"}, w.cfg.Clients...) {
+		if err == nil {
+			err = os.MkdirAll(w.dir(home), 0o700)
 		}
-		if err := vendor.Rate(1, attest.TCBUpToDate); err != nil {
-			return err
-		}
-		roots = append(roots, vendor.Root())
-		for _, home := range v.homes {
-			if err := os.MkdirAll(w.dir(home), 0o700); err != nil {
-				return err
-			}
-			p, err := vendor.Issue(sim.Device{
-				Class: attest.IsolatedProgram, Kind: attest.DeviceUnique, SVN: 1, NotBefore: now - 3600, NotAfter: now + 365*86400,
-			}, rand.Reader)
-			if err != nil {
-				return err
-			}
-			if err := p.Create(filepath.Join(w.dir(home), "platform.json")); err != nil {
-				return err
-			}
+		if err == nil {
+			err = os.Rename(filepath.Join(trust, home+".json"), filepath.Join(w.dir(home), "platform.json"))
 		}
 	}
-	policy, err := policyfile.Format(sim.InsecurePolicy(roots, sim.Build("vault of this build", measured)))
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(trust, "policy.toml"), policy, 0o600)
+	return err
 }
 
 func (w *World) vaultFile(name, role string) config.File {
@@ -259,7 +228,8 @@ func (w *World) startCustody(ctx context.Context) error {
 	}
 	if err := write(filepath.Join(w.dir("escrow"), "escrow.toml"), escrow.File{
 		Listen: listen, Data: "data", Socket: "vault.sock", Origin: origin, Quorum: 3, Faulty: 1, Witnesses: ours,
-		Vault: []string{filepath.Join(w.cfg.Bin, "vault"), "--config", filepath.Join(w.dir("escrow"), "vault.toml")},
+		Vault:  []string{filepath.Join(w.cfg.Bin, "vault"), "--config", filepath.Join(w.dir("escrow"), "vault.toml")},
+		Tables: gate.Tables{Limits: crowd},
 	}); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/host"
 )
@@ -21,6 +22,7 @@ type File struct {
 	Quorum    int            `toml:"quorum" comment:"as in the vault's configuration"`
 	Faulty    int            `toml:"faulty" comment:"as in the vault's configuration"`
 	Witnesses []WitnessEntry `toml:"witness" comment:"as in the vault's configuration, and where each is"`
+	gate.Tables
 }
 
 // WitnessEntry is one witness.
@@ -46,10 +48,7 @@ func ReadFile(path string) (File, error) {
 			return File{}, fmt.Errorf("configuration %s: field %q is missing", path, x.name)
 		}
 	}
-	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
-		return File{}, fmt.Errorf("configuration %s: listen: %w", path, errors.New("want host:port"))
-	}
-	if err := f.check(); err != nil {
+	if err := f.check(path); err != nil {
 		return File{}, fmt.Errorf("configuration %s: %w", path, err)
 	}
 	f.Data, f.Socket = host.Beside(path, f.Data), host.Beside(path, f.Socket)
@@ -58,7 +57,16 @@ func ReadFile(path string) (File, error) {
 
 // check looks at the witnesses as the vault will. The log's key, which the vault
 // makes, has no part in that.
-func (f File) check() error {
+func (f *File) check(path string) error {
+	if _, _, err := net.SplitHostPort(f.Listen); err != nil {
+		return fmt.Errorf("listen: %w", errors.New("want host:port"))
+	}
+	if err := f.Tables.Resolve(path); err != nil {
+		return err
+	}
+	if err := gate.CheckListen(f.Listen, f.TLS); err != nil {
+		return err
+	}
 	log, err := head.NewLogKey(f.Origin, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey))
 	if err != nil {
 		return err
@@ -67,12 +75,18 @@ func (f File) check() error {
 	if err := (head.Group{Log: log, Witnesses: c.Witnesses, K: c.K, F: c.F}).Check(); err != nil {
 		return fmt.Errorf("witness, quorum, faulty: %w", err)
 	}
+	var urls []string
 	for _, w := range f.Witnesses {
-		if err := host.CheckURL(fmt.Sprintf("witness %s: url", w.Key.Name()), w.URL); err != nil {
+		field := fmt.Sprintf("witness %s: url", w.Key.Name())
+		if err := host.CheckURL(field, w.URL); err != nil {
 			return err
 		}
+		if err := f.Trust.CheckURL(w.URL); err != nil {
+			return fmt.Errorf("%s: %w", field, err)
+		}
+		urls = append(urls, w.URL)
 	}
-	return nil
+	return f.Trust.CheckPins(urls...)
 }
 
 // Host fills in what the file says of the host.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
 	"latchkey/event"
 	"latchkey/event/witness"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/host"
 	"latchkey/vault"
@@ -25,6 +27,8 @@ type HostConfig struct {
 	Witnesses []head.WitnessKey // as the vault's own configuration has them
 	K, F      int
 	URLs      map[string]string // of the witnesses, by name
+	HTTP      *http.Client      // calls the witnesses; nil: a client that believes the system's authorities
+	Guard     *gate.Guard       // holds vaults to their limits; nil: no limits
 	Logger    *slog.Logger
 }
 
@@ -44,6 +48,9 @@ type Host struct {
 	changed chan struct{} // closed, and replaced, when note changes
 	vault   *enclave.Client
 	status  enclave.Status
+	asked   *witness.Client // of the present run
+	entered time.Time       // when the newest head was witnessed
+	cosign  gate.Timing
 }
 
 // tick is how often a head is countersigned anew, idle or not, and deadlines are
@@ -52,6 +59,12 @@ const tick = time.Second
 
 // NewHost returns a host over a log, whose entries it indexes.
 func NewHost(ctx context.Context, cfg HostConfig) (*Host, error) {
+	if cfg.HTTP == nil {
+		var err error
+		if cfg.HTTP, err = (gate.Trust{}).Client(cfg.Logger); err != nil {
+			return nil, err
+		}
+	}
 	h := &Host{cfg: cfg, prover: event.NewProver(cfg.Log), feed: NewFeed(), changed: make(chan struct{})}
 	var err error
 	if h.tree, err = event.OpenTree(ctx, cfg.Log); err != nil {
@@ -102,7 +115,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	}
 	wc, err := witness.NewClient(witness.ClientConfig{
 		Group: head.Group{Log: log, Witnesses: h.cfg.Witnesses, K: h.cfg.K, F: h.cfg.F}, URLs: h.cfg.URLs,
-		Prove: h.prover.Consistency, Logger: h.cfg.Logger,
+		Prove: h.prover.Consistency, Transport: h.cfg.HTTP.Transport, Logger: h.cfg.Logger,
 	})
 	if err != nil {
 		return err
@@ -111,7 +124,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	running.Go(func() { cancel(h.witness(ctx, v, wc, heads)) })
 	running.Go(func() { cancel(h.tick(ctx, v, heads)) })
 	h.mu.Lock()
-	h.vault = v
+	h.vault, h.asked = v, wc
 	h.mu.Unlock()
 	ready(h.status)
 	select {
@@ -120,7 +133,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 		cancel(link.Err())
 	}
 	h.mu.Lock()
-	h.vault = nil
+	h.vault, h.asked = nil, nil
 	h.mu.Unlock()
 	cause := context.Cause(ctx)
 	running.Wait()
@@ -165,6 +178,7 @@ func (h *Host) witness(ctx context.Context, v *enclave.Client, wc *witness.Clien
 		case <-ctx.Done():
 			return nil
 		}
+		began := time.Now()
 		note, err := wc.Cosign(ctx, signed)
 		if ctx.Err() != nil {
 			return nil
@@ -172,6 +186,7 @@ func (h *Host) witness(ctx context.Context, v *enclave.Client, wc *witness.Clien
 		if err != nil {
 			return fmt.Errorf("the witnesses refuse this escrow's log: %w", err)
 		}
+		h.cosign.Observe(time.Since(began))
 		if _, err := v.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: note}}); err != nil {
 			h.cfg.Logger.Warn("the vault takes no notice of a cosigned head", "err", err)
 			continue
@@ -194,7 +209,7 @@ func (h *Host) publish(note []byte) {
 	if c.Size < h.seen {
 		return
 	}
-	h.note, h.seen = note, c.Size
+	h.note, h.seen, h.entered = note, c.Size, time.Now()
 	close(h.changed)
 	h.changed = make(chan struct{})
 }
@@ -275,6 +290,8 @@ func (h *Host) Feed(ctx context.Context, v wire.VaultID, cursor uint64, known in
 			}
 		case <-deadline.C:
 			return h.update(ctx, note, size, known, cursor, nil, false)
+		case <-gate.Stopping(ctx):
+			return h.update(ctx, note, size, known, cursor, nil, false)
 		case <-ctx.Done():
 			return Update{}, ctx.Err()
 		}
@@ -339,6 +356,8 @@ func (h *Host) Entries(ctx context.Context, from int64, limit int, wait time.Dur
 		select {
 		case <-changed:
 		case <-deadline.C:
+			waiting = false
+		case <-gate.Stopping(ctx):
 			waiting = false
 		case <-ctx.Done():
 			return Page{}, ctx.Err()

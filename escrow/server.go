@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
 
 	"latchkey/escrow/escrowpb"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
+	"latchkey/vault/session"
 	"latchkey/wire"
 )
 
@@ -62,6 +65,14 @@ func (s server) Greet(ctx context.Context, r *escrowpb.GreetRequest) (*escrowpb.
 }
 
 func (s server) Send(ctx context.Context, r *escrowpb.SendRequest) (*escrowpb.SendResponse, error) {
+	// What the frame says of its session is not verified here. Who makes up sessions
+	// is held to the limit of the address, and to that of strangers when it greets.
+	var f session.Frame
+	if err := wire.Unmarshal(r.Frame, &f); err == nil {
+		if err := s.h.cfg.Guard.Vault(string(f.Session[:])); err != nil {
+			return nil, refuse(err)
+		}
+	}
 	out, err := s.h.call(ctx, enclave.Call{Frame: &enclave.Raw{Bytes: r.Frame}})
 	if err != nil {
 		return nil, refuse(err)
@@ -128,8 +139,19 @@ func (s server) Peer(_ context.Context, r *escrowpb.PeerRequest) (*escrowpb.Peer
 	return &escrowpb.PeerResponse{Identity: id, Evidence: p.Evidence}, nil
 }
 
+// Stranger says which requests anybody may make and cost the most: evidence is
+// appraised.
+func Stranger(r *http.Request) bool {
+	return r.URL.Path == escrowpb.EscrowServiceGreetProcedure
+}
+
 func refuse(err error) error {
+	var limit *gate.LimitError
 	switch {
+	case errors.As(err, &limit):
+		e := connect.NewError(connect.CodeResourceExhausted, err)
+		e.Meta().Set("Retry-After", strconv.Itoa(limit.Seconds()))
+		return e
 	case errors.Is(err, enclave.ErrNoSession):
 		return connect.NewError(connect.CodeUnauthenticated, err)
 	case errors.Is(err, errStarting), errors.Is(err, enclave.ErrGone):

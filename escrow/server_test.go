@@ -3,6 +3,7 @@ package escrow
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -12,6 +13,9 @@ import (
 
 	"latchkey/escrow/escrowpb"
 	"latchkey/event"
+	"latchkey/gate"
+	"latchkey/vault/session"
+	"latchkey/wire"
 )
 
 // Requests of the wrong length or out of range are refused by name, and while the
@@ -78,5 +82,41 @@ func TestNewHostRefuses(t *testing.T) {
 	}
 	if _, err := NewHost(t.Context(), HostConfig{Log: l}); err == nil {
 		t.Error("a host over a log of noise")
+	}
+}
+
+// A session that asks too often is told when to ask again, before its frame comes to
+// the vault; other sessions are not held up by it.
+func TestSessionLimit(t *testing.T) {
+	l, err := event.NewMemory().Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	still := time.Unix(1000, 0)
+	guard := gate.NewGuard(gate.Limits{VaultRate: 0.5, VaultBurst: 1}, func() time.Time { return still })
+	h, err := NewHost(t.Context(), HostConfig{Log: l, Origin: "escrow.test/log", Guard: guard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(Handler(h))
+	defer s.Close()
+	c := escrowpb.NewEscrowServiceClient(s.Client(), s.URL)
+	send := func(id byte) error {
+		frame, err := wire.Marshal(session.Frame{Session: [16]byte{id}, Text: []byte("sealed")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Send(t.Context(), &escrowpb.SendRequest{Frame: frame})
+		return err
+	}
+	if err := send(1); connect.CodeOf(err) != connect.CodeUnavailable { // there is no vault in this test
+		t.Errorf("the first: %v", err)
+	}
+	var limit *connect.Error
+	if err := send(1); !errors.As(err, &limit) || limit.Code() != connect.CodeResourceExhausted || limit.Meta().Get("Retry-After") != "2" {
+		t.Errorf("the second: %v", err)
+	}
+	if err := send(2); connect.CodeOf(err) != connect.CodeUnavailable {
+		t.Errorf("another session: %v", err)
 	}
 }

@@ -14,12 +14,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"latchkey/attest"
 	"latchkey/attest/sim"
 	"latchkey/event"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/host"
 	"latchkey/vault/enclave"
@@ -275,7 +277,12 @@ func TestServe(t *testing.T) {
 		r.Body.Close()
 		return r.StatusCode
 	}
-	err = host.Serve(t.Context(), l, nil, slog.New(slog.NewTextHandler(io.Discard, nil)), func(context.Context) (host.Service, error) {
+	logger := slog.New(slog.DiscardHandler)
+	door, err := gate.New(l, gate.Tables{}, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = host.Program{Name: "test", Listener: door, Logger: logger, Build: func(context.Context) (host.Service, error) {
 		runs++
 		return host.Service{
 			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }),
@@ -293,7 +300,7 @@ func TestServe(t *testing.T) {
 				return errLog
 			},
 		}, nil
-	})
+	}}.Serve(t.Context())
 	if !errors.Is(err, errLog) || runs != 3 {
 		t.Errorf("%d runs, then %v", runs, err)
 	}
@@ -309,7 +316,12 @@ func TestServeEndsRequestsFirst(t *testing.T) {
 	runs, written := 0, false
 	asked := make(chan struct{})
 	errEnd := errors.New("the end")
-	err = host.Serve(t.Context(), l, nil, slog.New(slog.NewTextHandler(io.Discard, nil)), func(context.Context) (host.Service, error) {
+	logger := slog.New(slog.DiscardHandler)
+	door, err := gate.New(l, gate.Tables{}, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = host.Program{Name: "test", Listener: door, Logger: logger, Build: func(context.Context) (host.Service, error) {
 		if runs++; runs == 2 && !written {
 			t.Error("the next run begins before the request of the last is over")
 		}
@@ -334,8 +346,65 @@ func TestServeEndsRequestsFirst(t *testing.T) {
 				return host.ErrVaultGone
 			},
 		}, nil
-	})
+	}}.Serve(t.Context())
 	if !errors.Is(err, errEnd) || runs != 2 {
 		t.Errorf("%d runs, then %v", runs, err)
+	}
+}
+
+// At the end a request in flight is answered while the vault is still there; only
+// then is the vault left.
+func TestServeEndsInOrder(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	door, err := gate.New(l, gate.Tables{}, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	inside, answer := make(chan struct{}), make(chan string, 1)
+	var left atomic.Bool
+	p := host.Program{Name: "test", Listener: door, Data: t.TempDir(), Logger: logger, Build: func(context.Context) (host.Service, error) {
+		return host.Service{
+			Reasons: func() []string { return nil }, Figures: func() []gate.Figure { return nil },
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				close(inside)
+				<-gate.Stopping(r.Context())
+				if left.Load() || r.Context().Err() != nil {
+					w.WriteHeader(http.StatusTeapot)
+				}
+				_, _ = io.WriteString(w, "answered")
+			}),
+			Run: func(ctx context.Context, ready func(map[string]any)) error {
+				ready(map[string]any{})
+				go func() {
+					r, err := http.Get("http://" + l.Addr().String())
+					if err != nil {
+						answer <- err.Error()
+						return
+					}
+					defer r.Body.Close()
+					b, _ := io.ReadAll(r.Body)
+					answer <- r.Status + " " + string(b)
+				}()
+				<-inside
+				stop() // as a signal does
+				<-ctx.Done()
+				left.Store(true)
+				return ctx.Err()
+			},
+		}, nil
+	}}
+	if err := p.Serve(ctx); err != nil {
+		t.Error(err)
+	}
+	if got := <-answer; got != "200 OK answered" {
+		t.Errorf("the request in flight: %s", got)
+	}
+	if !left.Load() {
+		t.Error("the vault was not left")
 	}
 }

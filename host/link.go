@@ -205,6 +205,7 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 func RunVault(ctx context.Context, command []string, stderr io.Writer) error {
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Stderr = stderr
+	c.SysProcAttr = apart()
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	c.WaitDelay = 5 * time.Second
 	err := c.Run()

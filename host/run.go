@@ -5,15 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"sync"
 	"time"
 
+	"latchkey/gate"
+	"latchkey/gate/admin"
 	"latchkey/vault/enclave"
 )
 
@@ -21,49 +21,80 @@ import (
 type Service struct {
 	Handler http.Handler // answers from the moment that Run calls ready
 	Run     func(ctx context.Context, ready func(about map[string]any)) error
+	Reasons func() []string      // why it is not ready; see admin.Role
+	Figures func() []gate.Figure // what it counts
 }
 
 // vaultEnds is how long a host that lost its vault's socket waits for the vault's
 // program to end: longer than that takes to find the socket served by another.
 const vaultEnds = 3 * time.Second
 
-// Serve runs a host until ctx ends: it starts the vault's program (none, if
-// command is empty), serves l, and begins again from what is durable whenever
-// the vault ends. build makes the service of one run. When the first run is
-// ready, one line of JSON goes to stdout.
-func Serve(ctx context.Context, l net.Listener, command []string, logger *slog.Logger, build func(context.Context) (Service, error)) error {
+// A Program is a host from its start to its end.
+type Program struct {
+	Name     string         // of the role
+	Listener *gate.Listener // where it is reached
+	Vault    []string       // command that runs the vault; empty: somebody else starts it
+	Data     string         // its folder
+	Admin    gate.Admin
+	Logger   *slog.Logger
+	Build    func(context.Context) (Service, error) // makes the service of one run
+}
+
+// Serve runs a host until ctx ends: it starts the vault's program, serves, and
+// begins again from what is durable whenever the vault ends. When the first run is
+// ready, one line of JSON goes to stdout. When ctx ends, requests in flight are
+// answered before the vault is left.
+func (p Program) Serve(ctx context.Context) error {
 	var f front
-	s := &http.Server{
-		Handler: &f, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelError), // connection noise
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	serve, stop := context.WithCancel(ctx)
 	var serving sync.WaitGroup
+	serving.Go(func() { cancel(p.Listener.Serve(serve, &f)) })
 	serving.Go(func() {
-		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			cancel(fmt.Errorf("serve on %s: %w", l.Addr(), err))
+		if err := admin.Run(run, p.Admin, p.role(&f), p.Logger); err != nil {
+			cancel(err)
 		}
 	})
-	defer func() {
-		stop, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-		defer done()
-		_ = s.Shutdown(stop)
-		_ = s.Close()
-		serving.Wait()
-	}()
+	defer serving.Wait()
+	defer cancel(nil)
+	defer stop()
+	return p.runs(run, &f)
+}
+
+func (p Program) role(f *front) admin.Role {
+	return admin.Role{
+		Name: p.Name, Data: p.Data,
+		Reasons: func() []string {
+			s := f.present()
+			if s == nil {
+				return []string{"the vault is starting"}
+			}
+			return s.Reasons()
+		},
+		Figures: func() []gate.Figure {
+			out := p.Listener.Guard.Figures()
+			if s := f.present(); s != nil {
+				out = append(out, s.Figures()...)
+			}
+			return out
+		},
+	}
+}
+
+// runs runs the service again and again until ctx ends.
+func (p Program) runs(ctx context.Context, f *front) error {
 	var once sync.Once
 	started := false
 	for {
-		service, err := build(ctx)
+		service, err := p.Build(ctx)
 		if err != nil {
 			return err
 		}
-		err = runOnce(ctx, command, service, func(about map[string]any) {
-			f.begin(ctx, service.Handler)
+		err = runOnce(ctx, p.Vault, service, func(about map[string]any) {
+			f.begin(ctx, &service)
 			started = true
 			once.Do(func() {
-				about["ready"], about["listen"] = true, l.Addr().String()
+				about["ready"], about["listen"] = true, p.Listener.Addr().String()
 				_ = json.NewEncoder(os.Stdout).Encode(about)
 			})
 		})
@@ -76,7 +107,7 @@ func Serve(ctx context.Context, l net.Listener, command []string, logger *slog.L
 		case !gone(err), !started && !killed(err):
 			return err
 		}
-		logger.Warn("begin again from what is durable", "err", err)
+		p.Logger.Warn("begin again from what is durable", "err", err)
 		answered.Wait() // two runs never write to one log
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -86,13 +117,13 @@ func Serve(ctx context.Context, l net.Listener, command []string, logger *slog.L
 // between two runs.
 type front struct {
 	mu       sync.Mutex
-	service  http.Handler // nil: between two runs
+	service  *Service // nil: between two runs
 	run      context.Context
 	stop     context.CancelFunc
 	answered *sync.WaitGroup // the run's requests
 }
 
-func (f *front) begin(ctx context.Context, service http.Handler) {
+func (f *front) begin(ctx context.Context, service *Service) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.run, f.stop = context.WithCancel(ctx)
@@ -112,6 +143,13 @@ func (f *front) end() *sync.WaitGroup {
 	return f.answered
 }
 
+// present returns the service of the present run; nil between two runs.
+func (f *front) present() *Service {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.service
+}
+
 // ServeHTTP implements http.Handler.
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
@@ -121,6 +159,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Unlock()
 	if service == nil {
+		w.Header().Set("Retry-After", "1")
 		http.Error(w, "starting; try again in a second", http.StatusServiceUnavailable)
 		return
 	}
@@ -128,7 +167,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(run, cancel)()
-	service.ServeHTTP(w, r.WithContext(ctx))
+	service.Handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // gone reports whether a run ended because its vault did.

@@ -10,6 +10,7 @@ import (
 	"latchkey/attest/policyfile"
 	"latchkey/coin"
 	"latchkey/contract"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/host"
 	"latchkey/market"
@@ -30,6 +31,7 @@ type File struct {
 	Assets    []coin.Asset   `toml:"asset" comment:"what is traded, as its wallet connector describes it"`
 	Rate      rate.Config    `toml:"rate" comment:"where rates in US dollars come from"`
 	Market    market.Policy  `toml:"market" comment:"what is left out has its default"`
+	gate.Tables
 }
 
 // EscrowEntry says which escrow a switchboard follows, and whose word makes a
@@ -85,6 +87,18 @@ func (s *Settings) check(path string) error {
 		return fmt.Errorf("listen: %w", errors.New("want host:port"))
 	}
 	if err := host.CheckURL("escrow.url", f.Escrow.URL); err != nil {
+		return err
+	}
+	if err := f.Tables.Resolve(path); err != nil {
+		return err
+	}
+	if err := gate.CheckListen(f.Listen, f.TLS); err != nil {
+		return err
+	}
+	if err := f.Tables.Trust.CheckURL(f.Escrow.URL); err != nil {
+		return fmt.Errorf("escrow.url: %w", err)
+	}
+	if err := f.Tables.Trust.CheckPins(f.Escrow.URL); err != nil {
 		return err
 	}
 	if err := f.Escrow.Group().Check(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 
 	"latchkey/contract"
+	"latchkey/gate"
 	"latchkey/market"
 	"latchkey/switchboard/switchboardpb"
 	"latchkey/vault/enclave"
@@ -41,8 +42,19 @@ func recovered(_ context.Context, spec connect.Spec, _ http.Header, _ any) error
 
 type server struct{ b *Board }
 
+// Stranger says which requests anybody may make and cost the most: evidence is
+// appraised.
+func Stranger(r *http.Request) bool {
+	return r.URL.Path == switchboardpb.SwitchboardServiceEnrolProcedure
+}
+
 // refuse gives an error the code by which clients tell refusals apart.
 func refuse(err error) error {
+	if limit := new(gate.LimitError); errors.As(err, &limit) {
+		e := connect.NewError(connect.CodeResourceExhausted, err)
+		e.Meta().Set("Retry-After", strconv.Itoa(limit.Seconds()))
+		return e
+	}
 	code := connect.CodeInternal
 	for _, x := range []struct {
 		is   error
@@ -79,6 +91,9 @@ func (s server) open(r *switchboardpb.Signed, method string, payload any) (*Stat
 	}
 	if err := peer.Identity.Verify(enclave.PurposeHost, r.Statement, r.Signature); err != nil {
 		return fail("statement of vault %s: %w", st.Client.Short(), err)
+	}
+	if err := s.b.cfg.Guard.Vault(st.Client.String()); err != nil {
+		return fail("%w", err)
 	}
 	now := s.b.cfg.Clock()
 	switch {
@@ -293,6 +308,8 @@ func (b *Board) poll(ctx context.Context, st *Statement, p PollPayload) ([]noted
 		select {
 		case <-next:
 		case <-timeout.C:
+			last = true
+		case <-gate.Stopping(ctx):
 			last = true
 		case <-ctx.Done():
 			return nil, ctx.Err()

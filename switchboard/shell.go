@@ -15,6 +15,7 @@ import (
 	"latchkey/coin"
 	"latchkey/contract"
 	"latchkey/event"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/market"
 	"latchkey/rate"
@@ -28,7 +29,7 @@ type Rates interface {
 }
 
 // Config is what a switchboard is built from. All fields are needed but Exempt,
-// SnapshotEvery and Retry.
+// Guard, SnapshotEvery and Retry.
 type Config struct {
 	Settings
 	Log       event.Log // belongs to the switchboard alone
@@ -38,6 +39,7 @@ type Config struct {
 	Feed      Rates
 	Clock     func() int64 // Unix seconds
 	Logger    *slog.Logger
+	Guard     *gate.Guard // holds vaults to their limits; nil: no limits
 
 	SnapshotEvery uint64        // events between snapshots; 0: 8192
 	Retry         time.Duration // between attempts of what failed; 0: a second
@@ -69,6 +71,7 @@ type Board struct {
 	waiting  map[wire.VaultID]chan struct{}
 	problems map[string]string
 	rates    map[coin.AssetID]rated
+	events   map[string]uint64 // of the market since the start, by name
 }
 
 // A job is something for the owning goroutine to do.
@@ -114,7 +117,7 @@ func Open(ctx context.Context, cfg Config) (*Board, error) {
 		proposals: map[wire.Hash]market.ProposalID{}, hashes: map[market.ProposalID]wire.Hash{},
 		asked: map[market.ProposalID]bool{}, numbers: map[wire.VaultID]*numbers{}, pots: map[wire.Hash]int{},
 		members: map[wire.VaultID]*member{}, waiting: map[wire.VaultID]chan struct{}{},
-		problems: map[string]string{}, rates: map[coin.AssetID]rated{},
+		problems: map[string]string{}, rates: map[coin.AssetID]rated{}, events: map[string]uint64{},
 	}
 	b.ctx, b.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if err := b.replay(ctx); err != nil {
@@ -343,6 +346,7 @@ func (t *turn) step(in market.Input) error {
 				t.block.Deletes = append(t.block.Deletes, []byte(rowProposal+string(h[:])))
 			}
 		}
+		t.b.count(e.Name())
 		t.b.cfg.Logger.Debug("event", "name", e.Name(), "position", t.b.market.Position())
 	}
 	for _, e := range effects {

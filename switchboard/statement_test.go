@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
+	"latchkey/gate"
 	"latchkey/switchboard"
 	"latchkey/switchboard/switchboardpb"
 	"latchkey/vault/enclave"
@@ -146,5 +148,46 @@ func TestEnrolmentsThatAreRefused(t *testing.T) {
 	raw := switchboardpb.NewSwitchboardServiceClient(plain(), w.url)
 	if _, err := raw.Status(t.Context(), alice.signed(t, st, enclave.PurposeHost)); connect.CodeOf(err) != connect.CodeUnauthenticated {
 		t.Errorf("a client whose evidence is too old hears %v, want code unauthenticated", err)
+	}
+}
+
+// A vault that asks too often is told when to ask again, and another one is not
+// held up by it; who only says that it is the vault takes nothing of its limit.
+func TestVaultLimit(t *testing.T) {
+	w := newWorld(t, 2)
+	alice, bob := w.clients[0], w.clients[1]
+	alice.enrol()
+	bob.enrol()
+	still := time.Unix(w.now.Load(), 0)
+	w.guard = gate.NewGuard(gate.Limits{VaultRate: 0.25, VaultBurst: 2}, func() time.Time { return still })
+	w.restart(false)
+	raw := switchboardpb.NewSwitchboardServiceClient(plain(), w.url)
+	empty, err := wire.Marshal(struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := uint64(1 << 60)
+	status := func(c, signer *client) error {
+		number++
+		st := switchboard.Statement{Client: c.id, Method: "Status", At: w.now.Load(), Number: number, Payload: empty}
+		_, err := raw.Status(t.Context(), signer.signed(t, st, enclave.PurposeHost))
+		return err
+	}
+	for range 5 {
+		if err := status(alice, bob); connect.CodeOf(err) != connect.CodePermissionDenied {
+			t.Errorf("bob in the name of alice: %v", err)
+		}
+	}
+	for range 2 {
+		if err := status(alice, alice); err != nil {
+			t.Errorf("within the limit: %v", err)
+		}
+	}
+	var limit *connect.Error
+	if err := status(alice, alice); !errors.As(err, &limit) || limit.Code() != connect.CodeResourceExhausted || limit.Meta().Get("Retry-After") != "4" {
+		t.Errorf("over the limit: %v, %v", err, limit)
+	}
+	if err := status(bob, bob); err != nil {
+		t.Errorf("another vault: %v", err)
 	}
 }

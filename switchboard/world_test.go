@@ -25,6 +25,7 @@ import (
 	"latchkey/contract"
 	"latchkey/escrow"
 	"latchkey/event"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/market"
 	"latchkey/rate"
@@ -80,8 +81,9 @@ func newKeys(t testing.TB) keys {
 // a switchboard with its network and its log. There are no other processes and no
 // disks.
 type world struct {
-	t   testing.TB
-	now atomic.Int64
+	guard *gate.Guard // nil: no limits
+	t     testing.TB
+	now   atomic.Int64
 
 	mu        sync.Mutex // the escrow with its log
 	keys      keys
@@ -266,7 +268,7 @@ func (w *world) open() {
 			Sources: [][]byte{[]byte(swap)},
 		},
 		Log: log, Verifiers: []attest.Verifier{sim.Verifier{}}, Group: w.group, Escrow: w, Feed: feed,
-		Clock: clock, Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, nil)), SnapshotEvery: 16, Retry: 20 * time.Millisecond,
+		Clock: clock, Guard: w.guard, Logger: slog.New(slog.NewTextHandler(testWriter{w.t}, nil)), SnapshotEvery: 16, Retry: 20 * time.Millisecond,
 	}
 	w.start(log)
 }

@@ -13,6 +13,7 @@ import (
 	"connectrpc.com/connect"
 
 	"latchkey/coin"
+	"latchkey/gate"
 	"latchkey/wallet/walletpb"
 )
 
@@ -49,7 +50,7 @@ func Dial(address string) (Wallet, error) {
 		return NewClient("http://localhost", client), nil
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" || u.Path != "" && u.Path != "/" || !isLoopback(u.Hostname()) {
+	if err != nil || u.Scheme != "http" || u.Path != "" && u.Path != "/" || !gate.Loopback(u.Hostname()) {
 		return nil, fmt.Errorf("wallet address %q: want unix:PATH, or http:// and a loopback address", address)
 	}
 	return NewClient(strings.TrimSuffix(address, "/"), client), nil

@@ -19,6 +19,7 @@ import (
 	"connectrpc.com/connect"
 
 	"latchkey/coin"
+	"latchkey/gate"
 	"latchkey/wallet"
 	"latchkey/wallet/fake"
 	"latchkey/wallet/walletpb"
@@ -279,12 +280,12 @@ func TestServeOnUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "w.sock")
 	for range 2 { // the second time over the socket that the first left behind
 		ctx, stop := context.WithCancel(t.Context())
-		l, err := wallet.Listen("unix:" + path)
+		d, err := wallet.Open("unix:"+path, gate.Tables{}, "", quiet)
 		if err != nil {
 			t.Fatal(err)
 		}
 		done := make(chan error, 1)
-		go func() { done <- wallet.ServeListener(ctx, l, w) }()
+		go func() { done <- d.Serve(ctx, w) }()
 		c, err := wallet.Dial("unix:" + path)
 		if err != nil {
 			t.Fatal(err)

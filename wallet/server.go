@@ -2,19 +2,14 @@ package wallet
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 
+	"latchkey/gate"
 	"latchkey/wallet/walletpb"
 )
 
@@ -22,16 +17,29 @@ import (
 // from a web page (an Origin header) or that were meant for another host (DNS
 // rebinding): a page that the user visits must not reach the user's wallet.
 func Handler(w Wallet) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle(walletpb.NewWalletServiceHandler(server{w: w},
-		connect.WithReadMaxBytes(maxMessage), connect.WithSendMaxBytes(maxMessage), connect.WithCompressMinBytes(1024),
-		connect.WithRecover(recovered)))
+	h := remoteHandler(w)
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		host := r.Host
 		if h, _, err := net.SplitHostPort(host); err == nil {
 			host = h
 		}
-		if r.Header.Get("Origin") != "" || !isLoopback(host) {
+		if !gate.Loopback(host) {
+			http.Error(rw, "a wallet serves programs of this machine only", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(rw, r)
+	})
+}
+
+// remoteHandler is Handler for callers over TLS, who have another name for this
+// machine, and whom their certificate or token lets in.
+func remoteHandler(w Wallet) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(walletpb.NewWalletServiceHandler(server{w: w},
+		connect.WithReadMaxBytes(maxMessage), connect.WithSendMaxBytes(maxMessage), connect.WithCompressMinBytes(1024),
+		connect.WithRecover(recovered)))
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" {
 			http.Error(rw, "a wallet serves programs of this machine only", http.StatusForbidden)
 			return
 		}
@@ -45,23 +53,18 @@ func recovered(_ context.Context, spec connect.Spec, _ http.Header, _ any) error
 	return connect.NewError(connect.CodeInternal, fmt.Errorf("%s failed inside the wallet", spec.Procedure))
 }
 
-func isLoopback(host string) bool {
-	ip := net.ParseIP(strings.Trim(host, "[]"))
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
 // Listen opens "unix:PATH" (mode 0600, the safer choice on a machine with other
 // users) or "HOST:PORT" on loopback. Whoever can connect can spend, so any
 // other address is refused. A socket file that nobody serves is replaced.
 func Listen(address string) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return listenUnix(path)
+		return gate.ListenUnix(path)
 	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: want unix:PATH or HOST:PORT: %w", address, err)
 	}
-	if !isLoopback(host) {
+	if !gate.Loopback(host) {
 		return nil, fmt.Errorf("listen on %q: a wallet listens on loopback or a unix socket only", address)
 	}
 	l, err := net.Listen("tcp", address)
@@ -69,72 +72,6 @@ func Listen(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	return l, nil
-}
-
-func listenUnix(path string) (net.Listener, error) {
-	if len(path) < 1 || len(path) > 100 {
-		return nil, fmt.Errorf("listen on unix:%s: a path of %d bytes, the system allows 1 to 100", path, len(path))
-	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		_ = c.Close()
-		return nil, fmt.Errorf("listen on unix:%s: another process serves it", path)
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == os.ModeSocket {
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("replace a stale socket: %w", err)
-		}
-	}
-	// The socket appears under its name only when nobody else can open it.
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".wallet")
-	if err != nil {
-		return nil, fmt.Errorf("listen on unix:%s: %w", path, err)
-	}
-	defer os.RemoveAll(dir)
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		return nil, fmt.Errorf("listen on unix:%s: %w", path, err)
-	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	if err := errors.Join(os.Chmod(filepath.Join(dir, "s"), 0o600), os.Rename(filepath.Join(dir, "s"), path)); err != nil {
-		_ = l.Close()
-		return nil, fmt.Errorf("listen on unix:%s: %w", path, err)
-	}
-	return l, nil
-}
-
-// Serve serves w on an address as Listen takes it, until ctx ends; then it
-// lets calls in flight finish for at most five seconds and returns nil.
-func Serve(ctx context.Context, address string, w Wallet) error {
-	l, err := Listen(address)
-	if err != nil {
-		return err
-	}
-	return ServeListener(ctx, l, w)
-}
-
-// ServeListener is Serve on a listener that is open already. It closes it.
-func ServeListener(ctx context.Context, l net.Listener, w Wallet) error {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // for gRPC
-	s := &http.Server{
-		Handler: Handler(w), Protocols: protocols,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 2 * callTimeout,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelError), // connection noise
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(l) }()
-	select {
-	case err := <-done:
-		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-	}
-	stop, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_ = s.Shutdown(stop)
-	_ = s.Close()
-	return nil
 }
 
 type server struct{ w Wallet }

@@ -8,13 +8,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"latchkey/client"
 	"latchkey/event/disk"
+	"latchkey/gate"
 	"latchkey/host"
 	"latchkey/vault/enclave"
 	"latchkey/wallet"
@@ -27,7 +25,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "error: unknown argument %q\nhint: client --config FILE\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := gate.Signals(context.Background())
 	defer stop()
 	if err := run(ctx, *path); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -40,28 +38,42 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	c, err := f.Host()
+	logger, err := f.Log.New(os.Stderr)
+	if err != nil {
+		return err
+	}
+	c, err := f.Host(logger)
 	if err != nil {
 		return fmt.Errorf("configuration %s: %w", path, err)
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	l, err := wallet.Listen(f.Listen)
+	local, err := wallet.Listen(f.Listen)
 	if err != nil {
 		return fmt.Errorf("%w; choose another address in %s, or stop what uses this one", err, path)
+	}
+	defer local.Close()
+	l, err := gate.New(local, f.Tables, logger)
+	if err != nil {
+		return err
 	}
 	log, err := disk.Open(disk.Config{Folder: f.Data, Logger: logger})
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c.Log, c.Logger = log, logger
-	return host.Serve(ctx, l, f.Vault, logger, func(ctx context.Context) (host.Service, error) {
-		h, err := client.New(ctx, c)
-		if err != nil {
-			return host.Service{}, err
-		}
-		return host.Service{Handler: client.Handler(h), Run: func(ctx context.Context, ready func(map[string]any)) error {
-			return h.Run(ctx, func(enclave.Status) { ready(map[string]any{"name": f.Name}) })
-		}}, nil
-	})
+	c.Log = log
+	return host.Program{
+		Name: "client", Listener: l, Vault: f.Vault, Data: f.Data, Admin: f.Admin, Logger: logger,
+		Build: func(ctx context.Context) (host.Service, error) {
+			h, err := client.New(ctx, c)
+			if err != nil {
+				return host.Service{}, err
+			}
+			return host.Service{
+				Handler: client.Handler(h), Reasons: h.Reasons, Figures: h.Figures,
+				Run: func(ctx context.Context, ready func(map[string]any)) error {
+					return h.Run(ctx, func(enclave.Status) { ready(map[string]any{"name": f.Name}) })
+				},
+			}, nil
+		},
+	}.Serve(ctx)
 }

@@ -8,14 +8,11 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"log/slog"
-	"net"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"latchkey/escrow"
 	"latchkey/event/disk"
+	"latchkey/gate"
 	"latchkey/host"
 	"latchkey/vault/enclave"
 )
@@ -27,7 +24,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "error: unknown argument %q\nhint: escrow --config FILE\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := gate.Signals(context.Background())
 	defer stop()
 	if err := run(ctx, *path); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -40,25 +37,41 @@ func run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	l, err := net.Listen("tcp", f.Listen)
+	logger, err := f.Log.New(os.Stderr)
 	if err != nil {
+		return err
+	}
+	c := f.Host()
+	if c.HTTP, err = f.Trust.Client(logger); err != nil {
+		return err
+	}
+	l, err := gate.Listen(f.Listen, f.Tables, logger)
+	if gate.ErrInUse(err) {
 		return fmt.Errorf("%w; choose another address in %s, or stop what uses this one", err, path)
 	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
 	log, err := disk.Open(disk.Config{Folder: f.Data, Logger: logger})
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c := f.Host()
-	c.Log, c.Logger = log, logger
-	return host.Serve(ctx, l, f.Vault, logger, func(ctx context.Context) (host.Service, error) {
-		h, err := escrow.NewHost(ctx, c)
-		if err != nil {
-			return host.Service{}, err
-		}
-		return host.Service{Handler: escrow.Handler(h), Run: func(ctx context.Context, ready func(map[string]any)) error {
-			return h.Run(ctx, func(s enclave.Status) { ready(map[string]any{"log_key": s.LogKey}) })
-		}}, nil
-	})
+	c.Log, c.Logger, c.Guard = log, logger, l.Guard
+	return host.Program{
+		Name: "escrow", Listener: l, Vault: f.Vault, Data: f.Data, Admin: f.Admin, Logger: logger,
+		Build: func(ctx context.Context) (host.Service, error) {
+			h, err := escrow.NewHost(ctx, c)
+			if err != nil {
+				return host.Service{}, err
+			}
+			return host.Service{
+				Handler: l.Guard.Handler(escrow.Handler(h), escrow.Stranger), Reasons: h.Reasons, Figures: h.Figures,
+				Run: func(ctx context.Context, ready func(map[string]any)) error {
+					return h.Run(ctx, func(s enclave.Status) { ready(map[string]any{"log_key": s.LogKey}) })
+				},
+			}, nil
+		},
+	}.Serve(ctx)
 }

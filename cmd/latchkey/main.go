@@ -27,6 +27,10 @@ usage:
   latchkey claim     --client SOCKET CHUNK...
   latchkey say       --client SOCKET --instance ID WORD [NUMBER]
 
+  latchkey doctor    --config FILE   what is wrong with a set-up, and how to mend it
+  latchkey head      --escrow URL    the newest head of an escrow's log, for witness adopt
+  latchkey simulate  ...             SIMULATED platforms, in the place of hardware
+
 SOCKET is where the client's host listens: unix:PATH or http://127.0.0.1:PORT;
 the variable LATCHKEY_CLIENT serves instead. Every command takes --json.
 latchkey COMMAND -h says more.
@@ -61,6 +65,7 @@ func run(ctx context.Context, args []string, out, talk io.Writer) int {
 	commands := map[string]command{
 		"demo": demo, "status": status, "timeline": timeline, "deposit": deposit,
 		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say,
+		"doctor": examine, "head": newestHead, "simulate": simulate,
 	}
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
 		fmt.Fprint(out, usage)

@@ -12,11 +12,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"latchkey/attest"
@@ -24,6 +23,8 @@ import (
 	"latchkey/escrow"
 	"latchkey/event"
 	"latchkey/event/disk"
+	"latchkey/gate"
+	"latchkey/gate/admin"
 	"latchkey/rate"
 	"latchkey/switchboard"
 )
@@ -35,7 +36,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "error: unknown argument %q\nhint: switchboard --config FILE\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := gate.Signals(context.Background())
 	defer stop()
 	if err := run(ctx, *path, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -49,12 +50,22 @@ func run(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, nil))
-	l, err := net.Listen("tcp", s.Listen)
+	logger, err := s.Tables.Log.New(stderr)
 	if err != nil {
+		return err
+	}
+	call, err := s.Tables.Trust.Client(logger)
+	if err != nil {
+		return err
+	}
+	l, err := gate.Listen(s.Listen, s.Tables, logger)
+	if gate.ErrInUse(err) {
 		return fmt.Errorf("listen: %w; is another switchboard running?", err)
 	}
-	defer l.Close()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
 	log, err := disk.Open(disk.Config{Folder: s.Data, Logger: logger})
 	if errors.Is(err, event.ErrInUse) {
 		return fmt.Errorf("data folder %s: %w; is another switchboard running?", s.Data, event.ErrInUse)
@@ -69,31 +80,50 @@ func run(ctx context.Context, path string, stdout, stderr io.Writer) error {
 		return err
 	}
 	b, err := switchboard.Open(ctx, switchboard.Config{
-		Settings: s, Log: log, Verifiers: []attest.Verifier{sim.Verifier{}}, Group: s.Escrow.Group(),
-		Escrow: escrow.NewClient(s.Escrow.URL, &http.Client{}), Feed: feed, Clock: clock, Logger: logger,
+		Settings: s, Log: log, Verifiers: []attest.Verifier{sim.Verifier{}}, Group: s.Escrow.Group(), Guard: l.Guard,
+		Escrow: escrow.NewClient(s.Escrow.URL, call), Feed: feed, Clock: clock, Logger: logger,
 	})
 	if err != nil {
 		return err
 	}
-	h := &http.Server{
-		Handler: switchboard.Handler(b), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	return serve(ctx, s, l, b, logger, stdout)
+}
+
+// serve runs the board until ctx ends, and a little longer: requests in flight are
+// answered first.
+func serve(ctx context.Context, s switchboard.Settings, l *gate.Listener, b *switchboard.Board, logger *slog.Logger, stdout io.Writer) error {
+	run, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	open, stop := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	defer serving.Wait()
 	defer cancel(nil)
-	err = b.Run(ctx, func() {
-		json.NewEncoder(stdout).Encode(map[string]any{"ready": true, "listen": "http://" + l.Addr().String()})
-		go func() {
-			if err := h.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-				cancel(fmt.Errorf("serve: %w", err))
+	defer stop()
+	role := admin.Role{
+		Name: "switchboard", Data: s.Data, Reasons: b.Reasons,
+		Figures: func() []gate.Figure { return append(l.Guard.Figures(), b.Figures()...) },
+	}
+	var ready atomic.Bool
+	board := l.Guard.Handler(switchboard.Handler(b), switchboard.Stranger)
+	serving.Go(func() {
+		cancel(l.Serve(open, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if ready.Load() {
+				board.ServeHTTP(w, r)
+				return
 			}
-		}()
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "starting; try again in a second", http.StatusServiceUnavailable)
+		})))
 	})
-	stop, done := context.WithTimeout(context.Background(), 2*time.Second)
-	defer done()
-	h.Shutdown(stop)
-	h.Close()
-	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+	serving.Go(func() {
+		if err := admin.Run(run, s.Admin, role, logger); err != nil {
+			cancel(err)
+		}
+	})
+	err := b.Run(run, func() {
+		ready.Store(true)
+		_ = json.NewEncoder(stdout).Encode(map[string]any{"ready": true, "listen": l.URL()})
+	})
+	if cause := context.Cause(run); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"latchkey/event/witness/config"
 	"latchkey/head"
 )
 
@@ -85,7 +86,7 @@ func writeKey(path string, key ed25519.PrivateKey) (err error) {
 
 // printKey prints the vkey of the configured key. It needs no data folder, which
 // a running witness has locked.
-func printKey(w io.Writer, c config) error {
+func printKey(w io.Writer, c config.File) error {
 	key, err := readKey(c.KeyFile)
 	if err != nil {
 		return err

@@ -9,10 +9,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"latchkey/event/witness/config"
+	"latchkey/gate"
 )
 
 const usage = `witness countersigns the heads of logs, never two that disagree.
@@ -47,7 +47,7 @@ func (e *hintError) Error() string { return e.err.Error() }
 func (e *hintError) Unwrap() error { return e.err }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := gate.Signals(context.Background())
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -55,7 +55,7 @@ func main() {
 // run runs a command line and returns the exit status: 0, 1 for an error, 2 for
 // a command line that is none.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := command(ctx, args, stdout, slog.New(slog.NewTextHandler(stderr, nil)))
+	err := command(ctx, args, stdout, stderr)
 	if err == nil {
 		return 0
 	}
@@ -65,8 +65,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "error:", err)
 	var hint *hintError
-	if errors.As(err, &hint) {
+	var wanted *config.HintError
+	switch {
+	case errors.As(err, &hint):
 		fmt.Fprintln(stderr, "hint:", hint.hint)
+	case errors.As(err, &wanted):
+		fmt.Fprintln(stderr, "hint:", wanted.Hint)
 	}
 	var wrong *usageError
 	if errors.As(err, &wrong) {
@@ -78,7 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 type usageError struct{ error }
 
-func command(ctx context.Context, args []string, stdout io.Writer, logger *slog.Logger) (err error) {
+func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	if len(args) == 0 {
 		return &usageError{errors.New("no command")}
 	}
@@ -111,7 +115,11 @@ func command(ctx context.Context, args []string, stdout io.Writer, logger *slog.
 		_, err := io.WriteString(stdout, example)
 		return err
 	}
-	c, err := readConfig(*path)
+	c, err := config.Read(*path)
+	if err != nil {
+		return err
+	}
+	logger, err := c.Log.New(stderr)
 	if err != nil {
 		return err
 	}

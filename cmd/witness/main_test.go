@@ -22,6 +22,7 @@ import (
 
 	"latchkey/event"
 	"latchkey/event/witness"
+	"latchkey/event/witness/config"
 	"latchkey/head"
 )
 
@@ -82,7 +83,7 @@ func TestExampleIsValid(t *testing.T) {
 	if err := os.WriteFile(path, []byte(example), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := readConfig(path)
+	c, err := config.Read(path)
 	if err != nil {
 		t.Fatal(err)
 	}

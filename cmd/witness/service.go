@@ -10,22 +10,21 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"latchkey/event"
 	"latchkey/event/disk"
 	"latchkey/event/witness"
+	"latchkey/event/witness/config"
+	"latchkey/gate"
+	"latchkey/gate/admin"
 	"latchkey/head"
 )
 
 // service is a witness over its data folder.
 type service struct {
-	config config
+	config config.File
 	store  *disk.Log
 	key    ed25519.PrivateKey
 	public head.WitnessKey
@@ -34,7 +33,7 @@ type service struct {
 // openService opens the data folder and reads the key, or makes both where there
 // is neither. The state comes first: a key that is there was made with a state,
 // so a missing state is a lost one.
-func openService(ctx context.Context, c config, logger *slog.Logger) (_ *service, err error) {
+func openService(ctx context.Context, c config.File, logger *slog.Logger) (_ *service, err error) {
 	if _, err := readKey(c.KeyFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err // before anything is made
 	}
@@ -127,35 +126,31 @@ func (s *service) serve(ctx context.Context, stdout io.Writer, logger *slog.Logg
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.config.Listen)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	listener, err := gate.Listen(s.config.Listen, s.config.Tables, logger)
+	if gate.ErrInUse(err) {
 		return &hintError{err, "another process listens there; change the field listen"}
 	}
 	if err != nil {
 		return err
 	}
 	failed := make(chan error, 1)
-	server := &http.Server{
-		Handler: &witness.Handler{
-			Witness: w,
-			Logger:  logger,
-			Now:     witness.Clock,
-			Failed: func(err error) {
-				select {
-				case failed <- err:
-				default:
-				}
-			},
+	handler := &witness.Handler{
+		Witness: w,
+		Logger:  logger,
+		Now:     witness.Clock,
+		Failed: func(err error) {
+			select {
+			case failed <- err:
+			default:
+			}
 		},
-		ReadTimeout:    10 * time.Second,
-		WriteTimeout:   10 * time.Second,
-		IdleTimeout:    2 * time.Minute,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	if err := json.NewEncoder(stdout).Encode(map[string]any{"ready": true, "listen": "http://" + listener.Addr().String(), "key": s.public.String()}); err != nil {
+	run, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 2)
+	go func() { served <- listener.Serve(run, listener.Guard.Handler(handler, nil)) }()
+	go func() { served <- admin.Run(run, s.config.Admin, s.role(w, handler, listener), logger) }()
+	if err := json.NewEncoder(stdout).Encode(map[string]any{"ready": true, "listen": listener.URL(), "key": s.public.String()}); err != nil {
 		return err
 	}
 	logger.Info("listening", "address", listener.Addr().String(), "vkey", s.public.String())
@@ -163,13 +158,36 @@ func (s *service) serve(ctx context.Context, stdout io.Writer, logger *slog.Logg
 		seen, known := w.Seen(log.Name())
 		logger.Info("serving", "log", log.Name(), "size", seen.Size, "known", known)
 	}
+	left := 2
 	select {
 	case <-ctx.Done():
 		logger.Info("stopping")
 	case err = <-served:
+		left--
 	case err = <-failed:
 	}
-	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	return errors.Join(err, server.Shutdown(grace))
+	stop()
+	for range left { // requests in flight are answered before the store is closed
+		err = errors.Join(err, <-served)
+	}
+	return err
+}
+
+// role is the witness as its operator sees it.
+func (s *service) role(w *witness.Witness, h *witness.Handler, l *gate.Listener) admin.Role {
+	return admin.Role{
+		Name: "witness", Data: s.config.Data,
+		Reasons: func() []string { return nil },
+		Figures: func() []gate.Figure {
+			out := append(l.Guard.Figures(), h.Figures()...)
+			for _, log := range s.config.Logs {
+				seen, _ := w.Seen(log.Name())
+				out = append(out,
+					gate.Figure{Name: "log_entries", Help: "Size of the newest head that was countersigned.", Value: float64(seen.Size), Label: "log", Of: log.Name()},
+					gate.Figure{Name: "head_stamp_seconds", Help: "Unix time of the newest countersignature.", Value: float64(seen.Stamp), Label: "log", Of: log.Name()},
+				)
+			}
+			return out
+		},
+	}
 }

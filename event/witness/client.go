@@ -33,6 +33,9 @@ type ClientConfig struct {
 	// Prove proves that the log at size continues that at old, as
 	// event.Prover.Consistency does. It is called from several goroutines.
 	Prove func(ctx context.Context, old, size int64) ([]head.Hash, error)
+	// Transport makes the requests, and says whom it believes. nil believes the
+	// system's authorities.
+	Transport http.RoundTripper
 	// Timeout bounds one request. 0 is five seconds.
 	Timeout time.Duration
 	// Logger is told when a witness stops or starts answering. nil tells nobody.
@@ -94,12 +97,15 @@ func NewClient(c ClientConfig) (*Client, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Transport == nil {
+		c.Transport = &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute}
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	client := &Client{
 		config: c,
 		http: &http.Client{
-			Transport: &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute},
-			Timeout:   c.Timeout,
+			Transport: c.Transport, Timeout: c.Timeout,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		stop:    stop,
 		changed: make(chan struct{}),
@@ -315,6 +321,8 @@ func (f *feeder) submit(ctx context.Context, r *round) (Cosignature, error) {
 			f.size = theirs
 		case status == http.StatusUnprocessableEntity:
 			return Cosignature{}, refusal("has a head of size %d that this head does not continue: the log forked (%.200q)", old, bytes.TrimSpace(answer))
+		case status == http.StatusTooManyRequests: // for now
+			return Cosignature{}, fmt.Errorf("is asked too often: %.200q", bytes.TrimSpace(answer))
 		case status >= 400 && status < 500:
 			return Cosignature{}, refusal("answers %d: %.200q", status, bytes.TrimSpace(answer))
 		default:

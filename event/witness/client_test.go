@@ -139,6 +139,27 @@ func TestClientFollowsALog(t *testing.T) {
 	}
 }
 
+// A witness that is asked too often is asked again, and is not taken to refuse.
+func TestABusyWitnessIsAskedAgain(t *testing.T) {
+	l := newLog(t, origin)
+	sites, c := newSites(t, l, 4, 3, 1)
+	var said atomic.Int64
+	for _, s := range sites[:2] {
+		s.intercept(func(w http.ResponseWriter, _ *http.Request) {
+			if said.Add(1) == 4 {
+				sites[0].intercept(nil)
+				sites[1].intercept(nil)
+			}
+			http.Error(w, "asks too often", http.StatusTooManyRequests)
+		})
+	}
+	client := newClient(t, c)
+	wantCosigned(t, client, c.Group, l.add(t, "one"))
+	if said.Load() < 4 {
+		t.Errorf("asked %d times before there was a quorum", said.Load())
+	}
+}
+
 func TestASlowWitnessDelaysNobodyAndCatchesUp(t *testing.T) {
 	l := newLog(t, origin)
 	sites, c := newSites(t, l, 4, 3, 1)

@@ -6,9 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"latchkey/event"
+	"latchkey/gate"
 	"latchkey/head"
 )
 
@@ -24,6 +27,30 @@ type Handler struct {
 	// Failed is called once for each request that found the store failed, after
 	// which the witness can do no more.
 	Failed func(error)
+
+	signed  atomic.Uint64
+	mu      sync.Mutex
+	refused map[string]uint64 // by the reason
+}
+
+// Figures are what an operator watches.
+func (h *Handler) Figures() []gate.Figure {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := []gate.Figure{{Name: "cosignatures_total", Help: "Heads that were countersigned.", Value: float64(h.signed.Load()), Count: true}}
+	for _, why := range []string{"conflict", "fork", "unknown log", "signature", "proof", "malformed", "store"} {
+		out = append(out, gate.Figure{Name: "heads_refused_total", Help: "Heads that were not countersigned, by the reason. A fork or a proof is an attack, or a log that was restored.", Value: float64(h.refused[why]), Count: true, Label: "reason", Of: why})
+	}
+	return out
+}
+
+func (h *Handler) count(why string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refused == nil {
+		h.refused = map[string]uint64{}
+	}
+	h.refused[why]++
 }
 
 // Clock is the machine's clock in Unix seconds.
@@ -55,18 +82,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
+	h.signed.Add(1)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write(line) // who has gone asks again
 }
 
 // refuse answers with the status that C2SP tlog-witness has for an error.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	level, status := slog.LevelInfo, http.StatusInternalServerError
+	level, status, why := slog.LevelInfo, http.StatusInternalServerError, "store"
+	defer func() { h.count(why) }()
 	conflict := new(head.ConflictError)
 	switch {
 	case errors.As(err, &conflict):
+		why = "conflict"
 		if conflict.Fork {
-			level = slog.LevelError
+			level, why = slog.LevelError, "fork"
 		}
 		w.Header().Set("Content-Type", sizeType)
 		w.WriteHeader(http.StatusConflict)
@@ -74,13 +104,13 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		h.Logger.Log(r.Context(), level, "checkpoint refused", "from", r.RemoteAddr, "reason", err)
 		return
 	case errors.Is(err, ErrUnknownLog):
-		status = http.StatusNotFound
+		status, why = http.StatusNotFound, "unknown log"
 	case errors.Is(err, head.ErrSignature):
-		status = http.StatusForbidden
+		status, why = http.StatusForbidden, "signature"
 	case errors.Is(err, head.ErrProof):
-		level, status = slog.LevelError, http.StatusUnprocessableEntity
+		level, status, why = slog.LevelError, http.StatusUnprocessableEntity, "proof"
 	case errors.Is(err, head.ErrMalformed):
-		status = http.StatusBadRequest
+		status, why = http.StatusBadRequest, "malformed"
 	default:
 		level = slog.LevelError
 	}

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,14 +16,23 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"latchkey/coin"
+	"latchkey/gate"
 )
 
 // Config says what a connector serves and how. [ReadConfig] reads it from a
 // file.
 type Config struct {
-	// Listen is where the wallet is served: "unix:PATH", or "HOST:PORT" on
-	// loopback. Whoever can connect can spend.
+	// Listen is where the wallet is served: "unix:PATH", "HOST:PORT" on loopback, or
+	// any "HOST:PORT" with TLS. Whoever is let in can spend.
 	Listen string
+	// TLS, Limits and TokenFile open it to other machines: see wallet.Open.
+	TLS       gate.TLS
+	Limits    gate.Limits
+	TokenFile string
+	// NodeCA has the authorities that are believed about the node, in the place of
+	// the system's. InsecureNodeHTTP lets Node be http on another machine.
+	NodeCA           string
+	InsecureNodeHTTP bool
 	// Data is the folder of the own key and of what was signed. It belongs to
 	// one process at a time.
 	Data string
@@ -57,6 +69,12 @@ type file struct {
 	Confirmations uint32 `toml:"confirmations"`
 	MaxRate       uint64 `toml:"max_sat_per_vbyte"`
 	Resend        string `toml:"resend"`
+	TokenFile     string `toml:"token_file"`
+	NodeCA        string `toml:"node_ca"`
+	PlainNode     bool   `toml:"insecure_node_http"`
+
+	TLS    gate.TLS    `toml:"tls"`
+	Limits gate.Limits `toml:"limits"`
 }
 
 // ReadConfig reads a configuration file, and the password file that it names.
@@ -66,14 +84,16 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
-	cfg, err := parseConfig(raw)
+	cfg, err := parseConfig(raw, path)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration %s: %w", path, err)
 	}
 	return cfg, nil
 }
 
-func parseConfig(raw []byte) (Config, error) {
+// parseConfig reads the text of the configuration file at a path, to which the
+// paths in [tls] and token_file are relative.
+func parseConfig(raw []byte, path string) (Config, error) {
 	f := file{Confirmations: DefaultConfirmations, MaxRate: DefaultMaxRate, Resend: DefaultResend.String()}
 	decoder := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
@@ -89,12 +109,22 @@ func parseConfig(raw []byte) (Config, error) {
 		}
 		return Config{}, err
 	}
+	tables := gate.Tables{TLS: f.TLS, Limits: f.Limits}
+	if err := tables.Resolve(path); err != nil {
+		return Config{}, err
+	}
+	for _, p := range []*string{&f.TokenFile, &f.NodeCA} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(filepath.Dir(path), *p)
+		}
+	}
 	resend, err := time.ParseDuration(f.Resend)
 	if err != nil {
 		return Config{}, fmt.Errorf("resend: %w", err)
 	}
 	cfg := Config{
-		Listen: f.Listen, Data: f.Data, Node: f.Node, User: f.User, Network: f.Network,
+		Listen: f.Listen, TLS: tables.TLS, Limits: f.Limits, TokenFile: f.TokenFile,
+		NodeCA: f.NodeCA, InsecureNodeHTTP: f.PlainNode, Data: f.Data, Node: f.Node, User: f.User, Network: f.Network,
 		Confirmations: f.Confirmations, MaxRate: f.MaxRate, Resend: resend,
 	}
 	if f.PasswordFile == "" {
@@ -118,6 +148,8 @@ func (c Config) check() error {
 		return errors.New("data is missing: the folder of the own key")
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return fmt.Errorf("node %q: want a URL such as http://127.0.0.1:8334", c.Node)
+	case u.Scheme == "http" && !gate.Loopback(u.Hostname()) && !c.InsecureNodeHTTP:
+		return fmt.Errorf("node: http to %s would show the password, and what it says could be changed on the way: use https, or set insecure_node_http", u.Hostname())
 	case c.User == "", c.Password == "":
 		return errors.New("node_user or the node's password is empty")
 	case c.Confirmations < 1, c.Confirmations > 1000:
@@ -150,4 +182,17 @@ func paramsOf(network string) (*chaincfg.Params, error) {
 // asset is what the connector serves.
 func (c Config) asset() coin.Asset {
 	return coin.Asset{ID: "btc", Chain: "bip122:" + c.Network, Key: coin.Secp256k1, Address: "p2wpkh", Decimals: 8}
+}
+
+// nodeTransport calls the node and believes NodeCA; nil where the system's
+// authorities are believed.
+func (c Config) nodeTransport() (http.RoundTripper, error) {
+	if c.NodeCA == "" {
+		return nil, nil
+	}
+	h, err := gate.Trust{CA: c.NodeCA, InsecureHTTP: c.InsecureNodeHTTP}.Client(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, fmt.Errorf("node_ca: %w", err)
+	}
+	return h.Transport, nil
 }

@@ -351,7 +351,7 @@ func FuzzConfig(f *testing.F) {
 		if bytes.Contains(raw, []byte("password_file")) {
 			return // it would read files
 		}
-		if _, err := parseConfig(raw); err == nil {
+		if _, err := parseConfig(raw, "x.toml"); err == nil {
 			t.Error("got no error without a password file")
 		}
 	})

@@ -74,7 +74,12 @@ func Open(cfg Config) (*Wallet, error) {
 		_ = s.close()
 		return nil, err
 	}
-	n := rpc.New(cfg.Node, cfg.User, cfg.Password)
+	transport, err := cfg.nodeTransport()
+	if err != nil {
+		_ = s.close()
+		return nil, err
+	}
+	n := rpc.NewOver(transport, cfg.Node, cfg.User, cfg.Password)
 	w := &Wallet{
 		cfg: cfg, params: params, node: n, turn: make(chan struct{}, 1), store: s,
 		view: newView(n, params), key: key, script: string(scriptOf(public)), tried: make(map[string]time.Time),

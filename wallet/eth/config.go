@@ -4,20 +4,33 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
+	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"latchkey/gate"
 )
 
 // Config says what a connector serves and how. [ReadConfig] reads it from a file.
 type Config struct {
-	// Listen is where the wallet is served: "unix:PATH", or "HOST:PORT" on loopback.
-	// Whoever can connect can spend.
+	// Listen is where the wallet is served: "unix:PATH", "HOST:PORT" on loopback, or
+	// any "HOST:PORT" with TLS. Whoever is let in can spend.
 	Listen string
+	// TLS, Limits and TokenFile open it to other machines: see wallet.Open.
+	TLS       gate.TLS
+	Limits    gate.Limits
+	TokenFile string
+	// NodeCA has the authorities that are believed about the node, in the place of
+	// the system's. InsecureNodeHTTP lets Node be http on another machine.
+	NodeCA           string
+	InsecureNodeHTTP bool
 	// Data is the folder of key and transactions. It belongs to one process at a time.
 	Data string
 	// Node is the URL of an Ethereum node's JSON-RPC. It may hold an access key.
@@ -52,6 +65,12 @@ type file struct {
 	Confirmations uint32 `toml:"confirmations"`
 	MaxGwei       uint64 `toml:"max_gwei"`
 	Resend        string `toml:"resend"`
+	TokenFile     string `toml:"token_file"`
+	NodeCA        string `toml:"node_ca"`
+	PlainNode     bool   `toml:"insecure_node_http"`
+
+	TLS    gate.TLS    `toml:"tls"`
+	Limits gate.Limits `toml:"limits"`
 }
 
 // ReadConfig reads a configuration file. An unknown field is an error.
@@ -60,15 +79,16 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
-	cfg, err := ParseConfig(raw)
+	cfg, err := ParseConfig(raw, path)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration %s: %w", path, err)
 	}
 	return cfg, nil
 }
 
-// ParseConfig reads the text of a configuration file (TOML).
-func ParseConfig(raw []byte) (Config, error) {
+// ParseConfig reads the text of the configuration file (TOML) at a path, to which
+// the paths in [tls] and token_file are relative.
+func ParseConfig(raw []byte, path string) (Config, error) {
 	f := file{Confirmations: DefaultConfirmations, MaxGwei: DefaultMaxGwei, Resend: DefaultResend.String()}
 	decoder := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
 	if err := decoder.Decode(&f); err != nil {
@@ -84,12 +104,22 @@ func ParseConfig(raw []byte) (Config, error) {
 		}
 		return Config{}, err
 	}
+	tables := gate.Tables{TLS: f.TLS, Limits: f.Limits}
+	if err := tables.Resolve(path); err != nil {
+		return Config{}, err
+	}
+	for _, p := range []*string{&f.TokenFile, &f.NodeCA} {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(filepath.Dir(path), *p)
+		}
+	}
 	resend, err := time.ParseDuration(f.Resend)
 	if err != nil {
 		return Config{}, fmt.Errorf("resend: %w", err)
 	}
 	cfg := Config{
-		Listen: f.Listen, Data: f.Data, Node: f.Node, ChainID: f.ChainID,
+		Listen: f.Listen, TLS: tables.TLS, Limits: f.Limits, TokenFile: f.TokenFile,
+		NodeCA: f.NodeCA, InsecureNodeHTTP: f.PlainNode, Data: f.Data, Node: f.Node, ChainID: f.ChainID,
 		Confirmations: f.Confirmations, MaxGwei: f.MaxGwei, Resend: resend,
 	}
 	if cfg.Listen == "" {
@@ -122,5 +152,21 @@ func (c Config) check() (*url.URL, error) {
 		// The error would quote the URL, which may hold an access key.
 		return nil, errors.New("node is not a URL such as http://127.0.0.1:8545")
 	}
+	if u.Scheme == "http" && !gate.Loopback(u.Hostname()) && !c.InsecureNodeHTTP {
+		return nil, fmt.Errorf("node: http to %s could be read and changed on the way: use https, or set insecure_node_http", u.Hostname())
+	}
 	return u, nil
+}
+
+// nodeTransport calls the node and believes NodeCA; nil where the system's
+// authorities are believed.
+func (c Config) nodeTransport() (http.RoundTripper, error) {
+	if c.NodeCA == "" {
+		return nil, nil
+	}
+	h, err := gate.Trust{CA: c.NodeCA, InsecureHTTP: c.InsecureNodeHTTP}.Client(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, fmt.Errorf("node_ca: %w", err)
+	}
+	return h.Transport, nil
 }

@@ -389,7 +389,7 @@ func TestBookRefusesDamage(t *testing.T) {
 
 func TestParseConfig(t *testing.T) {
 	good := "listen = \"127.0.0.1:0\"\ndata = \"d\"\nnode = \"http://127.0.0.1:8545/KEY\"\nchain_id = 1337\n"
-	cfg, err := ParseConfig([]byte(good))
+	cfg, err := ParseConfig([]byte(good), "x.toml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +415,7 @@ func TestParseConfig(t *testing.T) {
 		strings.Replace(good, "\"127.0.0.1:0\"", `""`, 1):  "listen is missing",
 		strings.Replace(good, "= \"127.0.0.1:0\"", "=", 1): "line 1",
 	} {
-		_, err := ParseConfig([]byte(text))
+		_, err := ParseConfig([]byte(text), "x.toml")
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "KEY") {
 			t.Errorf("ParseConfig(%q): %v, want %q", text, err, want)
 		}
@@ -426,7 +426,7 @@ func FuzzParseConfig(f *testing.F) {
 	f.Add([]byte("listen = \"127.0.0.1:0\"\ndata = \"d\"\nnode = \"http://127.0.0.1\"\nchain_id = 1337\n"))
 	f.Add([]byte("chain_id = 18446744073709551615"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		cfg, err := ParseConfig(raw)
+		cfg, err := ParseConfig(raw, "x.toml")
 		if err != nil {
 			return
 		}

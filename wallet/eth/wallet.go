@@ -94,7 +94,14 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Wallet, error) {
 	if w.book.chain != nil {
 		genesis = w.book.chain.Genesis
 	}
+	transport, err := cfg.nodeTransport()
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
 	w.node = newNode(url, cfg.ChainID, genesis, w.pin)
+	if transport != nil {
+		w.node.client.Transport = transport
+	}
 	var other otherChain
 	switch _, err := w.node.head(ctx); {
 	case errors.As(err, &other) || err != nil && !errors.Is(err, wallet.ErrUnreachable):

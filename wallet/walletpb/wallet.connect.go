@@ -1,7 +1,7 @@
 // The one interface between Latchkey and a chain. Whoever connects a chain
 // implements this service; nothing else in Latchkey knows a transaction
 // format. Go implementers write wallet.Wallet (wallet.go) and serve it with
-// wallet.Serve; wallet/wallettest says whether they got it right.
+// wallet.Open; wallet/wallettest says whether they got it right.
 //
 // Connect RPC: gRPC, gRPC-Web, and plain JSON by POST, for example
 //

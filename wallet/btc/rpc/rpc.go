@@ -27,8 +27,12 @@ type Client struct {
 }
 
 // New returns a client of the node at a URL. It connects with the first call.
-func New(url, user, password string) *Client {
-	return &Client{url: url, user: user, password: password, client: &http.Client{Timeout: timeout}}
+func New(url, user, password string) *Client { return NewOver(nil, url, user, password) }
+
+// NewOver is New over a transport that knows whom to believe; nil: the system's
+// authorities.
+func NewOver(t http.RoundTripper, url, user, password string) *Client {
+	return &Client{url: url, user: user, password: password, client: &http.Client{Transport: t, Timeout: timeout}}
 }
 
 // An Error is the node's own.

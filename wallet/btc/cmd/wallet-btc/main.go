@@ -9,11 +9,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
+	"latchkey/gate"
 	"latchkey/wallet"
 	"latchkey/wallet/btc"
 )
@@ -41,7 +41,7 @@ holds the coins of this wallet.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := gate.Signals(context.Background())
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if errors.Is(err, flag.ErrHelp) {
@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	listener, err := wallet.Listen(cfg.Listen)
+	listener, err := wallet.Open(cfg.Listen, gate.Tables{TLS: cfg.TLS, Limits: cfg.Limits}, cfg.TokenFile, slog.New(slog.NewTextHandler(stderr, nil)))
 	if err != nil {
 		return errors.Join(err, w.Close())
 	}
@@ -104,7 +104,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		defer close(done)
 		w.Run(work)
 	}()
-	err = wallet.ServeListener(ctx, listener, w)
+	err = listener.Serve(ctx, w)
 	stop()
 	<-done
 	return errors.Join(err, w.Close())

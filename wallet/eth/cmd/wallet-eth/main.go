@@ -11,10 +11,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
+	"latchkey/gate"
 	"latchkey/wallet"
 	"latchkey/wallet/eth"
 )
@@ -40,7 +39,7 @@ A configuration file, with the defaults of what may be left out:
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := gate.Signals(context.Background())
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if errors.Is(err, flag.ErrHelp) {
@@ -78,7 +77,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	w, err := eth.Open(ctx, cfg, slog.New(slog.NewTextHandler(stderr, nil)))
+	logger := slog.New(slog.NewTextHandler(stderr, nil))
+	w, err := eth.Open(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		<-tended
 		err = errors.Join(err, w.Close())
 	}()
-	listener, err := wallet.Listen(cfg.Listen)
+	listener, err := wallet.Open(cfg.Listen, gate.Tables{TLS: cfg.TLS, Limits: cfg.Limits}, cfg.TokenFile, logger)
 	if err != nil {
 		return err
 	}
@@ -108,5 +108,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if _, err := fmt.Fprintln(stdout, string(line)); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	return wallet.ServeListener(ctx, listener, w)
+	return listener.Serve(ctx, w)
 }
