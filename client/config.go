@@ -33,6 +33,8 @@ type WalletEntry struct {
 	Asset coin.AssetID `toml:"asset"`
 	URL   string       `toml:"url" comment:"unix:PATH, or http:// and a loopback address"`
 	Keep  bool         `toml:"keep,omitempty" comment:"keep what is received in the vault instead of claiming it at once"`
+	Until string       `toml:"keep_until,omitempty" comment:"with keep: claim all of it on this date, 2027-01-31, or at this time, 2027-01-31T12:00:00Z"`
+	UpTo  string       `toml:"keep_up_to,omitempty" comment:"with keep: claim what is more than this, in the asset's smallest units"`
 }
 
 // ReadFile reads and checks a configuration.
@@ -97,7 +99,7 @@ func (f File) check() error {
 func (f File) Host() (Config, error) {
 	c := Config{
 		Name: f.Name, Socket: f.Socket, Escrow: f.Escrow, Switchboard: f.Switchboard, InsecureVendors: f.InsecureVendors,
-		Poll: time.Duration(f.PollMs) * time.Millisecond, Wallets: map[coin.AssetID]wallet.Wallet{}, Keep: map[coin.AssetID]bool{},
+		Poll: time.Duration(f.PollMs) * time.Millisecond, Wallets: map[coin.AssetID]wallet.Wallet{}, Choices: map[coin.AssetID]Choice{},
 	}
 	if f.Rate != nil {
 		feed, err := rate.NewFeed(*f.Rate, func() int64 { return time.Now().Unix() })
@@ -119,7 +121,37 @@ func (f File) Host() (Config, error) {
 		if err != nil {
 			return Config{}, fmt.Errorf("wallet %s: %w", w.Asset, err)
 		}
-		c.Wallets[w.Asset], c.Keep[w.Asset] = con, w.Keep
+		x, err := w.choice()
+		if err != nil {
+			return Config{}, fmt.Errorf("wallet for %s: %w", w.Asset, err)
+		}
+		c.Wallets[w.Asset], c.Choices[w.Asset] = con, x
 	}
 	return c, nil
+}
+
+func (w WalletEntry) choice() (c Choice, err error) {
+	c.Keep = w.Keep
+	if w.Until != "" {
+		if c.Until, err = ParseTime(w.Until); err != nil {
+			return Choice{}, fmt.Errorf("keep_until: %w", err)
+		}
+	}
+	if w.UpTo != "" {
+		if c.UpTo, err = coin.ParseAmount(w.UpTo); err != nil {
+			return Choice{}, fmt.Errorf("keep_up_to: %w", err)
+		}
+	}
+	return c, c.Check()
+}
+
+// ParseTime reads a moment, in Unix seconds: a date (its beginning, UTC) or an
+// RFC 3339 time.
+func ParseTime(s string) (int64, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, s); err == nil && t.Unix() > 0 {
+			return t.Unix(), nil
+		}
+	}
+	return 0, fmt.Errorf("%.40q is no moment; write 2027-01-31 or 2027-01-31T12:00:00Z", s)
 }

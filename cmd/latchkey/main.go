@@ -24,7 +24,19 @@ usage:
   latchkey exchange  --client SOCKET --give btc --want eth --usd 500
   latchkey cancel    --client SOCKET OFFER
   latchkey claim     --client SOCKET CHUNK...
+  latchkey keep      --client SOCKET --asset btc [--up-to 0.01] [--until 2027-01-31]
+
+payments without a chain, and agreements between people who know each other:
+  latchkey receive   --client SOCKET --asset btc --usd 100
+  latchkey pay       --client SOCKET REQUEST
+  latchkey propose   --client SOCKET --contract FILE --party NAME=VAULT... \
+                     --term NAME=VALUE... --pot NAME=ASSET...
+  latchkey review    --client SOCKET DRAFT
+  latchkey accept    --client SOCKET DRAFT
+  latchkey decline   --client SOCKET DRAFT
   latchkey say       --client SOCKET --instance ID WORD [NUMBER]
+  latchkey withheld  --client SOCKET --trust FILE
+                                     whether the escrow kept its promises
 
 SOCKET is where the client's host listens: unix:PATH or http://127.0.0.1:PORT;
 the variable LATCHKEY_CLIENT serves instead. Every command takes --json.
@@ -59,7 +71,8 @@ func main() {
 func run(ctx context.Context, args []string, out, talk io.Writer) int {
 	commands := map[string]command{
 		"demo": demo, "status": status, "timeline": timeline, "deposit": deposit,
-		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say,
+		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say, "keep": keep,
+		"receive": receive, "pay": pay, "propose": propose, "review": review, "accept": accept, "decline": decline, "withheld": withheld,
 	}
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
 		fmt.Fprint(out, usage)
@@ -83,8 +96,11 @@ func run(ctx context.Context, args []string, out, talk io.Writer) int {
 	if errors.As(err, &h) {
 		fmt.Fprintln(talk, "hint:", h.hint)
 	}
-	if errors.Is(err, errUsage) {
+	switch {
+	case errors.Is(err, errUsage):
 		return 2
+	case errors.Is(err, errBroken):
+		return 3
 	}
 	return 1
 }
