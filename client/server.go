@@ -318,6 +318,11 @@ func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 			out.Role = in.Party
 			if !in.Closed {
 				w.Until, w.Then = in.Until, "what the contract says for its deadline"
+				if in.Opened {
+					w.WaitsFor = "the contract, phase " + in.Phase
+				} else {
+					w.WaitsFor, w.Then = "all parties to hand over their shares", "the escrow aborts it and all chunks go back"
+				}
 			}
 		}
 	}
