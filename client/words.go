@@ -105,7 +105,9 @@ func (h *Host) said() (out []Said) {
 const maxProof = wire.MaxSize * 3 / 4
 
 // prove reads the escrow's log and puts together what shows that a word is not in
-// it. It returns escrow.ErrKept if the log has the word.
+// it. It returns escrow.ErrKept if the log has the word. Whether the promised time
+// has come, the head's stamps say, which this host has no keys to read: who trusts
+// the witnesses checks that with the rest.
 func (h *Host) prove(ctx context.Context, s Said) (escrow.Withheld, error) {
 	fail := func(err error) (escrow.Withheld, error) { return escrow.Withheld{}, fmt.Errorf("prove: %w", err) }
 	if s.Receipt == nil {

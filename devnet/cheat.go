@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"latchkey/escrow"
 	"latchkey/event"
@@ -27,15 +26,12 @@ import (
 // ErrCheated is returned where a cheat was not refused.
 var ErrCheated = errors.New("the cheat went through")
 
-// stopWithin is how long a process may take to stop in an orderly way.
-const stopWithin = 5 * time.Second
-
 // Copy copies the disk of a client's or the escrow's process into a new folder of
-// the world, as a host does that means to go back later. The process is stopped
-// for it, and goes on.
+// the world, as a host does that means to go back later. The process is killed
+// for it, and started again.
 func (w *World) Copy(ctx context.Context, name, as string) error {
 	p := w.Process(name)
-	if err := p.Stop(stopWithin); err != nil {
+	if err := p.Kill(); err != nil {
 		return err
 	}
 	if err := w.copyData(name, as); err != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -56,7 +57,7 @@ func (w *World) CopyEscrow(ctx context.Context, as string) (note []byte, err err
 			pause(ctx, 20*time.Millisecond)
 			continue
 		}
-		if err := p.Stop(stopWithin); err != nil {
+		if err := p.Kill(); err != nil {
 			return nil, err
 		}
 		n, err := w.entries("escrow")
@@ -82,7 +83,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // entries counts what is on the disk of a process that is stopped.
 func (w *World) entries(name string) (int64, error) {
-	d, err := openDisk(w, name)
+	d, err := openDisk(filepath.Join(w.dir(name), "data"))
 	if err != nil {
 		return 0, err
 	}

@@ -30,8 +30,8 @@ import (
 	"latchkey/wire"
 )
 
-func openDisk(w *World, name string) (*disk.Log, error) {
-	return disk.Open(disk.Config{Folder: filepath.Join(w.dir(name), "data"), Logger: slog.New(slog.DiscardHandler)})
+func openDisk(folder string) (*disk.Log, error) {
+	return disk.Open(disk.Config{Folder: folder, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // A Withholder is an operator who takes a word, lets the receipt for it go, and
@@ -107,7 +107,7 @@ func (w *World) operate(ctx context.Context, listen string, victim wire.VaultID)
 		return nil, err
 	}
 	logger := slog.New(slog.NewTextHandler(logFile, nil))
-	d, err := openDisk(w, "escrow")
+	d, err := openDisk(filepath.Join(w.dir("escrow"), "data"))
 	if err != nil {
 		return nil, errors.Join(err, logFile.Close())
 	}
@@ -186,7 +186,7 @@ func (l *lent) close() {
 func (w *World) lend(ctx context.Context, ahead time.Duration) (out []*lent, err error) {
 	for i, k := range w.witnesses {
 		name := fmt.Sprintf("witness%d", i+1)
-		if err := w.Process(name).Stop(stopWithin); err != nil {
+		if err := w.Process(name).Kill(); err != nil {
 			return out, err
 		}
 		l, err := w.lendOne(ctx, name, k, ahead)
@@ -215,7 +215,7 @@ func (w *World) lendOne(ctx context.Context, name string, k head.WitnessKey, ahe
 	if !ok {
 		return nil, fmt.Errorf("the key of %s is of another kind", name)
 	}
-	d, err := openDisk(w, name)
+	d, err := openDisk(filepath.Join(w.dir(name), "data", "state"))
 	if err != nil {
 		return nil, err
 	}

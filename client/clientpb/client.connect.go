@@ -97,7 +97,8 @@ type ClientServiceClient interface {
 	// Keep sets the standing choice for what is received of an asset.
 	Keep(context.Context, *KeepRequest) (*KeepResponse, error)
 	// Words lists what this client said in instances, with the escrow's receipts,
-	// and where the log has them; of a word whose promise is broken, with a proof.
+	// and where the log has them; of a word that it does not have, with what proves
+	// that, once the promised time has passed.
 	Words(context.Context, *WordsRequest) (*WordsResponse, error)
 }
 
@@ -376,7 +377,8 @@ type ClientServiceHandler interface {
 	// Keep sets the standing choice for what is received of an asset.
 	Keep(context.Context, *KeepRequest) (*KeepResponse, error)
 	// Words lists what this client said in instances, with the escrow's receipts,
-	// and where the log has them; of a word whose promise is broken, with a proof.
+	// and where the log has them; of a word that it does not have, with what proves
+	// that, once the promised time has passed.
 	Words(context.Context, *WordsRequest) (*WordsResponse, error)
 }
 

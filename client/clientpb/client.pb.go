@@ -2562,7 +2562,7 @@ func (x *KeepResponse) GetChoice() string {
 
 type WordsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prove         bool                   `protobuf:"varint,1,opt,name=prove,proto3" json:"prove,omitempty"` // fetch the log and prove what is overdue
+	Prove         bool                   `protobuf:"varint,1,opt,name=prove,proto3" json:"prove,omitempty"` // read the log for what was not seen in it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2656,7 +2656,7 @@ type SaidWord struct {
 	SaidMs        int64                  `protobuf:"varint,4,opt,name=said_ms,json=saidMs,proto3" json:"said_ms,omitempty"`
 	Promised      int64                  `protobuf:"varint,5,opt,name=promised,proto3" json:"promised,omitempty"` // Unix seconds by the receipt; 0: no receipt yet
 	Entry         uint64                 `protobuf:"varint,6,opt,name=entry,proto3" json:"entry,omitempty"`       // of the log that has it, plus one; 0: not seen there
-	Proof         []byte                 `protobuf:"bytes,7,opt,name=proof,proto3" json:"proof,omitempty"`        // escrow.Withheld, deterministic CBOR, of a broken promise
+	Proof         []byte                 `protobuf:"bytes,7,opt,name=proof,proto3" json:"proof,omitempty"`        // escrow.Withheld, deterministic CBOR, to be checked by who trusts the witnesses
 	Problem       string                 `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`    // why there is no proof
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"latchkey/client"
 	"latchkey/client/clientpb"
+	"latchkey/contract"
 )
 
 // many collects a flag that may be given several times.
@@ -182,6 +182,35 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	return err
 }
 
+// inOrder puts NAME=VAULT in the order in which a contract declares its parties.
+func inOrder(source []byte, given []string) ([]string, error) {
+	p, err := contract.Compile(source)
+	if err != nil {
+		return nil, err
+	}
+	by := map[string]string{}
+	for _, x := range given {
+		name, v, ok := strings.Cut(x, "=")
+		if _, twice := by[name]; !ok || twice {
+			return nil, fmt.Errorf("--party %.80q: write NAME=VAULT, each name once", x)
+		}
+		by[name] = v
+	}
+	var out []string
+	for _, name := range p.Parties() {
+		v, ok := by[name]
+		if !ok {
+			return nil, fmt.Errorf("party %s is missing", name)
+		}
+		out = append(out, v)
+		delete(by, name)
+	}
+	for name := range by {
+		return nil, fmt.Errorf("contract %s has no party %.40q", p.Name(), name)
+	}
+	return out, nil
+}
+
 func review(ctx context.Context, args []string, out, _ io.Writer) error {
 	f := newFlags("review", "latchkey review DRAFT shows what somebody proposes: who puts in what, until when, and what each party can end up\nwith at least and at most. The first digits of the draft's id are enough.", out)
 	socket, asJSON := clientFlags(f)
@@ -338,5 +367,3 @@ func instanceOf(s *clientpb.StatusResponse, digits string) (string, error) {
 	}
 	return found, nil
 }
-
-var errNoTrust = errors.New("no vault's configuration is named")

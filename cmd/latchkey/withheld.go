@@ -10,56 +10,17 @@ import (
 	"time"
 
 	"latchkey/client/clientpb"
-	"latchkey/contract"
 	"latchkey/escrow"
 	"latchkey/head"
 	"latchkey/vault/enclave/config"
 	"latchkey/wire"
 )
 
-// inOrder puts NAME=VAULT in the order in which a contract declares its parties.
-func inOrder(source []byte, given []string) ([]string, error) {
-	p, err := contract.Compile(source)
-	if err != nil {
-		return nil, err
-	}
-	by := map[string]string{}
-	for _, x := range given {
-		name, v, ok := cut(x)
-		if _, twice := by[name]; !ok || twice {
-			return nil, fmt.Errorf("--party %.80q: write NAME=VAULT, each name once", x)
-		}
-		by[name] = v
-	}
-	var out []string
-	for _, name := range p.Parties() {
-		v, ok := by[name]
-		if !ok {
-			return nil, fmt.Errorf("party %s is missing", name)
-		}
-		out = append(out, v)
-		delete(by, name)
-	}
-	for name := range by {
-		return nil, fmt.Errorf("contract %s has no party %.40q", p.Name(), name)
-	}
-	return out, nil
-}
-
-func cut(s string) (name, value string, ok bool) {
-	for i := range s {
-		if s[i] == '=' {
-			return s[:i], s[i+1:], i > 0
-		}
-	}
-	return s, "", false
-}
-
 // trust returns whose word makes a head count, from a vault's configuration: the
 // keys that its user pinned.
 func trust(path string) (head.Group, error) {
 	if path == "" {
-		return head.Group{}, &hinted{fmt.Errorf("%w: %w", errUsage, errNoTrust), "add --trust FILE, the configuration of your vault: its keys are those that you trust"}
+		return head.Group{}, &hinted{fmt.Errorf("%w: no vault's configuration is named", errUsage), "add --trust FILE, the configuration of your vault: its keys are those that you trust"}
 	}
 	c, err := config.Read(path)
 	if err != nil {
@@ -111,10 +72,20 @@ func withheld(ctx context.Context, args []string, out, talk io.Writer) error {
 	var proofs [][]byte
 	for _, w := range r.Words {
 		state := "waits for the escrow's receipt"
+		broken := len(w.Proof) > 0
+		if broken {
+			err := checkProof(io.Discard, w.Proof, g)
+			switch {
+			case errors.Is(err, escrow.ErrKept):
+				broken = false
+			case !errors.Is(err, errBroken):
+				return err
+			}
+		}
 		switch {
 		case w.Entry > 0:
 			state = fmt.Sprintf("kept: entry %d of the log", w.Entry-1)
-		case len(w.Proof) > 0:
+		case broken:
 			state = "BROKEN: proof below"
 			proofs = append(proofs, w.Proof)
 		case w.Problem != "":
