@@ -382,7 +382,7 @@ func TestSweepLimit(t *testing.T) {
 }
 
 // paper is of a chunk of the wanted denomination, with a key of its own.
-func paper(t *testing.T, d coin.Denomination, n byte) vault.Paper {
+func paper(t testing.TB, d coin.Denomination, n byte) vault.Paper {
 	t.Helper()
 	public, err := wallet.PublicOf(coin.Secp256k1, wallet.PrivateKey{31: n})
 	if err != nil {
