@@ -2,6 +2,7 @@ package switchboard_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -319,5 +320,81 @@ func TestCancelAndBook(t *testing.T) {
 	foreign.Escrow[0] ^= 1
 	if err := alice.board.Place(t.Context(), foreign); err == nil || !strings.Contains(err.Error(), "its escrow is") {
 		t.Errorf("an offer of another escrow's chunks: %v", err)
+	}
+}
+
+// What its owner uses in an agreement that did not come from here leaves the
+// market: nobody is offered it any more, and the next owner may offer it.
+func TestChunksUsedElsewhereLeaveTheMarket(t *testing.T) {
+	w, alice, bob := pair(t)
+	ids := alice.o.Chunks()
+	if len(ids) != 2 {
+		t.Fatalf("alice has %d chunks, want 2", len(ids))
+	}
+	place := func(c *client, id wire.ChunkID) string {
+		t.Helper()
+		r, err := c.board.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s struct {
+			Chunks []struct {
+				Chunk wire.ChunkID `json:"chunk"`
+				Place string       `json:"place"`
+			} `json:"chunks"`
+		}
+		if err := json.Unmarshal([]byte(r.Json), &s); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range s.Chunks {
+			if x.Chunk == id {
+				return x.Place
+			}
+		}
+		return "unknown"
+	}
+	if p := place(alice, ids[0]); p != "available" {
+		t.Fatalf("alice's chunk is %s", p)
+	}
+	a := vault.Agreement{
+		Source: []byte("contract Pay\nparties payer, payee\npot money = 5 units from payer\nat open:\n  give all of money to payee\n  close\n"),
+		Terms:  []int64{}, Parties: []vault.Recipients{{alice.id}, {bob.id}}, Pots: [][]vault.Stake{{{Chunk: ids[0], Weight: 5}}},
+		Escrow: w.keys.id, LockBy: w.now.Load() + 60, Settle: vault.Atomic,
+	}
+	w.mu.Lock()
+	paper, err := alice.o.Paper(ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := vault.LockAsk{Agreement: a}
+	for i, c := range []*client{alice, bob} {
+		peer := []*client{bob, alice}[i]
+		p := vault.Proposal{Agreement: a, Peers: []vault.Peer{{Identity: peer.identity, Vendor: "vendor A"}}}
+		if c == bob {
+			p.Papers = []vault.Paper{paper}
+		}
+		s, rows, err := c.o.Accept(p, rand.Reader)
+		c.keep(rows, err)
+		q.Acceptances = append(q.Acceptances, s)
+	}
+	ans, err := w.escrow.Handle(alice.id, vault.Request{Lock: &q}, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.persist(ans.Block, nil)
+	w.mu.Unlock()
+	w.run()
+	w.eventually(func() error {
+		if p := place(alice, ids[0]); p == "available" {
+			return fmt.Errorf("alice's chunk is still %s", p)
+		}
+		return nil
+	})
+	if p := place(alice, ids[1]); p != "available" {
+		t.Errorf("alice's other chunk is %s", p)
+	}
+	w.eventually(func() error { return bob.board.Deposit(t.Context(), bob.announcement(ids[:1])) })
+	if p := place(bob, ids[0]); p != "available" {
+		t.Errorf("bob offers what he was paid, and it is %s", p)
 	}
 }
