@@ -191,9 +191,9 @@ func ethers(ctx context.Context, w *World) ([]transfer, error) {
 // A Traffic is how many transactions of the clients are on each chain, by asset,
 // as the nodes have them.
 type Traffic struct {
-	Funding map[string]int // from a client's wallet to chunks
-	Sweeps  map[string]int // from chunks to a client's wallet
-	Other   map[string]int // of the clients' coins, but neither: there are none
+	Funding map[string]int `json:"funding"` // from a client's wallet to chunks
+	Sweeps  map[string]int `json:"sweeps"`  // from chunks to a client's wallet
+	Other   map[string]int `json:"other"`   // of the clients' coins, but neither: there are none
 }
 
 // Total returns how many transactions there are of one kind.

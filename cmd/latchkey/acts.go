@@ -46,7 +46,8 @@ func (d *demoRun) play(ctx context.Context, only int) error {
 			return fmt.Errorf("act %d: %w", n, err)
 		}
 		if n == 4 {
-			d.tell("", "summary", fmt.Sprintf("the first exchange is done, %.1f s after the start", time.Since(d.started).Seconds()), nil)
+			took := time.Since(d.started).Seconds()
+			d.figures(fmt.Sprintf("the first exchange is done, %.1f s after the start", took), map[string]float64{"seconds": took})
 		}
 	}
 	return d.account(ctx)
@@ -134,8 +135,8 @@ func (d *demoRun) sweeps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tell("", "summary", fmt.Sprintf("on chain: %d funding transactions, %d sweeping transactions, %d others: none for the exchange itself",
-		devnet.Total(t.Funding), devnet.Total(t.Sweeps), devnet.Total(t.Other)), nil)
+	d.figures(fmt.Sprintf("on chain: %d funding transactions, %d sweeping transactions, %d others: none for the exchange itself",
+		devnet.Total(t.Funding), devnet.Total(t.Sweeps), devnet.Total(t.Other)), t)
 	return nil
 }
 
@@ -231,8 +232,8 @@ func (d *demoRun) account(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tell("", "summary", fmt.Sprintf("on chain, as the nodes have it: %d funding transactions, %d sweeping transactions, %d others",
-		devnet.Total(t.Funding), devnet.Total(t.Sweeps), devnet.Total(t.Other)), nil)
+	d.figures(fmt.Sprintf("on chain, as the nodes have it: %d funding transactions, %d sweeping transactions, %d others",
+		devnet.Total(t.Funding), devnet.Total(t.Sweeps), devnet.Total(t.Other)), t)
 	d.mu.Lock()
 	var took []string
 	for _, name := range demoClients {

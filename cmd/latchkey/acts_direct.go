@@ -192,8 +192,9 @@ func (d *demoRun) dispute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tell("", "summary", fmt.Sprintf("%s, %d ms after the award; on chain since the deposits: %d transactions",
-		strings.Join(parts, ", "), last-began.UnixMilli(), count(end)-count(start)), nil)
+	took, txs := last-began.UnixMilli(), count(end)-count(start)
+	d.figures(fmt.Sprintf("%s, %d ms after the award; on chain since the deposits: %d transactions", strings.Join(parts, ", "), took, txs),
+		map[string]int64{"ms": took, "transactions": int64(txs)})
 	return nil
 }
 
@@ -248,7 +249,8 @@ func (d *demoRun) payments(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tell("", "summary", fmt.Sprintf("on chain for both payments: %d transactions", count(hops)-count(start)), nil)
+	txs := count(hops) - count(start)
+	d.figures(fmt.Sprintf("on chain for both payments: %d transactions", txs), map[string]int{"transactions": txs})
 	s, err := d.clients["alice"].Status(ctx, &clientpb.StatusRequest{})
 	if err != nil {
 		return plain(err)
@@ -269,7 +271,8 @@ func (d *demoRun) payments(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.tell("", "summary", fmt.Sprintf("on chain for the claim: %d sweeping transactions, %d others",
-		devnet.Total(end.Sweeps)-devnet.Total(hops.Sweeps), count(end)-count(hops)-devnet.Total(end.Sweeps)+devnet.Total(hops.Sweeps)), nil)
+	swept := devnet.Total(end.Sweeps) - devnet.Total(hops.Sweeps)
+	rest := count(end) - count(hops) - swept
+	d.figures(fmt.Sprintf("on chain for the claim: %d sweeping transactions, %d others", swept, rest), map[string]int{"sweeps": swept, "others": rest})
 	return nil
 }

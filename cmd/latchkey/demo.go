@@ -50,14 +50,20 @@ type line struct {
 	Kind    string          `json:"kind"`
 	Text    string          `json:"text"`
 	Event   *clientpb.Event `json:"event,omitempty"`
+	Data    any             `json:"data,omitempty"` // the numbers in Text
 }
 
-func (d *demoRun) tell(who, kind, text string, e *clientpb.Event) {
+func (d *demoRun) tell(who, kind, text string, e *clientpb.Event) { d.print(who, kind, text, e, nil) }
+
+// figures tells what was counted or measured.
+func (d *demoRun) figures(text string, data any) { d.print("", "summary", text, nil, data) }
+
+func (d *demoRun) print(who, kind, text string, e *clientpb.Event, data any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := time.Since(d.started).Seconds()
 	if d.asJSON {
-		b, err := json.Marshal(line{t, who, kind, text, e})
+		b, err := json.Marshal(line{t, who, kind, text, e, data})
 		if err == nil {
 			fmt.Fprintln(d.out, string(b))
 		}
