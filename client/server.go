@@ -159,11 +159,9 @@ func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientp
 		out.Offers = append(out.Offers, w)
 	})
 	each(h.store, "draft/", func(_ string, d Draft) { out.Drafts = append(out.Drafts, h.draftStatus(d, st)) })
-	for _, id := range h.assetIDs() {
-		h.mu.Lock()
-		a := h.assets[coin.AssetID(id)].Asset
-		h.mu.Unlock()
-		out.Choices = append(out.Choices, id+" received is "+h.choice(coin.AssetID(id)).describe(a))
+	for _, x := range out.Balances {
+		a := coin.Asset{ID: coin.AssetID(x.Asset), Decimals: uint8(x.Decimals)}
+		out.Choices = append(out.Choices, x.Asset+" received is "+h.choice(a.ID).describe(a))
 	}
 	slices.SortFunc(out.Deals, func(a, b *clientpb.Deal) int { return strings.Compare(a.Id, b.Id) })
 	return out, nil

@@ -51,6 +51,10 @@ func TestRequestVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := a.String()
+	other := "b"
+	if text[60] == 'b' {
+		other = "c"
+	}
 	made := vectors.File[requestVector]{
 		About: "Payment requests, as text and as the CBOR in it.",
 		Cases: []requestVector{
@@ -58,7 +62,7 @@ func TestRequestVectors(t *testing.T) {
 			good("in capitals", a, strings.ToUpper(text)),
 			good("another", b, b.String()),
 			bad("another prefix", "does not begin", "latchkey-pay-2"+text[len(RequestPrefix):]),
-			bad("one character changed", "checksum does not fit", text[:60]+string(text[60]^1)+text[61:]),
+			bad("one character changed", "checksum does not fit", text[:60]+other+text[61:]),
 			bad("two characters swapped", "checksum does not fit", text[:20]+text[21:22]+text[20:21]+text[22:]),
 			bad("the last character missing", "a character is wrong or missing", text[:len(text)-1]),
 			bad("a character that is not in the alphabet", "a character is wrong or missing", text[:60]+"1"+text[61:]),

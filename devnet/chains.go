@@ -20,7 +20,6 @@ type payment struct {
 	address string
 	amount  *big.Int
 	tx      string
-	spentBy string
 }
 
 // A transfer is one transaction: who paid whom, and the fee.

@@ -85,7 +85,11 @@ func pay(ctx context.Context, args []string, out, talk io.Writer) error {
 	}
 	switch {
 	case p.Pays == "":
-		return &hinted{fmt.Errorf("your chunks make up at most %s", below), "deposit more, or wait until what is on its way is yours: latchkey status"}
+		have := "you have no chunks that could pay it"
+		if p.Below != "" {
+			have = "your chunks of one denomination make up at most " + below
+		}
+		return &hinted{fmt.Errorf("%s cannot be paid: %s", say(p.Asked), have), "deposit more, or wait until what is on its way is yours: latchkey status"}
 	case p.Exact:
 		fmt.Fprintf(talk, "pays %s with %d chunks, exactly; no transaction, no fee; it cannot be taken back\n", say(p.Pays), p.Chunks)
 	case !*over:
