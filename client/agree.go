@@ -92,7 +92,7 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 	p := s.deal.Program()
 	d := Draft{
 		ID: id.String(), From: from, Role: s.role, Contract: p.Name(), State: draftOffered, Accepted: map[string][]byte{},
-		Mine: make([][]vault.Stake, len(p.Pots())), Began: time.Now().UnixMilli(),
+		Mine: make([][]vault.Stake, len(p.Pots())), Known: make([]bool, len(p.Pots())), Began: time.Now().UnixMilli(),
 	}
 	if err := d.set(s.offer); err != nil {
 		return err
@@ -104,6 +104,9 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 			return errors.Join(err, h.post(ctx, from, letter{Draft: id, Decline: &draftDecline{err.Error()}})) // not kept: anybody can send such
 		}
 		d.State = draftAgreed
+		for i := range d.Known { // it is asked for in full, and all of it comes here
+			d.Known[i] = true
+		}
 		text = fmt.Sprintf("vault %s offers what was asked for in payment request %.8s", from.Short(), d.Request)
 	}
 	if err := h.store.put(ctx, draftName(d.ID), d); err != nil {
@@ -231,6 +234,7 @@ func (h *Host) takeAcceptance(ctx context.Context, d Draft, o draftOffer, from w
 // endDraft ends a draft and tells the other side, or, as its proposer, all.
 func (h *Host) endDraft(ctx context.Context, d Draft, state, why string) error {
 	d.State, d.Reason = state, why
+	h.hurry(d.ID) // it is not sent any more
 	o, err := d.offer()
 	if err != nil {
 		return err
@@ -272,6 +276,13 @@ func (h *Host) AnswerDraft(ctx context.Context, id string, yes bool, why string)
 		return fail(errors.New("it is signed already; its deal goes on"))
 	case !yes:
 		return h.endDraft(ctx, d, map[bool]string{true: draftEnded, false: draftDeclined}[d.mine(h.id)], why)
+	case d.Again:
+		d.Again = false
+		for i := range d.Known {
+			d.Known[i] = true
+		}
+		wake(h.work)
+		return h.store.put(ctx, draftName(d.ID), d)
 	case d.mine(h.id):
 		return fail(errors.New("it is this client's own; the others accept it"))
 	case d.State == draftAgreed:
@@ -306,6 +317,7 @@ func (h *Host) setAside(ctx context.Context, d *Draft, st enclave.Status) error 
 	taken := h.reserved()
 	for i, pot := range s.deal.Program().Pots() {
 		units := s.deal.PotUnits(i)
+		d.Known[i] = pot.From == s.role || len(o.Agreement.Pots[i]) > 0
 		if pot.From != s.role || units == 0 || len(o.Agreement.Pots[i]) > 0 {
 			continue
 		}
@@ -383,6 +395,7 @@ func (h *Host) drafts(ctx context.Context, st enclave.Status) {
 		case err != nil:
 		case st.Now >= o.Agreement.LockBy:
 			err = h.endDraft(ctx, d, draftEnded, "not everybody accepted it in time")
+		case d.Again: // the user's turn
 		case d.mine(h.id):
 			err = h.lead(ctx, d, o, st)
 		case d.State == draftAgreed:
@@ -456,6 +469,15 @@ func (h *Host) sign(ctx context.Context, d Draft, s *sketch) error {
 			return h.endDraft(ctx, d, map[bool]string{true: draftEnded, false: draftDeclined}[d.mine(h.id)], "the coins are not there: "+err.Error())
 		}
 		return err // try again: it is this side's wallet that does not answer
+	}
+	why, err := s.unseen(d.Known)
+	switch {
+	case err != nil:
+		return h.endDraft(ctx, d, map[bool]string{true: draftEnded, false: draftDeclined}[d.mine(h.id)], err.Error())
+	case why != "":
+		d.Again = true
+		h.store.journal(ctx, Event{Kind: "review again", Deal: d.ID, Text: fmt.Sprintf("draft %.8s of %s is complete, and %s: review it, and accept it again", d.ID, d.Contract, why)})
+		return h.store.put(ctx, draftName(d.ID), d)
 	}
 	started := time.Now().UnixMilli()
 	a := s.offer.Agreement

@@ -366,6 +366,60 @@ func TestEachFillsItsOwnPot(t *testing.T) {
 	}
 }
 
+const bet = `contract Bet
+parties alice, bob
+term n  : units 1..100
+term by : time
+pot stake = n units from alice
+pot other = n units from bob
+phase Open until by
+  when bob says "pay" with percent in 0..100:
+    give share(other, percent, 100) of other to alice
+    close
+  when alice says "pay":
+    give all of stake to bob
+    close
+  at deadline: close
+`
+
+// Whoever fills a pot after another's yes could choose chunks so large that a give
+// comes out as nothing: the other's user is asked once more, and nothing is signed
+// before.
+func TestLateChunksAreLookedAtAgain(t *testing.T) {
+	w := newTown(t, "alice", "bob")
+	ctx := t.Context()
+	alice, bob := w.clients["alice"], w.clients["bob"]
+	alice.deposit("btc", 1, 5)
+	bob.deposit("eth", 5, 1)
+	id, err := alice.Propose(ctx, Proposal{
+		Source: []byte(bet), Terms: []int64{5, alice.status().Now + 3600}, Parties: []wire.VaultID{alice.id, bob.id}, Pots: map[string]coin.AssetID{"stake": "btc", "other": "eth"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob.comes(id)
+	if err := bob.AnswerDraft(ctx, id, true, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.until("alice is asked again", func() string { return map[bool]string{false: "not yet"}[alice.told("review again").Deal == id] })
+	if e := alice.told("review again"); !strings.Contains(e.Text, "of pot other and come out as 0") {
+		t.Errorf("alice is told: %s", e.Text)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if got := len(alice.have("btc", "set aside")); got != 5 {
+		t.Fatalf("%d of alice's chunks are still only set aside, want 5", got)
+	}
+	v, err := alice.Review(ctx, id)
+	if err != nil || !v.Indivisible || !strings.Contains(v.Draft.Wait.WaitsFor, "second look") || len(v.Warnings) == 0 {
+		t.Errorf("alice is shown %v: %v", v, err)
+	}
+	if err := alice.AnswerDraft(ctx, id, true, ""); err != nil {
+		t.Fatal(err)
+	}
+	alice.wait(5, "btc", "locked")
+	bob.wait(1, "eth", "locked")
+}
+
 // Whatever the standing choice: what nears the end of its certificate is claimed
 // in good time, by the witnesses' clock.
 func TestExpiringChunksAreClaimed(t *testing.T) {

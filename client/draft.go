@@ -36,6 +36,8 @@ type Draft struct {
 	Filled   map[string]bool   `json:"filled"`   // proposer: by role, who sent chunks
 	Accepted map[string][]byte `json:"accepted"` // by role: vault.SignedAcceptance, CBOR
 	Mine     [][]vault.Stake   `json:"mine"`     // by pot: chunks set aside for it
+	Known    []bool            `json:"known"`    // by pot: whether this side's user could see its chunks
+	Again    bool              `json:"again"`    // waits for the user to look once more: see unseen
 	Request  string            `json:"request"`  // the payment request that it answers, 32 hexadecimal digits; or empty
 	Began    int64             `json:"began_ms"`
 }
@@ -229,6 +231,23 @@ func sameUnit(got, want coin.Amount) bool {
 	return err == nil && lerr == nil && merr == nil && a.Cmp(least) >= 0 && a.Cmp(most) <= 0
 }
 
+// unseen returns why this side's user has to look at a complete draft again: which
+// chunks a pot holds decides what rounding makes of a give, and whoever fills it
+// after the user's yes could choose chunks so large that nothing comes of it.
+func (s *sketch) unseen(known []bool) (string, error) {
+	r, err := s.deal.Admit(s.weights(), contract.Limits{})
+	if err != nil {
+		return "", err
+	}
+	for _, x := range r.Rounding {
+		if x.Pot >= len(known) || !known[x.Pot] {
+			return fmt.Sprintf("with the chunks that were put in since, the give in line %d may ask for %d units of pot %s and come out as %d",
+				x.Line, x.Asked, s.deal.Program().Pots()[x.Pot].Name, x.Given), nil
+		}
+	}
+	return "", nil
+}
+
 // continues reports whether a draft is an earlier one with more pots filled, and
 // nothing else changed. What self put in is as it put it in.
 func (s *sketch) continues(old draftOffer, mine [][]vault.Stake) error {
@@ -328,7 +347,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 			return "", err
 		}
 	}
-	d := Draft{From: h.id, Role: role, Contract: program.Name(), State: draftOffered, Filled: map[string]bool{}, Accepted: map[string][]byte{}, Mine: make([][]vault.Stake, len(program.Pots())), Began: time.Now().UnixMilli()}
+	d := Draft{From: h.id, Role: role, Contract: program.Name(), State: draftOffered, Filled: map[string]bool{}, Accepted: map[string][]byte{}, Mine: make([][]vault.Stake, len(program.Pots())), Known: make([]bool, len(program.Pots())), Began: time.Now().UnixMilli()}
 	h.dealing.Lock()
 	defer h.dealing.Unlock()
 	taken := h.reserved()
@@ -365,7 +384,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 			taken[c.ID] = true
 			own = append(own, c.ID)
 		}
-		d.Mine[i] = o.Agreement.Pots[i]
+		d.Mine[i], d.Known[i] = o.Agreement.Pots[i], true
 	}
 	if o.Papers, err = h.papersOf(ctx, own); err != nil {
 		return "", err

@@ -209,6 +209,8 @@ func (h *Host) draftStatus(d Draft, st enclave.Status) *clientpb.Draft {
 	}
 	w := out.Wait
 	switch {
+	case d.Again && !d.over():
+		w.WaitsFor, w.Until, w.Then = "your second look, for chunks were put in since: latchkey review "+d.ID[:8], o.Agreement.LockBy, "it ends, and nothing has happened"
 	case d.State == draftOffered && d.mine(h.id):
 		var who []string
 		for i, r := range o.Agreement.Parties {

@@ -161,6 +161,9 @@ func (d *demoRun) run(ctx context.Context, root, bin, folder string, only int, k
 		return err
 	}
 	if keep {
+		if only == 0 || only == len(acts) {
+			d.say("the witnesses' clocks are right again; until they catch up with what they said, 75 s, offers come to nothing")
+		}
 		d.commands(folder)
 		<-ctx.Done()
 		d.say("stopping the world; it stays in " + folder)

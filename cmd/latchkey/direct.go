@@ -154,7 +154,7 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	f := newFlags("propose", "latchkey propose sends a contract with its terms to the vaults that are its parties. Your own pots are filled\nfrom your chunks; each of the others fills its own when its user accepts. Nothing is binding until all have.\n\nexample:\n  latchkey propose --contract examples/escrow.latchkey --party buyer=me --party seller=VAULT --party arbiter=VAULT \\\n    --term price=20 --term fee=5 --term ship_by=+10d --term judge_by=+20d --pot payment=btc --pot costs=eth", out)
 	socket, asJSON := clientFlags(f)
 	source := f.String("contract", "", "file with the contract")
-	within := f.Duration("within", 10*time.Minute, "in which all must have accepted, at most a day")
+	within := f.Duration("within", time.Hour, "in which all must have accepted, at most a day")
 	var parties, terms, pots many
 	f.Var(&parties, "party", "NAME=VAULT, for each party in the order declared; VAULT is a vault id, or me")
 	f.Var(&terms, "term", "NAME=VALUE, for each term; times as 2027-01-31 or +10d, durations as 30m or 10d")
