@@ -302,7 +302,7 @@ func TestFundAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := w.chunk(c, s, nil).Address; got != want[0] {
+		if got := w.chunk(c, s, nil, nil).Address; got != want[0] {
 			t.Errorf("chunk %d is shown at %s, its address is %s", c.Chunk.Index, got, want[0])
 		}
 	}

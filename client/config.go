@@ -91,6 +91,9 @@ func (f File) check() error {
 		if w.Asset == "" || w.URL == "" {
 			return fmt.Errorf("wallet %d: asset and url are both needed", i+1)
 		}
+		if _, err := w.choice(); err != nil {
+			return fmt.Errorf("wallet %d: %w", i+1, err)
+		}
 	}
 	return nil
 }

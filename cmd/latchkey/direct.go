@@ -31,6 +31,9 @@ func receive(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
+	if *good < time.Second {
+		return &hinted{fmt.Errorf("%w: receive: --good-for %v: want a second or more", errUsage, *good), "--good-for 1h"}
+	}
 	q := &clientpb.ReceiveRequest{Asset: *asset, Amount: *amount, GoodFor: int64(good.Seconds())}
 	if (*amount == "") == (*usd == "") {
 		return &hinted{fmt.Errorf("%w: receive: say either --amount or --usd", errUsage), "latchkey receive --asset btc --usd 100"}
@@ -161,6 +164,9 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	f.Var(&pots, "pot", "NAME=ASSET, for each pot: which coins it is to hold")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
+	}
+	if *within < time.Second || *within > 24*time.Hour {
+		return &hinted{fmt.Errorf("%w: propose: --within %v: want a second to a day", errUsage, *within), "--within 1h"}
 	}
 	text, err := os.ReadFile(*source)
 	if err != nil {
