@@ -11,9 +11,16 @@ import (
 	"latchkey/wire"
 )
 
+// A verdict is what an audit found.
+type verdict struct {
+	*ledger
+	settled, back int            // exchanges that went over, and those that gave all back
+	txs           map[string]int // of the clients, by asset
+}
+
 // checkDeals demands that every instance is over and that each gave both sides
 // what the agreement says, or gave everything back.
-func (l *ledger) checkDeals(t *testing.T) {
+func (l *verdict) checkDeals(t *testing.T) {
 	for id, d := range l.deals {
 		program, err := contract.Compile(d.agreement.Source)
 		if err != nil {
@@ -55,12 +62,13 @@ func (l *ledger) checkDeals(t *testing.T) {
 // through the chunks' addresses, to the wallet of the client whom the escrow's log
 // calls the owner; nothing left for elsewhere, nothing was paid twice, and what
 // the wallets say they have is what there was but for the fees.
-func audit(ctx context.Context, t *testing.T, w *World, p *play) *ledger {
+func audit(ctx context.Context, t *testing.T, w *World, p *play) *verdict {
 	t.Helper()
-	l, err := readLedger(ctx, w)
+	read, err := readLedger(ctx, w)
 	if err != nil {
 		t.Fatalf("read the escrow's log: %v", err)
 	}
+	l := &verdict{ledger: read}
 	l.checkDeals(t)
 	t.Logf("escrow's log: %d entries, %d chunks, %d exchanges settled, %d gave all back", l.size, len(l.chunks), l.settled, l.back)
 	final := p.statuses(ctx, t)
@@ -78,7 +86,7 @@ func audit(ctx context.Context, t *testing.T, w *World, p *play) *ledger {
 		if err != nil {
 			t.Fatalf("read the chain of %s: %v", asset, err)
 		}
-		l.txs[asset] = auditChain(ctx, t, w, p, asset, txs, l, vaults)
+		l.txs[asset] = auditChain(ctx, t, w, p, asset, txs, l.ledger, vaults)
 	}
 	return l
 }

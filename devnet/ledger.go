@@ -38,9 +38,6 @@ type ledger struct {
 	deals  map[wire.InstanceID]*dealFate
 	kinds  map[string]int // entries of each kind
 	size   int
-
-	settled, back int            // exchanges that went over, and those that gave all back
-	txs           map[string]int // of the clients, by asset
 }
 
 // readLedger reads the whole of the escrow's log.

@@ -26,7 +26,7 @@ type writer struct {
 	sign     ed25519.PrivateKey
 }
 
-func newWriter(t *testing.T) writer {
+func newWriter(t testing.TB) writer {
 	t.Helper()
 	pub, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // A court has an escrow's log with one instance, a party's word and the receipt
 // for it, and witnesses: all signed by hand, as spec/direct.md has it.
 type court struct {
-	t         *testing.T
+	t         testing.TB
 	escrow    writer
 	party     writer
 	group     head.Group
@@ -27,7 +27,7 @@ type court struct {
 	lock      int // its position
 }
 
-func newCourt(t *testing.T) *court {
+func newCourt(t testing.TB) *court {
 	t.Helper()
 	c := &court{t: t, escrow: newWriter(t), party: newWriter(t)}
 	log, err := head.NewLogKey("escrow.test/log", c.escrow.identity.Sign)
