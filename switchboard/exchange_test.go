@@ -331,31 +331,6 @@ func TestChunksUsedElsewhereLeaveTheMarket(t *testing.T) {
 	if len(ids) != 2 {
 		t.Fatalf("alice has %d chunks, want 2", len(ids))
 	}
-	place := func(c *client, id wire.ChunkID) string {
-		t.Helper()
-		r, err := c.board.Status(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var s struct {
-			Chunks []struct {
-				Chunk wire.ChunkID `json:"chunk"`
-				Place string       `json:"place"`
-			} `json:"chunks"`
-		}
-		if err := json.Unmarshal([]byte(r.Json), &s); err != nil {
-			t.Fatal(err)
-		}
-		for _, x := range s.Chunks {
-			if x.Chunk == id {
-				return x.Place
-			}
-		}
-		return "unknown"
-	}
-	if p := place(alice, ids[0]); p != "available" {
-		t.Fatalf("alice's chunk is %s", p)
-	}
 	a := vault.Agreement{
 		Source: []byte("contract Pay\nparties payer, payee\npot money = 5 units from payer\nat open:\n  give all of money to payee\n  close\n"),
 		Terms:  []int64{}, Parties: []vault.Recipients{{alice.id}, {bob.id}}, Pots: [][]vault.Stake{{{Chunk: ids[0], Weight: 5}}},
@@ -384,17 +359,31 @@ func TestChunksUsedElsewhereLeaveTheMarket(t *testing.T) {
 	w.persist(ans.Block, nil)
 	w.mu.Unlock()
 	w.run()
+	w.mu.Lock()
+	size := int64(len(w.entries))
+	w.mu.Unlock()
 	w.eventually(func() error {
-		if p := place(alice, ids[0]); p == "available" {
-			return fmt.Errorf("alice's chunk is still %s", p)
+		d, err := alice.board.Describe(t.Context())
+		if err == nil && d.Followed < size {
+			err = fmt.Errorf("%d of %d entries are followed", d.Followed, size)
 		}
-		return nil
+		return err
 	})
-	if p := place(alice, ids[1]); p != "available" {
-		t.Errorf("alice's other chunk is %s", p)
+
+	// Alice offers ten units, and has five left; Bob's xmr would do for all of it.
+	propose(t, alice, bob)
+	n := alice.next()
+	if n.Proposal == nil {
+		t.Fatalf("notice %+v", n.Delivery)
 	}
-	w.eventually(func() error { return bob.board.Deposit(t.Context(), bob.announcement(ids[:1])) })
-	if p := place(bob, ids[0]); p != "available" {
-		t.Errorf("bob offers what he was paid, and it is %s", p)
+	side := n.Proposal.Sides[0]
+	if side.Client != alice.id {
+		side = n.Proposal.Sides[1]
+	}
+	if len(side.Chunks) != 1 || side.Chunks[0].Chunk != ids[1] {
+		t.Errorf("proposed of alice's are %+v, want the one that she still has, %s", side.Chunks, ids[1].Short())
+	}
+	if err := bob.board.Deposit(t.Context(), bob.announcement(ids[:1])); err != nil {
+		t.Errorf("bob offers what he was paid: %v", err)
 	}
 }
