@@ -16,14 +16,14 @@ type row struct {
 }
 
 const (
-	trusted  = "coin wire key head attest contract vault"
+	trusted  = "coin wire key head attest contract settle vault"
 	asShells = "a shell may import the trusted cores and the shells that it is built on"
 	rpc      = "connectrpc.com/connect google.golang.org/protobuf/..."
 	toml     = "github.com/pelletier/go-toml/v2"
 )
 
-// Imports point one way: coin < wire < key, head, attest, contract < vault, and
-// coin, wire, contract < market. Nothing that holds a secret sees a wallet, the
+// Imports point one way: coin < wire < key, head, attest, contract, settle < vault,
+// and coin, wire, contract, settle < market. Nothing that holds a secret sees a wallet, the
 // market, a network protocol or a database.
 var rows = map[string]row{
 	"coin":     {why: "coin is the bottom: it imports nothing of the project"},
@@ -32,7 +32,8 @@ var rows = map[string]row{
 	"head":     {own: "coin wire", other: "golang.org/x/mod/sumdb/note golang.org/x/mod/sumdb/tlog", why: "head stands on coin, wire and the formats of transparency logs"},
 	"attest":   {own: "coin wire", why: "attest decides by policy; what a platform looks like is said in packages below it"},
 	"contract": {own: "coin wire", why: "contract counts in units and knows no key, chunk or log"},
-	"vault":    {own: "coin wire key head attest contract", tests: "vault/session escrow golang.org/x/mod/sumdb/tlog", why: "vault decides about custody: it imports the trusted packages below it and nothing that could tell it what to want"},
+	"settle":   {why: "settle is arithmetic on agreed numbers: it imports nothing"},
+	"vault":    {own: "coin wire key head attest contract settle", tests: "vault/session escrow golang.org/x/mod/sumdb/tlog", why: "vault decides about custody: it imports the trusted packages below it and nothing that could tell it what to want"},
 
 	"attest/platform":   {own: "attest/...", why: "it lists the verifiers of a build"},
 	"attest/policyfile": {own: "attest wire", other: toml, why: "it reads a policy and nothing else"},
@@ -44,7 +45,7 @@ var rows = map[string]row{
 	"vault/enclave/config": {own: trusted + " attest/policyfile vault/enclave", other: toml, why: "it reads the vault's configuration"},
 	"cmd/vault":            {own: trusted + " attest/... vault/...", other: toml, why: "the trusted binary is built from trusted packages alone"},
 
-	"market": {own: "coin wire contract", why: "the market proposes and holds no share: it has no business with keys, vaults or logs"},
+	"market": {own: "coin wire contract settle", why: "the market proposes and holds no share: it has no business with keys, vaults or logs"},
 
 	"event":           {own: "wire head", other: "golang.org/x/mod/sumdb/tlog", why: "the log stores bytes and does not know what they mean"},
 	"event/disk":      {own: "event", other: "github.com/cockroachdb/pebble/v2 github.com/cockroachdb/pebble/v2/...", why: "an engine stores blocks"},

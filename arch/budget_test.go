@@ -19,13 +19,14 @@ var budgets = map[string]int{
 	"head":     500,
 	"attest":   600,
 	"contract": 2500,
-	"vault":    3600, // asked for: 2500; see RATIONALE.md
+	"settle":   120,
+	"vault":    3850, // asked for: 2500; see RATIONALE.md
 
 	"attest/platform":      50,
 	"attest/policyfile":    200,
 	"attest/sim":           700,
 	"vault/session":        450,
-	"vault/enclave":        1550,
+	"vault/enclave":        1560,
 	"vault/enclave/config": 100,
 	"cmd/vault":            100,
 }

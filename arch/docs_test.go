@@ -10,7 +10,7 @@ import (
 
 // documented are the packages in which every exported name has a doc comment:
 // what strangers read before they trust the program.
-const documented = "coin wire key head attest attest/platform attest/policyfile attest/sim contract vault vault/session vault/enclave vault/enclave/config market event"
+const documented = "coin wire key head attest attest/platform attest/policyfile attest/sim contract settle vault vault/session vault/enclave vault/enclave/config market event"
 
 // docComments asks each exported name for a comment that begins with it, and
 // each package for one that begins with "Package". Where several things stand

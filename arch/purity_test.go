@@ -22,6 +22,7 @@ var pure = map[string]string{
 	"head":     "",
 	"attest":   "time", // instants and durations as values
 	"contract": "",
+	"settle":   "",
 	"vault":    "",
 	"market":   "",
 }

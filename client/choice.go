@@ -148,9 +148,9 @@ func (h *Host) SetChoice(ctx context.Context, id coin.AssetID, c Choice) error {
 // nears the end of its certificate: after that a chunk is of use for nothing but
 // a claim.
 func (h *Host) claim(ctx context.Context, s enclave.Status) {
-	reserved := h.reserved()
+	reserved, unspoken := h.reserved(), unspoken(s)
 	d := dueOf(s.Chunks, h.id, h.choice,
-		func(c enclave.ChunkStatus) bool { return reserved[c.ID] },
+		func(c enclave.ChunkStatus) bool { return reserved[c.ID] || unspoken[c.ID] },
 		func(c enclave.ChunkStatus) bool {
 			var f Funding
 			return c.Chunk.Epoch == 0 && (!h.store.get("fund/"+c.Chunk.Cert.String(), &f) || f.State == "funding")

@@ -382,7 +382,10 @@ func TestSweepLimit(t *testing.T) {
 }
 
 // paper is of a chunk of the wanted denomination, with a key of its own.
-func paper(t testing.TB, d coin.Denomination, n byte) vault.Paper {
+func paper(t testing.TB, d coin.Denomination, n byte) vault.Paper { return paperOf(t, d, n, 50) }
+
+// paperOf is one of another weight.
+func paperOf(t testing.TB, d coin.Denomination, n byte, weight uint32) vault.Paper {
 	t.Helper()
 	public, err := wallet.PublicOf(coin.Secp256k1, wallet.PrivateKey{31: n})
 	if err != nil {
@@ -397,7 +400,7 @@ func paper(t testing.TB, d coin.Denomination, n byte) vault.Paper {
 		t.Fatal(err)
 	}
 	body, id, err := key.Certificate{
-		Version: 1, Batch: wire.Hash{n}, OwnerEvidence: wire.Hash{1}, EscrowEvidence: wire.Hash{2}, Log: "escrow.test/log", Escrow: wire.VaultID{8}, Denomination: d, Weight: 50, N: 1, Custody: key.AdditiveCustody(them, wire.VaultID{8}), Owner: []wire.VaultID{them}, Root: root, Expiry: 1 << 33,
+		Version: 1, Batch: wire.Hash{n}, OwnerEvidence: wire.Hash{1}, EscrowEvidence: wire.Hash{2}, Log: "escrow.test/log", Escrow: wire.VaultID{8}, Denomination: d, Weight: weight, N: 1, Custody: key.AdditiveCustody(them, wire.VaultID{8}), Owner: []wire.VaultID{them}, Root: root, Expiry: 1 << 33,
 	}.Encode()
 	if err != nil {
 		t.Fatal(err)

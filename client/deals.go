@@ -194,6 +194,9 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		}
 		return err // try again: it is this side's wallet that does not answer
 	}
+	if err := h.atRisk(ctx, name, &d, a, mySide(*n.Proposal, h.id).Offer); err != nil {
+		return decline(market.Undesired, err)
+	}
 	started := time.Now().UnixMilli()
 	r, err := h.call(ctx, enclave.Call{Accept: &enclave.Accept{
 		Agreement: a, Peers: n.Peers, Papers: n.Papers, InsecureVendors: h.cfg.InsecureVendors,
@@ -266,6 +269,14 @@ func weigh(pot []vault.Stake) (n uint64) {
 	return n
 }
 
+// mySide returns what a client puts into a proposal.
+func mySide(p market.Proposal, id wire.VaultID) market.Side {
+	if p.Sides[1].Client == id {
+		return p.Sides[1]
+	}
+	return p.Sides[0]
+}
+
 func sideOf(p market.Proposal, pot int) market.Side {
 	for _, s := range p.Sides {
 		if int(s.Pot) == pot {
@@ -296,7 +307,7 @@ func (h *Host) asOffered(n switchboard.Notice, program *contract.Program) error 
 		return err
 	}
 	switch {
-	case p.Contract != o.Contract || program.Hash() != o.Contract || p.Escrow != o.Escrow || p.Settle != o.Settle:
+	case p.Contract != o.Contract || program.Hash() != o.Contract || p.Escrow != o.Escrow || p.Settle != o.Settle || !samePace(p.Pace, o.Pace):
 		return errors.New("another contract, escrow or way to settle than offered")
 	case mine.Role != o.Role || theirs.Role != o.Counter:
 		return errors.New("other roles than offered")
@@ -454,7 +465,7 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 				return err
 			}
 		}
-		if !in.Closed {
+		if !in.Settled { // closed it may be: chunks are still to be given
 			return nil
 		}
 		given := map[wire.ChunkID]bool{}
@@ -474,6 +485,9 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 		if d.State, d.Owned = "owned", time.Now().UnixMilli(); in.Aborted {
 			d.State, d.Reason = "ended", "aborted: it was not open in time; all went back"
 			h.draftEnds(ctx, d)
+		}
+		if in.Broken {
+			d.Reason = "a step failed: what was not given by then went back"
 		}
 		h.tellOwned(ctx, d, own)
 		return h.store.put(ctx, name, d)
@@ -565,7 +579,7 @@ func (h *Host) revive(ctx context.Context, name string, d Deal, s enclave.Status
 }
 
 // Offer places an offer to exchange about cents worth of want against give.
-func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, cents uint64, premium int32, role uint8, goodFor int64) (string, error) {
+func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, cents uint64, premium int32, role uint8, goodFor int64, manner Manner) (string, error) {
 	fail := func(err error) (string, error) { return "", fmt.Errorf("offer: %w", err) }
 	if name == "" {
 		name = "Swap"
@@ -637,7 +651,8 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	}
 	units := market.Units(cents / unitCents)
 	rand.Read(o.ID[:])
-	o.Settle, o.Role, o.Counter = market.Atomic, role, 1-role
+	manner.settles(&o)
+	o.Role, o.Counter = role, 1-role
 	o.Parties, o.Terms = make([]wire.VaultID, 2), make([]int64, 2)
 	o.GiveTerm, o.WantTerm = role, 1-role
 	o.Want = market.Quantity{Denomination: wd.ID, Units: units}
@@ -647,7 +662,7 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if err != nil {
 		return fail(err)
 	}
-	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Give: &gd, Want: wd, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
+	p := Placed{ID: hex.EncodeToString(o.ID[:]), Offer: raw, Give: &gd, Want: wd, MaxLoss: manner.MaxLoss, Text: fmt.Sprintf("%s: about $%d of %s for %s", name, cents/100, want, give)}
 	if err := h.store.put(ctx, "offer/"+p.ID, p); err != nil {
 		return fail(err)
 	}

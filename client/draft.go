@@ -130,8 +130,8 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 	switch {
 	case a.Escrow != escrow:
 		return fail("its escrow is %s, this client's is %s", a.Escrow.Short(), escrow.Short())
-	case a.Settle == 0:
-		return fail("it does not say how its gives are settled")
+	case a.Settle != vault.Atomic || a.Pace != nil:
+		return fail("it is not settled at once: what people agree on themselves is, in this version")
 	case len(a.Parties) != len(p.Parties()):
 		return fail("%d parties, contract %s has %d", len(a.Parties), p.Name(), len(p.Parties()))
 	case len(a.Pots) != len(pots) || len(o.Asks) != len(pots):
@@ -252,10 +252,15 @@ func (s *sketch) unseen(known []bool) (string, error) {
 // nothing else changed. What self put in is as it put it in.
 func (s *sketch) continues(old draftOffer, mine [][]vault.Stake) error {
 	a, b := s.offer.Agreement, old.Agreement
-	same := string(a.Source) == string(b.Source) && slices.Equal(a.Terms, b.Terms) && a.Escrow == b.Escrow && a.LockBy == b.LockBy &&
-		a.Settle == b.Settle && len(a.Pots) == len(b.Pots) && slices.EqualFunc(a.Parties, b.Parties, func(x, y vault.Recipients) bool { return slices.Equal(x, y) }) &&
-		slices.Equal(s.offer.Asks, old.Asks) && s.offer.Request == old.Request
-	if !same {
+	bare := func(x vault.Agreement) string { // all of it but the pots
+		x.Pots = nil
+		raw, err := wire.Marshal(x)
+		if err != nil {
+			return err.Error()
+		}
+		return string(raw)
+	}
+	if bare(a) != bare(b) || len(a.Pots) != len(b.Pots) || !slices.Equal(s.offer.Asks, old.Asks) || s.offer.Request != old.Request {
 		return errors.New("it is another agreement than the one first shown under this name")
 	}
 	for i := range a.Pots {
@@ -292,7 +297,6 @@ type Proposal struct {
 	Parties []wire.VaultID
 	Pots    map[string]coin.AssetID // by the pot's name: which coins it is to hold
 	LockBy  int64                   // Unix seconds; 0: in ten minutes
-	Settle  vault.Settle            // 0: atomic
 }
 
 // Propose drafts an agreement, fills this client's pots, and sends it to the
@@ -327,15 +331,12 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	if p.LockBy == 0 {
 		p.LockBy = st.Now + 600
 	}
-	if p.Settle == 0 {
-		p.Settle = vault.Atomic
-	}
 	role := slices.Index(p.Parties, h.id)
 	if role < 0 {
 		return "", errors.New("this client is no party of it")
 	}
 	o := draftOffer{Request: request, Agreement: vault.Agreement{
-		Source: p.Source, Terms: p.Terms, Escrow: self, LockBy: p.LockBy, Settle: p.Settle,
+		Source: p.Source, Terms: p.Terms, Escrow: self, LockBy: p.LockBy, Settle: vault.Atomic,
 		Pots: make([][]vault.Stake, len(program.Pots())),
 	}, Asks: make([]draftAsk, len(program.Pots()))}
 	for _, v := range p.Parties {

@@ -145,6 +145,7 @@ func TestSketch(t *testing.T) {
 		{"a term less", "terms", func(o *draftOffer) { o.Agreement.Terms = []int64{50} }},
 		{"another escrow", "escrow", func(o *draftOffer) { o.Agreement.Escrow[0]++ }},
 		{"no way to settle", "settled", func(o *draftOffer) { o.Agreement.Settle = 0 }},
+		{"tit for tat", "settled", func(o *draftOffer) { o.Agreement.Settle = vault.TitForTat }},
 		{"one party twice", "two parties", func(o *draftOffer) { o.Agreement.Parties[1] = vault.Recipients{them} }},
 		{"without this client", "no party", func(o *draftOffer) { o.Agreement.Parties[1] = vault.Recipients{{77}} }},
 		{"without its proposer", "no party", func(o *draftOffer) { o.Agreement.Parties[0] = vault.Recipients{{77}} }},

@@ -65,7 +65,8 @@ type Sweeping struct {
 	Txs    []string       `json:"txs"`
 	Amount string         `json:"amount"`
 	MaxFee string         `json:"max_fee"`
-	Raised int            `json:"raised"` // how often it was too little
+	Raised int            `json:"raised"`          // how often it was too little
+	Spent  []wire.ChunkID `json:"spent,omitempty"` // whose coins somebody else took
 }
 
 // Deal is how far one proposal is.
@@ -86,6 +87,7 @@ type Deal struct {
 	Accepted  int64           `json:"accepted_ms"`
 	Owned     int64           `json:"owned_ms"`
 	Gives     []string        `json:"gives"`
+	AtRisk    int64           `json:"at_risk"` // units that this side can lose at most
 }
 
 // Placed is an offer that this client placed.
@@ -97,6 +99,8 @@ type Placed struct {
 	Sent  bool               `json:"sent"`
 	Ended string             `json:"ended"`
 	Text  string             `json:"text"`
+
+	MaxLoss uint64 `json:"max_loss,omitempty"` // units; see Manner
 }
 
 func openRecords(ctx context.Context, log event.Log) (*records, error) {

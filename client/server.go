@@ -82,7 +82,11 @@ func (s server) Offer(ctx context.Context, r *clientpb.OfferRequest) (*clientpb.
 	if r.Role > 255 {
 		return nil, refused(fmt.Errorf("role %d is absurd", r.Role))
 	}
-	id, err := s.h.Offer(ctx, r.Contract, coin.AssetID(r.Give), coin.AssetID(r.Want), r.UsdCents, r.PremiumBps, uint8(r.Role), r.GoodFor)
+	manner, err := mannerOf(r)
+	if err != nil {
+		return nil, refused(fmt.Errorf("offer: %w", err))
+	}
+	id, err := s.h.Offer(ctx, r.Contract, coin.AssetID(r.Give), coin.AssetID(r.Want), r.UsdCents, r.PremiumBps, uint8(r.Role), r.GoodFor, manner)
 	return &clientpb.OfferResponse{Id: id}, refused(err)
 }
 
@@ -272,7 +276,10 @@ func (h *Host) locked(c enclave.ChunkStatus, st enclave.Status, w *clientpb.Wait
 			continue
 		}
 		w.Until = in.Until
-		if in.Opened {
+		if in.Closed {
+			w.WaitsFor, w.Then = settling(in)
+			w.WaitsFor = fmt.Sprintf("its turn in instance %s of %s, which is closed: %s", in.ID.Short(), in.Contract, w.WaitsFor)
+		} else if in.Opened {
 			w.WaitsFor += fmt.Sprintf(" of %s, phase %s", in.Contract, in.Phase)
 			w.Then = "the contract's deadline clause is carried out"
 		} else {
@@ -285,7 +292,7 @@ func (h *Host) locked(c enclave.ChunkStatus, st enclave.Status, w *clientpb.Wait
 func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 	out := &clientpb.Deal{
 		Id: d.id(), Contract: d.Contract, State: d.State, Gives: d.Gives,
-		AcceptedMs: d.Accepted, OwnedMs: d.Owned, Wait: &clientpb.Wait{What: "deal " + d.id()},
+		AcceptedMs: d.Accepted, OwnedMs: d.Owned, AtRisk: d.AtRisk, Wait: &clientpb.Wait{What: "deal " + d.id()},
 	}
 	w := out.Wait
 	switch d.State {
@@ -305,6 +312,9 @@ func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 		w.WaitsFor = "the contract"
 	case "owned":
 		w.WaitsFor, w.Then = "nothing", "it is settled"
+		if d.Reason != "" {
+			w.Then += "; " + d.Reason
+		}
 	default:
 		w.WaitsFor, w.Then = "nothing", d.Reason
 	}
@@ -322,6 +332,7 @@ func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 					w.WaitsFor, w.Then = "all parties to hand over their shares", "the escrow aborts it and all chunks go back"
 				}
 			}
+			d.settledStatus(out, in)
 		}
 	}
 	return out

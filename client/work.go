@@ -35,6 +35,7 @@ func (h *Host) look(ctx context.Context) error {
 	h.drafts(ctx, s)
 	h.deals(ctx, s)
 	h.fund(ctx, s)
+	h.steps(ctx, s)
 	h.claim(ctx, s)
 	h.sweep(ctx, s)
 	h.overdue(s)
@@ -383,11 +384,13 @@ func (h *Host) follow(ctx context.Context, con wallet.Wallet, info wallet.AssetI
 	var total coin.Amount
 	var problem error
 	txs := map[string]bool{}
+	w.Spent = nil
 	for i, k := range out.Keys {
 		if k.Err != nil {
 			if problem = fmt.Errorf("chunk %s: %w", keys[i].Chunk.Short(), k.Err); !errors.Is(k.Err, wallet.ErrSpent) {
 				return false, problem
 			}
+			w.Spent = append(w.Spent, keys[i].Chunk)
 			continue
 		}
 		txs[string(k.Tx)] = true

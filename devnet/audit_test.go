@@ -26,7 +26,7 @@ func (l *verdict) checkDeals(t *testing.T) {
 		if err != nil {
 			t.Fatalf("instance %s: %v", id.Short(), err)
 		}
-		if !d.closed {
+		if !d.settled {
 			t.Errorf("instance %s is not over", id.Short())
 			continue
 		}

@@ -28,8 +28,10 @@ type chunkFate struct {
 type dealFate struct {
 	agreement vault.Agreement
 	to        map[wire.ChunkID]wire.VaultID
-	closed    bool
+	settled   bool
 	aborted   bool
+	steps     int // of its settlement: 1 if it is atomic
+	lapsed    int // of them
 }
 
 // A ledger is all that the escrow's log says at the end.
@@ -87,10 +89,16 @@ func (l *ledger) add(e vault.Entry) error {
 		l.deals[instance] = &dealFate{agreement: e.Lock.Agreement, to: map[wire.ChunkID]wire.VaultID{}}
 	case e.Run != nil:
 		d := l.deals[instance]
-		if d.closed {
-			return fmt.Errorf("instance %s goes on after it was closed", instance.Short())
+		if d.settled {
+			return fmt.Errorf("instance %s goes on after it was settled", instance.Short())
 		}
-		d.closed, d.aborted = e.Run.Closed, d.aborted || e.Run.Kind == vault.RunAbort
+		d.settled, d.aborted = e.Run.Settled, d.aborted || e.Run.Kind == vault.RunAbort
+		if e.Run.Closed {
+			d.steps++
+		}
+		if e.Run.Kind == vault.RunLapsed {
+			d.lapsed++
+		}
 		for _, x := range e.Run.Exits {
 			to, err := x.To.One()
 			if err != nil {

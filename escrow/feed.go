@@ -57,7 +57,7 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 				f.owners[x.Chunk] = to
 			}
 		}
-		if e.Run.Closed {
+		if e.Run.Settled {
 			delete(f.parties, instance)
 		}
 	case e.Claim != nil:

@@ -17,7 +17,7 @@ func to(v wire.VaultID) vault.Recipients { return vault.Recipients{v} }
 
 // give is the step of an instance that gives one chunk to a vault.
 func give(i wire.InstanceID, c wire.ChunkID, v wire.VaultID, closed bool) vault.Entry {
-	return vault.Entry{Run: &vault.Run{Instance: i, Exits: []vault.Exit{{Chunk: c, To: to(v)}}, Closed: closed}}
+	return vault.Entry{Run: &vault.Run{Instance: i, Exits: []vault.Exit{{Chunk: c, To: to(v)}}, Closed: closed, Settled: closed}}
 }
 
 func stake(cs ...wire.ChunkID) (out []vault.Stake) {
@@ -113,7 +113,7 @@ func TestFeedDamaged(t *testing.T) {
 		{},
 		{Certify: &vault.Certify{}},
 		{Lock: &vault.Lock{Agreement: vault.Agreement{Parties: []vault.Recipients{{}, nil, {alice, bob}}, Pots: [][]vault.Stake{stake(wire.ChunkID{1})}}}},
-		{Run: &vault.Run{Exits: []vault.Exit{{Chunk: wire.ChunkID{1}}, {To: vault.Recipients{alice, bob}}}, Closed: true}},
+		{Run: &vault.Run{Exits: []vault.Exit{{Chunk: wire.ChunkID{1}}, {To: vault.Recipients{alice, bob}}}, Closed: true, Settled: true}},
 		{Claim: &vault.Claim{}}, {Swept: &vault.Swept{}}, {Enrol: &vault.Enrol{}}, {Hand: &vault.Hand{}}, {Ack: &vault.Ack{}},
 	} {
 		f.Add(int64(i), e)

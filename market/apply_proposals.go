@@ -38,6 +38,9 @@ func (m *Market) refer(p *proposal) error {
 				return fmt.Errorf("side %d goes to parties %v", i, s.Takers)
 			}
 		}
+		if (p.Settle == TitForTat) != (p.Pace != nil) || p.Exchange && p.Settle != Atomic {
+			return fmt.Errorf("settle %d, with a pace %t, exchange %t", p.Settle, p.Pace != nil, p.Exchange)
+		}
 		if p.Exchange && (len(s.Takers) != 1 || s.Takers[0] != p.Sides[1-i].Role) {
 			return fmt.Errorf("an exchange whose side %d goes to parties %v", i, s.Takers)
 		}
@@ -210,7 +213,7 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 	switch {
 	case p.stage == ended:
 		return fmt.Errorf("proposal %v has ended", p.ID)
-	case f.Outcome < Done || f.Outcome > Lapsed || f.Why < ContractClosed || f.Why > InstanceBroken:
+	case f.Outcome < Done || f.Outcome > Lapsed || f.Why < ContractClosed || f.Why > StepFailed:
 		return fmt.Errorf("outcome %d, reason %d", f.Outcome, f.Why)
 	case len(f.Gives) > 0 != (p.stage == locked) || len(f.Gives) > 0 && len(f.Gives) != n || f.Outcome == Done && len(f.Gives) == 0:
 		return fmt.Errorf("%d gives for %d chunks", len(f.Gives), n)
@@ -285,7 +288,7 @@ func (m *Market) receive(c *chunk, to *client, epoch uint32) {
 
 // judge notes in the parties' reputation how a proposal ended.
 func (m *Market) judge(at int64, p *proposal, f *Ended) {
-	if f.Outcome == Done {
+	if f.Why == ContractClosed {
 		for _, q := range p.members {
 			q.client.rep.Successes++
 		}

@@ -308,6 +308,9 @@ func (m *Market) decidePlace(now int64, in Place) ([]Fact, error) {
 	if f == nil {
 		return refuse(ErrNotFound, "contract %s has to be published first", o.Contract)
 	}
+	if o.Settle == TitForTat && !f.atOnce {
+		return refuse(ErrInvalid, "contract %s goes on after it opens: tit-for-tat is for exchanges", f.prog.Name())
+	}
 	if _, err := f.suits(&o); err != nil {
 		return refuse(ErrInvalid, "contract %s: %s", f.prog.Name(), err)
 	}

@@ -149,7 +149,12 @@ func (m *Market) decideSettled(now int64, in Settled) ([]Fact, error) {
 	if in.Aborted {
 		e.outcome, e.why = Aborted, InstanceBroken
 	}
+	if in.Reporter != (wire.VaultID{}) {
+		e.why = StepFailed
+	}
 	switch {
+	case e.why == StepFailed && (in.Aborted || p.Settle != TitForTat || p.role(in.Reporter) < 0):
+		return nil, fmt.Errorf("proposal %v: %w: client %s reports a failed step", p.ID, ErrInvalid, in.Reporter.Short())
 	case in.Instance == wire.InstanceID{}:
 		return nil, fmt.Errorf("%w: no instance", ErrInvalid)
 	case p.stage == ended && p.instance == wire.InstanceID{}:
@@ -174,6 +179,11 @@ func (m *Market) decideSettled(now int64, in Settled) ([]Fact, error) {
 		}
 	}
 	slices.Sort(e.fault)
+	for _, s := range p.Sides {
+		if e.why == StepFailed && s.Client != in.Reporter {
+			e.accused = append(e.accused, s.Role)
+		}
+	}
 	var facts []Fact
 	if p.stage != locked {
 		facts = []Fact{&WasLocked{Proposal: p.ID, Instance: in.Instance, Entry: in.Entry, Receipt: bytes.Clone(in.Receipt)}}
@@ -233,7 +243,7 @@ func (m *Market) end(now int64, p *proposal, e ending) []Fact {
 	}
 	facts := []Fact{&Ended{
 		Proposal: p.ID, Outcome: e.outcome, Why: e.why, Fault: e.fault, Accused: e.accused, Gives: e.gives,
-		Avoid: e.outcome != Done && !excused, Forget: max(now, p.LockBy) + m.policy.KeepEnded,
+		Avoid: (e.outcome != Done || e.why == StepFailed) && !excused, Forget: max(now, p.LockBy) + m.policy.KeepEnded,
 	}}
 	for i, o := range p.offers {
 		if o.closed != 0 {

@@ -176,6 +176,7 @@ type Settled struct {
 	Aborted  bool           // it was aborted after the lock: everything went back
 	Gives    []Give         // one for each chunk
 	Fault    []wire.VaultID // of an abort: the parties that failed to do what they had accepted
+	Reporter wire.VaultID   // the party that reported a step as failed, upon which the rest went back; zero: none
 }
 
 // Ack says that a client has stored all notices up to a sequence number.

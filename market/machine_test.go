@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"latchkey/coin"
+	"latchkey/settle"
 	"latchkey/wire"
 
 	"pgregory.net/rapid"
@@ -247,6 +248,9 @@ func (x *machine) place(t *rapid.T) {
 		o.Give.Denomination, o.Want.Denomination = "btc-5", "btc-5"
 		o.GiveTerm, o.WantTerm, o.Terms[1] = 0, 0, 1_000_000+2_000
 	}
+	if o.Contract == x.swap && rapid.IntRange(0, 3).Draw(t, "in turn") == 0 {
+		o.Settle, o.Pace = TitForTat, &settle.Pace{First: 5, Growth: 200, Most: 20, Wait: 60}
+	}
 	x.input(Place{x.pickClient(t), o})
 }
 
@@ -255,11 +259,17 @@ func (x *machine) settled(t *rapid.T) {
 	if p == nil {
 		return
 	}
-	s := settle(p, rapid.IntRange(0, 3).Draw(t, "aborted") == 0)
+	s := settled(p, rapid.IntRange(0, 3).Draw(t, "aborted") == 0)
 	if !s.Aborted && !p.Exchange {
 		winner := p.Sides[rapid.IntRange(0, 1).Draw(t, "winner")].Client
 		for i := range s.Gives {
 			s.Gives[i].To = winner
+		}
+	}
+	if !s.Aborted && p.Settle == TitForTat && rapid.Bool().Draw(t, "broken off") {
+		s.Reporter = p.Parties[rapid.IntRange(0, 1).Draw(t, "reporter")]
+		for i := range s.Gives {
+			s.Gives[i].To = p.Sides[rapid.IntRange(0, 1).Draw(t, "to")].Client
 		}
 	}
 	if s.Aborted && rapid.Bool().Draw(t, "fault") {
@@ -322,7 +332,7 @@ func TestMachine(t *testing.T) {
 	// What random play meets too rarely to be asked for has tests of its own.
 	for _, name := range []string{
 		"enrolled", "bonded", "rated", "unrated", "deposited", "withdrawn", "gone", "retired", "placed", "closed", "proposed",
-		"accepted", "waslocked", "ended", "forgotten", "dropped", "acked", ContractClosed.String(),
+		"accepted", "waslocked", "ended", "forgotten", "dropped", "acked", ContractClosed.String(), StepFailed.String(),
 	} {
 		if facts[name] == 0 && !testing.Short() {
 			t.Errorf("it never happened: %s", name)

@@ -50,8 +50,11 @@ type (
 	Settle uint8
 )
 
-// Atomic carries out all gives of a step at once. It is the only way that this version knows.
-const Atomic Settle = 1
+// The ways to settle.
+const (
+	Atomic    Settle = 1 // all gives of a step at once
+	TitForTat Settle = 2 // the sides' chunks in turn, at a pace: package settle
+)
 
 // Bounds that belong to the format rather than to a policy.
 const (

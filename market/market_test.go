@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/settle"
 	"latchkey/wire"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,7 +68,7 @@ func TestExchange(t *testing.T) {
 		}
 		w.accept(p)
 		w.do(Locked{p.ID, instance(p.ID), 1, nil})
-		events := w.do(settle(p, false))
+		events := w.do(settled(p, false))
 		w.compare()
 		if e := events[0].Fact.(*Ended); e.Outcome != Done || e.Avoid || len(e.Fault) != 0 {
 			t.Errorf("ended with %+v", e)
@@ -120,7 +121,7 @@ func TestNotices(t *testing.T) {
 	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 0)})
 	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
 	w.accept(p)
-	w.do(settle(p, false))
+	w.do(settled(p, false))
 	for _, name := range []string{"alice", "bob"} {
 		var got []string
 		for i, d := range w.m.Deliveries(vault(name), 0, 100) {
@@ -446,12 +447,12 @@ func TestEscrowHasTheLastWord(t *testing.T) {
 			if _, err := w.try(NotLocked{p.ID}); !errors.Is(err, ErrConflict) {
 				t.Errorf("not locked after all: %v", err)
 			}
-			w.do(settle(p, false))
-			if _, err := w.try(settle(p, true)); !errors.Is(err, ErrConflict) {
+			w.do(settled(p, false))
+			if _, err := w.try(settled(p, true)); !errors.Is(err, ErrConflict) {
 				t.Errorf("aborted after all: %v", err)
 			}
 		case "aborted":
-			s := settle(p, true)
+			s := settled(p, true)
 			s.Fault = []wire.VaultID{vault("bob")}
 			if got := names(w.do(s)); got[0] != "waslocked" || got[1] != "ended" {
 				t.Errorf("events %v", got)
@@ -490,13 +491,13 @@ func TestSettlementMustFit(t *testing.T) {
 		"without an instance":     func(s *Settled) { s.Instance = wire.InstanceID{} },
 		"a receipt beyond limits": func(s *Settled) { s.Receipt = make([]byte, maxOpaque+1) },
 	} {
-		s := settle(p, false)
+		s := settled(p, false)
 		spoil(&s)
 		if events, err := w.try(s); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v, %v", name, names(events), err)
 		}
 	}
-	w.do(settle(p, false))
+	w.do(settled(p, false))
 }
 
 // Parties who lock a proposal behind the market's back take their chunks off it.
@@ -552,7 +553,7 @@ func TestLineage(t *testing.T) {
 	w := trio(t)
 	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 100, 0)})
 	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 100, 0)}))[0]
-	w.do(settle(p, false))
+	w.do(settled(p, false))
 	got := p.Sides[1].Chunks // now alice's, formerly bob's
 	again := Deposit{Client: vault("alice"), Cert: got[0].Cert, Escrow: w.escrow, Denomination: "eth-5", Weight: 20, Expiry: w.now + 1_000_000}
 	for _, c := range got {
@@ -569,7 +570,7 @@ func TestLineage(t *testing.T) {
 	o := w.swapOffer(2, "eth", 40, 0)
 	w.do(Place{vault("alice"), o})
 	q := proposalsIn(w.do(Place{vault("dora"), w.swapOffer(1, "btc", 40, 0)}))[0]
-	w.do(settle(q, false))
+	w.do(settled(q, false))
 	st, _ := w.m.ChunkStatus(q.Sides[1].Chunks[0].Chunk)
 	for _, name := range []string{"alice", "bob", "dora"} {
 		if !slices.Contains(st.Held, vault(name)) {
@@ -677,7 +678,7 @@ func TestBet(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	w.do(Accept{vault("judge"), p.ID, []byte("yes")})
-	s := settle(p, false)
+	s := settled(p, false)
 	s.Gives[0].To = vault("judge")
 	if _, err := w.try(s); !errors.Is(err, ErrInvalid) {
 		t.Errorf("the judge is given what is not his to get: %v", err)
@@ -938,6 +939,57 @@ func TestShare(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%+v: %s", test, diff)
+		}
+	}
+}
+
+// Offers that are settled step by step meet none that are settled at once, nor at
+// another pace. Such an instance can end anywhere between all and nothing, and
+// counts as one that can.
+func TestTitForTatOffers(t *testing.T) {
+	w := trio(t)
+	pace := settle.Pace{First: 5, Growth: 200, Most: 20, Wait: 600}
+	inTurn := func(o Offer, p settle.Pace) Offer {
+		o.Settle, o.Pace = TitForTat, &p
+		return o
+	}
+	w.do(Place{vault("carol"), w.swapOffer(1, "eth", 50, 100)})
+	other := pace
+	other.Most++
+	w.do(Place{vault("carol"), inTurn(w.swapOffer(2, "eth", 50, 100), other)})
+	if n := len(proposalsIn(w.do(Place{vault("alice"), inTurn(w.swapOffer(1, "btc", 50, 100), pace)}))); n != 0 {
+		t.Fatalf("%d proposals between ways to settle that differ", n)
+	}
+	list := proposalsIn(w.do(Place{vault("bob"), inTurn(w.swapOffer(1, "eth", 50, 100), pace)}))
+	if len(list) != 1 {
+		t.Fatalf("%d proposals, want 1", len(list))
+	}
+	p := list[0]
+	chunks := len(p.Sides[0].Chunks) + len(p.Sides[1].Chunks)
+	if p.Settle != TitForTat || p.Pace == nil || *p.Pace != pace || p.Exchange || p.EndBy != p.LockBy+int64(chunks)*602 {
+		t.Errorf("proposal %+v", p)
+	}
+	w.accept(p)
+	w.do(Locked{p.ID, instance(p.ID), 1, nil})
+	s := settled(p, false)
+	s.Reporter = p.Sides[0].Client
+	for i, c := range s.Gives[1:] { // one chunk was given before it was reported
+		s.Gives[1+i].To = w.m.chunks[c.Chunk].owner.id
+	}
+	bad := s
+	bad.Reporter = vault("carol")
+	if _, err := w.try(bad); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a report of a stranger: %v", err)
+	}
+	events := w.do(s)
+	e := events[0].Fact.(*Ended)
+	if e.Outcome != Done || e.Why != StepFailed || !e.Avoid || len(e.Fault) != 0 || !slices.Equal(e.Accused, []uint8{p.Sides[1].Role}) {
+		t.Errorf("ended with %+v", e)
+	}
+	w.compare()
+	for name, want := range map[string]Reputation{"alice": {Since: w.now}, "bob": {Complaints: 1, Since: w.now}} {
+		if c, err := w.m.ClientStatus(vault(name)); err != nil || c.Reputation != want {
+			t.Errorf("%s: %+v, %v; want %+v", name, c.Reputation, err, want)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func (m *Market) seek(now int64, o *offer, exchange bool) (*plan, reason) {
 	if why.obstacle != noObstacle {
 		return nil, why
 	}
-	exchange = exchange && len(o.Parties) == 2 && o.book.form.atOnce
+	exchange = exchange && o.Settle == Atomic && len(o.Parties) == 2 && o.book.form.atOnce
 	near := reason{obstacle: noOffer}
 	p := new(plan)
 	tries := 0
@@ -385,7 +385,10 @@ func (m *Market) bind(p *plan) reason {
 	} else {
 		p.takersX, p.takersY = rolesOf(deal.Candidates(x)), rolesOf(deal.Candidates(y))
 	}
-	if p.end = p.lockBy; !form.atOnce {
+	switch p.end = p.lockBy; {
+	case taker.Pace != nil: // a step has at least one chunk
+		p.end += taker.Pace.Span(len(p.chunksX) + len(p.chunksY))
+	case !form.atOnce:
 		p.end = deal.LastDeadline(p.lockBy)
 	}
 	if p.end > maxTime {
@@ -475,7 +478,7 @@ func (m *Market) decideMatch(now int64, in Match) ([]Fact, error) {
 	}
 	prop := Proposal{
 		ID: ProposalID(m.pos), Made: now,
-		Contract: o.Contract, Settle: o.Settle, Escrow: o.Escrow, Terms: p.terms, Exchange: p.exchange,
+		Contract: o.Contract, Settle: o.Settle, Pace: o.Pace, Escrow: o.Escrow, Terms: p.terms, Exchange: p.exchange,
 		AcceptBy: now + m.policy.AcceptWithin, LockBy: p.lockBy, EndBy: p.end, Proof: p.cut.proof,
 	}
 	for _, q := range p.members {

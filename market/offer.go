@@ -3,6 +3,7 @@ package market
 import (
 	"fmt"
 
+	"latchkey/settle"
 	"latchkey/wire"
 )
 
@@ -39,6 +40,8 @@ type Offer struct {
 	Share   Bps      `cbor:"16,keyasint" json:"share"`    // of Want that one counterparty may fill; 0 for the market's rule
 	Sole    bool     `cbor:"17,keyasint" json:"sole"`     // Share does not count while there is only one counterparty
 	Until   int64    `cbor:"18,keyasint" json:"until"`    // good till, Unix seconds
+
+	Pace *settle.Pace `cbor:"19,keyasint,omitempty" json:"pace,omitempty"` // of tit-for-tat, and of nothing else
 }
 
 // Marshal returns the one encoding of o: what its client signs.
@@ -71,8 +74,10 @@ func (o *Offer) check() error {
 		return bad("no id")
 	case o.Contract == wire.Hash{}:
 		return bad("no contract")
-	case o.Settle != Atomic:
-		return bad("settle %d, want %d (atomic)", o.Settle, Atomic)
+	case o.Settle != Atomic && o.Settle != TitForTat || (o.Settle == TitForTat) != (o.Pace != nil):
+		return bad("settle %d, want %d (atomic), or %d (tit-for-tat) with a pace", o.Settle, Atomic, TitForTat)
+	case o.Settle == TitForTat && roles != 2:
+		return bad("%d parties, tit-for-tat is for two", roles)
 	case o.Escrow == wire.VaultID{}:
 		return bad("no escrow")
 	case roles < 2 || roles > partiesSource:
@@ -100,6 +105,11 @@ func (o *Offer) check() error {
 	case o.Until < 1 || o.Until > maxTime:
 		return bad("good till %d, want a time in Unix seconds", o.Until)
 	}
+	if o.Pace != nil {
+		if err := o.Pace.Check(); err != nil {
+			return bad("%v", err)
+		}
+	}
 	seen := map[wire.VaultID]bool{}
 	for i, v := range o.Parties {
 		market := i == int(o.Role) || i == int(o.Counter)
@@ -116,7 +126,7 @@ func (o *Offer) check() error {
 	return nil
 }
 
-// key names the market that o belongs to: offers meet only where all of contract, settlement, escrow, fixed parties,
+// key names the market that o belongs to: offers meet only where all of contract, settlement with its pace, escrow, fixed parties,
 // terms, the roles with their size terms, and denominations agree. The side is 0 for the lower role, 1 for the other.
 func (o *Offer) key() (key wire.Hash, side int, err error) {
 	type seat struct {
@@ -139,7 +149,8 @@ func (o *Offer) key() (key wire.Hash, side int, err error) {
 		Parties  []wire.VaultID
 		Terms    []int64
 		Seats    [2]seat
-	}{struct{}{}, o.Contract, o.Settle, o.Escrow, o.Parties, o.Terms, seats})
+		Pace     *settle.Pace
+	}{struct{}{}, o.Contract, o.Settle, o.Escrow, o.Parties, o.Terms, seats, o.Pace})
 	return key, side, err
 }
 

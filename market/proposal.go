@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"latchkey/settle"
 	"latchkey/wire"
 )
 
@@ -45,8 +46,9 @@ type Proposal struct {
 	Exchange bool           `cbor:"10,keyasint" json:"exchange"`
 	AcceptBy int64          `cbor:"11,keyasint" json:"accept_by"` // not accepted by all parties by then: ended
 	LockBy   int64          `cbor:"12,keyasint" json:"lock_by"`   // for the agreement: not locked by then: aborted by the escrow
-	EndBy    int64          `cbor:"13,keyasint" json:"end_by"`    // the contract has closed by then, whatever happens
+	EndBy    int64          `cbor:"13,keyasint" json:"end_by"`    // it is settled by then, whatever happens
 	Proof    Proof          `cbor:"14,keyasint" json:"proof"`
+	Pace     *settle.Pace   `cbor:"15,keyasint,omitempty" json:"pace,omitempty"`
 }
 
 // Outcome says how a proposal ended.
@@ -72,11 +74,12 @@ const (
 	ChunkClaimed                        // the owner of a chunk claimed it
 	NeverLocked                         // the escrow says that it was not locked in time
 	InstanceBroken                      // the escrow aborted the instance
+	StepFailed                          // a step was reported as failed: it is settled, and what was not given went back
 )
 
 func (r EndReason) String() string {
 	return word(r, "the contract came to its end", "a party did not accept in time", "a party declined",
-		"a chunk was claimed by its owner", "it was not locked in time", "the escrow aborted the instance")
+		"a chunk was claimed by its owner", "it was not locked in time", "the escrow aborted the instance", "a party reported that what it was given failed")
 }
 
 // stage is where a live proposal stands.

@@ -265,7 +265,7 @@ func history(t tester) *world {
 	list := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 60, 100)}))
 	w.accept(list[0])
 	w.do(Locked{list[0].ID, instance(list[0].ID), 3, []byte("receipt")})
-	w.do(settle(list[0], false))
+	w.do(settled(list[0], false))
 	w.do(Accept{vault("alice"), list[1].ID, []byte("yes")})
 	w.do(RateLost{"eth", "why not"})
 	w.do(Outage{true})

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"latchkey/coin"
+	"latchkey/settle"
 	"latchkey/spec/vectors"
 	"latchkey/wire"
 )
@@ -188,8 +189,25 @@ func TestOfferVectors(t *testing.T) {
 	other.Escrow = vault("another")
 	add("at another escrow", "ok", other, same)
 	other = alice
-	other.Settle = 2
-	add("unknown settlement", "error: settle 2", other, same)
+	other.Settle = 3
+	add("unknown settlement", "error: settle 3", other, same)
+	other.Settle = TitForTat
+	add("tit-for-tat without a pace", "error: settle 2", other, same)
+	other.Pace = &settle.Pace{First: 5, Growth: 200, Most: 20, Wait: 600}
+	add("tit-for-tat", "ok", other, same)
+	if made.Cases[len(made.Cases)-1].Market == made.Cases[0].Market {
+		t.Error("an atomic offer meets one that goes step by step")
+	}
+	other.Pace = &settle.Pace{First: 5, Growth: 200, Most: 10, Wait: 600}
+	add("tit-for-tat at another pace", "ok", other, same)
+	if made.Cases[len(made.Cases)-1].Market == made.Cases[len(made.Cases)-2].Market {
+		t.Error("offers of two paces meet")
+	}
+	other.Pace = &settle.Pace{First: 50, Growth: 200, Most: 10, Wait: 600}
+	add("a pace that is none", "error: rounds of 50 to 10 units", other, same)
+	other = alice
+	other.Pace = &settle.Pace{First: 5, Growth: 200, Most: 10, Wait: 600}
+	add("an atomic one with a pace", "error: settle 1", other, same)
 	other = alice
 	other.Premium = 5001
 	add("absurd premium", "error: premium of 5001", other, same)

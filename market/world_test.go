@@ -394,7 +394,7 @@ func (w *world) accept(p *Proposal) {
 func instance(id ProposalID) wire.InstanceID { return wire.InstanceID(sum(id.String())) }
 
 // settle reports that the sides were exchanged, or that everything went back.
-func settle(p *Proposal, aborted bool) Settled {
+func settled(p *Proposal, aborted bool) Settled {
 	s := Settled{Proposal: p.ID, Instance: instance(p.ID), Entry: 7, Receipt: []byte("receipt"), Aborted: aborted}
 	for i, side := range p.Sides {
 		to := p.Sides[1-i].Client

@@ -626,6 +626,7 @@ func (w *World) rogueKey(t *testing.T) error {
 func allCheats() map[string]cheat {
 	all := maps.Clone(cheats)
 	maps.Copy(all, forgeries)
+	maps.Copy(all, stepCheats)
 	return all
 }
 

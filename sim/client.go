@@ -38,6 +38,7 @@ type Client struct {
 	lost    bool  // its device is gone for good
 	rolled  bool  // its host brought an old copy back
 	clock   int64 // the vault's, never runs backwards
+	manner  manner
 	stuck   error // why its vault follows the log no further
 	batches int   // begun
 	counts  map[string]int
@@ -344,6 +345,8 @@ func kindOf(q vault.Request) string {
 		return "claim"
 	case q.Swept != nil:
 		return "swept"
+	case q.Step != nil:
+		return "step"
 	}
 	return "nothing"
 }
@@ -456,8 +459,10 @@ func (c *Client) Deposit(d coin.Denomination, weight, n uint32) error {
 	})
 }
 
-// Claim asks the vault to make chunks whole.
+// Claim asks the vault to make chunks whole. What is not settled yet is looked at
+// first: a claim says that it is good.
 func (c *Client) Claim(ids ...wire.ChunkID) error {
+	c.Judge()
 	return c.do("claim", func(o *vault.Owner) ([]vault.Row, error) { return o.Claim(ids) })
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"latchkey/coin"
+	"latchkey/settle"
 	"latchkey/vault"
 	"latchkey/wallet"
 	"latchkey/wire"
@@ -27,6 +28,7 @@ type Stakes struct {
 	Pots     [][]wire.ChunkID
 	LockIn   int64 // seconds
 	Terms    []int64
+	Pace     *settle.Pace // nil: atomic
 }
 
 // Agreement writes down what parties would sign, with the epochs and weights as
@@ -34,6 +36,9 @@ type Stakes struct {
 func (w *World) Agreement(s Stakes) (vault.Agreement, error) {
 	a := vault.Agreement{
 		Source: []byte(sourceOf(s.Contract)), Terms: s.Terms, Escrow: w.cast.Escrow.ID, LockBy: w.now + s.LockIn, Settle: vault.Atomic,
+	}
+	if s.Pace != nil {
+		a.Settle, a.Pace = vault.TitForTat, s.Pace
 	}
 	for _, c := range s.Parties {
 		a.Parties = append(a.Parties, vault.Recipients{c.ID})

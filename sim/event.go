@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"latchkey/settle"
 	"latchkey/wire"
 )
 
@@ -53,13 +54,16 @@ const (
 	OpReorg                 // the last block of a chain is replaced
 	OpAttack                // client Who, its TEE broken, tries something
 	OpLie                   // client Who's host lies to its vault
+	OpJudge                 // client Who's host looks at what settlements have given it
+	OpDrain                 // client Who, who broke TEEs, spends the coins of a chunk that it is exchanging step by step
+	OpManner                // client Who, a cheat, says from now on what is so of steps, nothing, or that they failed
 	ops
 )
 
 var opNames = [ops]string{
 	"pump", "step", "deliver", "repeat", "drop", "hear", "hear-again", "lose", "flush", "round", "due", "tick", "deposit", "propose", "say",
 	"claim", "mine", "crash", "start", "crash-escrow", "start-escrow", "keep", "clone", "route", "backup", "rollback", "clock", "reorg",
-	"attack", "lie",
+	"attack", "lie", "judge", "drain", "manner",
 }
 
 // String writes the event as ParseEvent reads it.
@@ -92,12 +96,12 @@ func ParseEvent(line string) (Event, error) {
 type profile [ops]int
 
 var usual = profile{
-	OpPump: 14, OpStep: 20, OpDeliver: 26, OpHear: 22, OpFlush: 8, OpRound: 8, OpDue: 3, OpTick: 4, OpDeposit: 2, OpPropose: 6, OpSay: 5, OpClaim: 2, OpMine: 2,
+	OpPump: 14, OpStep: 20, OpDeliver: 26, OpHear: 22, OpFlush: 8, OpRound: 8, OpDue: 3, OpTick: 4, OpDeposit: 2, OpPropose: 6, OpSay: 5, OpClaim: 2, OpMine: 2, OpJudge: 8,
 }
 
 var faults = profile{
 	OpRepeat: 5, OpDrop: 4, OpHearAgain: 4, OpLose: 4, OpCrash: 4, OpCrashEscrow: 3, OpClone: 2, OpRoute: 5, OpBackup: 3, OpRollback: 1,
-	OpClock: 2, OpReorg: 2, OpAttack: 8, OpLie: 8, OpKeep: 2,
+	OpClock: 2, OpReorg: 2, OpAttack: 8, OpLie: 8, OpKeep: 2, OpDrain: 5, OpManner: 3,
 }
 
 // needs says which operations come with a fault.
@@ -164,8 +168,10 @@ func (p profile) draw(r *rand.Rand, w *World) Event {
 		e.Who, e.Arg = r.IntN(len(w.hosts)), r.IntN(8)
 	case OpRoute, OpRollback:
 		e.Arg = r.IntN(4)
-	case OpAttack:
+	case OpAttack, OpDrain, OpManner:
 		e.Who = len(w.clients) - 1
+	case OpJudge:
+		e.Arg = 0
 	}
 	return e
 }
@@ -272,6 +278,16 @@ func (w *World) Play(e Event) {
 		}
 	case OpLie:
 		w.lie(c, e.Arg)
+	case OpJudge:
+		c.Judge()
+	case OpDrain:
+		if w.cfg.Broken[c.Name] {
+			w.drain(c, e.Arg)
+		}
+	case OpManner:
+		if w.cfg.Broken[c.Name] {
+			c.manner = manner(e.Arg % 3)
+		}
 	}
 }
 
@@ -301,7 +317,12 @@ func (w *World) propose(who, arg int) {
 		}
 	}
 	s := Stakes{Contract: kind, Parties: []*Client{a, b}, LockIn: []int64{5, 60, 600}[arg/16%3]}
-	x, y := sameCoin(a, 1+arg/48%2), sameCoin(b, 1+arg/96%2)
+	most := [2]int{1 + arg/48%2, 1 + arg/96%2}
+	if arg/192%2 == 0 && kind == Swap { // step by step, with more to it
+		most = [2]int{1 + arg/48%4, 1 + arg/384%4}
+		s.Pace = &settle.Pace{First: 1 + uint32(arg/768%3), Growth: []uint32{100, 150, 200}[arg/1536%3], Most: 5, Wait: []uint32{10, 60}[arg/16%2]}
+	}
+	x, y := sameCoin(a, most[0]), sameCoin(b, most[1])
 	switch {
 	case len(x) == 0 || kind == Swap && len(y) == 0:
 		return

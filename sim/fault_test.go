@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"latchkey/settle"
 	"latchkey/wire"
 )
 
@@ -26,7 +27,7 @@ func TestCrashBetweenPersistAndPerform(t *testing.T) {
 		"the client dies before it hears the answer":    {answered, func(_ *World, c *Client) bool { c.Crash(); return true }},
 		"the client dies when it has said what it said": {arriving, func(_ *World, c *Client) bool { c.Crash(); return false }},
 	}
-	for _, kind := range []string{"begin", "open", "lock", "hand", "fetch", "ack", "stored", "word", "claim", "swept"} {
+	for _, kind := range []string{"begin", "open", "lock", "hand", "fetch", "ack", "stored", "word", "claim", "swept", "step"} {
 		for name, f := range faults {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				w := world(t, Config{Seed: 1})
@@ -84,14 +85,14 @@ func (w *World) story(t *testing.T) {
 		}
 		t.Fatalf("it never comes to this: %s", what)
 	}
-	for c, n := range map[*Client]uint32{alice: 3, bob: 1} {
+	for c, n := range map[*Client]uint32{alice: 5, bob: 3} {
 		if err := c.Deposit(w.cast.Coins[0], 5, n); err != nil {
 			t.Fatal(err)
 		}
 	}
-	go1("deposits", func() bool { return len(sameCoin(alice, 3)) == 3 && len(sameCoin(bob, 1)) == 1 })
-	a, b := sameCoin(alice, 3), sameCoin(bob, 1)
-	p, err := w.Propose(Stakes{Contract: Swap, Parties: []*Client{alice, bob}, Pots: [][]wire.ChunkID{a[:1], b}, LockIn: 60})
+	go1("deposits", func() bool { return len(sameCoin(alice, 5)) == 5 && len(sameCoin(bob, 3)) == 3 })
+	a, b := sameCoin(alice, 5), sameCoin(bob, 3)
+	p, err := w.Propose(Stakes{Contract: Swap, Parties: []*Client{alice, bob}, Pots: [][]wire.ChunkID{a[:1], b[:1]}, LockIn: 60})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +100,20 @@ func (w *World) story(t *testing.T) {
 	if p.course(w).Aborted {
 		t.Error("the swap was aborted")
 	}
-	if p, err = w.Propose(Stakes{Contract: Escrow, Parties: []*Client{alice, bob, carol}, Pots: [][]wire.ChunkID{a[1:2], a[2:]}, LockIn: 60}); err != nil {
+	pace := &settle.Pace{First: 5, Growth: 100, Most: 5, Wait: 600}
+	if p, err = w.Propose(Stakes{Contract: Swap, Parties: []*Client{alice, bob}, Pots: [][]wire.ChunkID{a[3:], b[1:]}, LockIn: 60, Pace: pace}); err != nil {
+		t.Fatal(err)
+	}
+	go1("the exchange step by step is settled", func() bool { c := p.course(w); return c != nil && c.Ended })
+	if c := p.course(w); c.Broken || len(c.turns.steps) != 4 || !c.turns.steps[2].spoken {
+		t.Errorf("broken off: %t, %d steps", c.Broken, len(c.turns.steps))
+	}
+	if p, err = w.Propose(Stakes{Contract: Escrow, Parties: []*Client{alice, bob, carol}, Pots: [][]wire.ChunkID{a[1:2], a[2:3]}, LockIn: 60}); err != nil {
 		t.Fatal(err)
 	}
 	go1("the sale is open", func() bool {
 		in := alice.m.Instances()
-		return len(in) == 2 && in[0].Opened && in[1].Opened
+		return len(in) == 3 && in[0].Opened && in[1].Opened && in[2].Opened
 	})
 	insist(t, alice, func() error { return alice.Say(p.course(w).ID, "release", 0, false) })
 	go1("the sale is over", func() bool { return p.course(w).Ended })

@@ -73,7 +73,7 @@ func (w *World) opening(c *Course, exits []vault.Exit) []vault.Entry {
 	size := vault.Index(w.hosts[0].Disk.size())
 	return []vault.Entry{
 		{Ack: &vault.Ack{Instance: c.ID, Role: 1, Prev: c.Last, Sig: w.Client("bob").ackAsk(c.ID).Ack.Sig}},
-		{Run: &vault.Run{Instance: c.ID, Prev: size + 1, Kind: vault.RunOpen, EventAt: w.ledger.time, Exits: exits, Closed: true}},
+		{Run: &vault.Run{Instance: c.ID, Prev: size + 1, Kind: vault.RunOpen, EventAt: w.ledger.time, Exits: exits, Closed: true, Settled: true}},
 	}
 }
 
@@ -148,7 +148,7 @@ var forgeries = map[string]cheat{
 		q := bob.wordOf(c.ID, 0, 1, "release", 0, false)
 		exits := w.exits(t, map[wire.ChunkID]wire.VaultID{a[0]: bob.ID, a[1]: w.Client("alice").ID}, a[0], a[1])
 		w.forge(t, vault.Entry{Run: &vault.Run{
-			Instance: c.ID, Prev: c.Last, Kind: vault.RunWord, Word: q.Word, EventAt: w.ledger.time, Exits: exits, Closed: true,
+			Instance: c.ID, Prev: c.Last, Kind: vault.RunWord, Word: q.Word, EventAt: w.ledger.time, Exits: exits, Closed: true, Settled: true,
 		}})
 		return w.believes("bob", a[0], ownedBy(bob.ID))
 	},

@@ -55,13 +55,16 @@ type Course struct {
 	Locked    vault.Index
 	Last      vault.Index
 	Opened    bool
-	Ended     bool
+	Closed    bool // the contract is over
+	Ended     bool // it is settled: every chunk is given
 	Aborted   bool
+	Broken    bool // a step was reported as failed
 	handed    []bool
 	acked     []bool
 	seq       []uint64
 	given     map[wire.ChunkID]wire.VaultID
 	outcome   outcome
+	turns     *turns // nil: atomic
 }
 
 func newLedger(c *Cast) *Ledger {
@@ -235,6 +238,19 @@ func (l *Ledger) lock(e vault.Entry, at vault.Index) error {
 	if c.outcome, err = outcomeOf(a); err != nil {
 		return rule("%w", err)
 	}
+	if (a.Settle == vault.TitForTat) != (a.Pace != nil) || a.Settle != vault.TitForTat && a.Settle != vault.Atomic {
+		return rule("instance %s is settled in a way that is none", c.ID.Short())
+	}
+	last := a.LockBy
+	if a.Pace != nil {
+		if _, over := c.outcome.open(); !over {
+			return rule("instance %s is settled tit for tat and is not over when it opens", c.ID.Short())
+		}
+		c.turns = newTurns(c)
+		for t := newTurns(c); len(t.next()) > 0; {
+			last += t.pace[3] + graceSeconds
+		}
+	}
 	n := len(c.Parties)
 	c.handed, c.acked, c.seq = make([]bool, n), make([]bool, n), make([]uint64, n)
 	for i, pot := range a.Pots {
@@ -253,7 +269,7 @@ func (l *Ledger) lock(e vault.Entry, at vault.Index) error {
 				return rule("chunk %s is locked after its claim", s.Chunk.Short())
 			case f.Cert.Weight != s.Weight:
 				return rule("chunk %s weighs %d, the agreement says %d", s.Chunk.Short(), f.Cert.Weight, s.Weight)
-			case f.Cert.Expiry <= a.LockBy:
+			case f.Cert.Expiry <= last:
 				return rule("chunk %s is locked beyond its expiry", s.Chunk.Short())
 			case e.Lock.Prev[i][j] != f.At:
 				return rule("chunk %s: the entry before is %d, not %d", s.Chunk.Short(), f.At, e.Lock.Prev[i][j])
@@ -300,7 +316,16 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 	var want []payout
 	var over bool
 	var err error
+	if c.Closed != (r.Kind >= vault.RunTaken) {
+		return rule("instance %s: kind %d, closed %t", c.ID.Short(), r.Kind, c.Closed)
+	}
 	switch r.Kind {
+	case vault.RunTaken, vault.RunLapsed, vault.RunFailed:
+		due, err := l.turn(c, e, at)
+		if err != nil {
+			return err
+		}
+		return l.exits(c, r, at, due, true)
 	case vault.RunOpen:
 		for i := range c.Parties {
 			if c.awaits(i) && !c.acked[i] {
@@ -351,11 +376,25 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 	default:
 		return rule("run of kind %d", r.Kind)
 	}
-	return l.exits(c, r, at, want, over)
+	due := c.payouts(want, over)
+	if c.turns != nil && c.Opened { // of what the contract gives, only the first step
+		first := c.turns.give(at, e.At)
+		for _, list := range c.turns.queue {
+			for _, s := range list {
+				delete(due, s.Chunk)
+			}
+		}
+		for _, id := range first {
+			if due[id] != c.Parties[1-c.turns.side] {
+				return rule("instance %s: the books of its steps are wrong", c.ID.Short())
+			}
+		}
+	}
+	return l.exits(c, r, at, due, over)
 }
 
-// exits compares what leaves an instance with what must, and moves it.
-func (l *Ledger) exits(c *Course, r *vault.Run, at vault.Index, want []payout, over bool) error {
+// payouts says who gets what by a step of the contract.
+func (c *Course) payouts(want []payout, over bool) map[wire.ChunkID]wire.VaultID {
 	due := map[wire.ChunkID]wire.VaultID{}
 	for _, p := range want {
 		for _, s := range c.outcome.pick(p, c.given, due) {
@@ -372,6 +411,11 @@ func (l *Ledger) exits(c *Course, r *vault.Run, at vault.Index, want []payout, o
 			}
 		}
 	}
+	return due
+}
+
+// exits compares what leaves an instance with what must, and moves it.
+func (l *Ledger) exits(c *Course, r *vault.Run, at vault.Index, due map[wire.ChunkID]wire.VaultID, over bool) error {
 	if r.Closed != over || len(r.Exits) != len(due) {
 		return rule("instance %s: %d chunks leave, closed %t, want %d, %t", c.ID.Short(), len(r.Exits), r.Closed, len(due), over)
 	}
@@ -393,9 +437,12 @@ func (l *Ledger) exits(c *Course, r *vault.Run, at vault.Index, want []payout, o
 		c.given[x.Chunk] = x.To[0]
 		f.set(at, func(m *Moment) { m.Owner, m.Epoch, m.B, m.Instance = x.To[0], x.Epoch, x.B, wire.InstanceID{} })
 	}
-	c.Ended = over
-	if over && len(c.given) != c.stakes() {
+	c.Closed, c.Ended = over, over && len(c.given) == c.stakes()
+	if over && !c.Ended && c.turns == nil {
 		return rule("instance %s is over with %d of %d chunks given", c.ID.Short(), len(c.given), c.stakes())
+	}
+	if r.Settled != c.Ended {
+		return rule("instance %s: settled %t, with %d of %d chunks given", c.ID.Short(), r.Settled, len(c.given), c.stakes())
 	}
 	return nil
 }

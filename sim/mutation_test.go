@@ -44,6 +44,8 @@ const (
 	fOwner    = "vault/owner_claim.go"
 	fTalk     = "vault/owner_talk.go"
 	fReplay   = "vault/owner_replay.go"
+	fSettle   = "vault/settle.go"
+	fApply    = "vault/escrow_apply.go"
 	fWitness  = "head/witness.go"
 	fGroup    = "head/group.go"
 	fBatch    = "key/batch.go"
@@ -79,7 +81,7 @@ var allMutations = []mutation{
 	{"escrow: stake of a claimed chunk", "a stake of a claimed chunk", "after its claim", []edit{off(fInstance, "case c.state != chunkLive:")}},
 	{"escrow: weight of a stake", "a stake that weighs less", "the agreement says 100", []edit{off(fInstance, "case e.certs[c.cert].Weight != s.Weight:")}},
 	{"escrow: expiry of a stake", "a stake that expires", "beyond its expiry", []edit{
-		off(fInstance, "case d.LastDeadline(d.agreement.LockBy) >= e.certs[c.cert].Expiry:"),
+		off(fInstance, "case d.ends() >= e.certs[c.cert].Expiry:"),
 	}},
 	{"escrow: lock in time", "a lock after its time", "to be locked by", []edit{
 		{fInstance, "q.Agreement.LockBy <= e.clock || ", ""},
@@ -99,6 +101,23 @@ var allMutations = []mutation{
 	{"escrow: number of a word", "a word a second time", "after word 2", []edit{off(fInstance, "if w.Body.Seq <= in.seq[w.Body.Role] {")}},
 	{"escrow: receipt of a word", "a receipt for another word", "the cheat works", []edit{off(fInstance, "if h != in.said[w.Body.Role] {")}},
 	{"escrow: word in time", "a word after the grace", "hears a word of", []edit{off(fInstance, "if e.clock >= deadline+grace {")}},
+
+	// The escrow and settlements that go step by step.
+	{"escrow: who speaks for a step", "a word about the other's step", "did not speak of it", []edit{{
+		fSettle, "	if err := w.verify(id); err != nil {\n		return Answer{}, err\n	}\n	r := Run", "	_ = id\n	r := Run",
+	}}},
+	{"escrow: a step that is over", "a word about a step that is over", "no word about it", []edit{{fSettle, "int64(w.Body.Step) < int64(in.steps) || e.clock", "e.clock"}}},
+	{"escrow: a step to come", "a word about a step to come", "no word about it", []edit{{fSettle, "!in.closed || int64(w.Body.Step) > int64(in.steps):", "!in.closed:"}}},
+	{"escrow: report in time", "a report after its step", "about a step that waited until", []edit{{fSettle, " || e.clock >= in.next()+grace:", ":"}}},
+	{"escrow: lapse in time", "a step that lapses early", "lapses at", []edit{{fApply, "return in.deal.wait(in.stepAt)", "return in.stepAt"}}},
+	{"escrow: claim of what is not given yet", "a claim of what is still to be given", "or locked", []edit{off(fClaim, "case c.instance != nil:")}},
+	{"escrow: expiry and the steps of a settlement", "a stake that expires before the last step", "beyond its expiry", []edit{{
+		fSettle, "	return d.agreement.LockBy + d.agreement.Pace.Span(len(d.steps))", "	return d.agreement.LockBy",
+	}}},
+
+	{"settle: what was received last", "coins spent right after they were looked at", "it was told that it can lose 0", []edit{{
+		"settle/settle.go", "sure := handed[1-s] - last[1-s]", "sure := handed[1-s]",
+	}}},
 
 	// Witnesses and heads.
 	{"witness: consistency", "two heads", "two witnessed heads", []edit{
@@ -134,7 +153,7 @@ var allMutations = []mutation{
 	{"vault: key of a chunk", "a certificate of another key", "the cheat works", []edit{off(fAccept, "if _, err := cert.VerifyChunk(paper.Chunk); err != nil {")}},
 	{"vault: weight of a chunk", "a chunk that weighs less", "the cheat works", []edit{off(fAccept, "if c.Weight != s.Weight {")}},
 	{"vault: expiry of a chunk", "a chunk that expires", "the cheat works", []edit{
-		off(fAccept, "if last := d.LastDeadline(d.agreement.LockBy); last >= cert.Certificate().Expiry {"),
+		off(fAccept, "if last := d.ends(); last >= cert.Certificate().Expiry {"),
 	}},
 	{"vault: one vendor on both sides", "one vendor on both sides", "both shares of one epoch", []edit{
 		{fAccept, "peer.Vendor != o.cfg.EscrowVendor || ", "true || "},
@@ -179,6 +198,26 @@ var allMutations = []mutation{
 	}},
 	{"vault: who owns what is in a pot", "forged: a pot with alice's chunk in it", "the cheat works", []edit{
 		off(fReplay, "if mine != nil && c.Owner != mine.deal.parties[mine.deal.depositor(i)] {"),
+	}},
+	{"vault: a step's share is here", "kept before the share is here", "the cheat works", []edit{{fSettle, "!failed && !(x != nil && (o.owns(x) || x.Swept))", "false && x == nil"}}},
+	{"vault: one word about a step", "two words about one step", "the cheat works", []edit{{fSettle, "in.Settled || in.Step != nil ||", "in.Settled ||"}}},
+	{"vault: who took a step", "forged: a step that nobody took", "the cheat works", []edit{
+		off(fSettle, "if err := r.Step.verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {"),
+	}},
+	{"vault: whose turn it is", "forged: a step out of turn", "the cheat works", []edit{off(fReplay, "if err != nil || x.Chunk != m.chunk || to != m.to {")}},
+	{"vault: which step a word is about", "forged: a word about another step", "the cheat works", []edit{
+		off(fSettle, "if r.Step == nil || r.Step.Body != (StepWord{r.Instance, in.Steps, r.Kind == RunFailed}) {"),
+	}},
+	{"vault: time of a lapse", "forged: a step that lapses early", "the cheat works", []edit{off(fReplay, "if o.clock.Time < due {")}},
+	{"vault: who reported a failure", "forged: a failure that nobody reported", "the cheat works", []edit{
+		off(fSettle, "if err := r.Step.verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {"),
+	}},
+	{"vault: time of a report", "forged: a report after its step", "the cheat works", []edit{
+		off(fSettle, "if n.At >= d.wait(in.StepAt)+grace {"),
+	}},
+	{"vault: when a step was given", "forged: a step at another time", "the cheat works", []edit{off(fReplay, "if r.Kind >= RunTaken && r.EventAt != n.At {")}},
+	{"vault: settled is nothing left", "forged: settled before all is given", "the cheat works", []edit{
+		off(fReplay, "if r.Settled != (closed && len(in.Given) == d.stakes()) {"),
 	}},
 	{"vault: an entry left out", "an entry left out", "the cheat works", []edit{off(fReplay, "case prev != last:")}},
 	{"vault: a head that forks", "a head that forks", "the cheat works", []edit{

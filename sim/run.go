@@ -64,8 +64,8 @@ func ParseFile(text string) (seed uint64, events []Event, err error) {
 
 // Stats say what worlds were made of.
 type Stats struct {
-	Worlds, Events, Appends, Refusals, Instances, Opened, Claims, Halted int
-	Kinds                                                                map[string]int
+	Worlds, Events, Appends, Refusals, Instances, Opened, Claims, Halted, Stepwise, Steps, Broken int
+	Kinds                                                                                         map[string]int
 }
 
 // Add sums up.
@@ -78,6 +78,9 @@ func (s *Stats) Add(t Stats) {
 	s.Opened += t.Opened
 	s.Claims += t.Claims
 	s.Halted += t.Halted
+	s.Stepwise += t.Stepwise
+	s.Steps += t.Steps
+	s.Broken += t.Broken
 	if s.Kinds == nil {
 		s.Kinds = map[string]int{}
 	}
@@ -163,6 +166,13 @@ func play(cast *Cast, seed uint64, log func(string), next func(*World) (Event, b
 	for _, c := range w.ledger.courses {
 		if c.Opened {
 			st.Opened++
+		}
+		if c.Opened && c.turns != nil {
+			st.Stepwise++
+			st.Steps += len(c.turns.steps)
+		}
+		if c.Broken {
+			st.Broken++
 		}
 	}
 	return st, w.err

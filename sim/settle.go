@@ -15,6 +15,7 @@ func (w *World) Pump() {
 		c.Sync()
 		c.Fund()
 		c.Sweep()
+		c.Judge()
 		c.Talk()
 		for len(c.up) > 0 {
 			c.Deliver(0, false)
@@ -194,6 +195,9 @@ func (w *World) wait() int64 {
 				}
 			}
 		}
+		if c.Closed && !c.Ended {
+			next = min(next, max(w.now, c.turns.lapses())+3)
+		}
 		if !c.Ended && !c.Opened {
 			next = min(next, max(w.now, c.Agreement.LockBy)+3)
 		}
@@ -233,7 +237,7 @@ func (w *World) open() string {
 			if x.Owner == c.ID && x.Epoch == 0 && len(x.Share) == 0 {
 				continue // given away, and seen again at its birth only, for an agreement that was never locked
 			}
-			if x.Owner == c.ID && !x.Swept && !c.burnt(id) {
+			if x.Owner == c.ID && !x.Swept && !c.burnt(id) && !w.hasDrained(id) {
 				return fmt.Sprintf("%s still has chunk %s: newest entry %d, epoch %d, share at %d, step %d, lost %t, claim %t, claimed %t, whole %t, done %t, pledged %s, funded %v",
 					c.Name, id.Short(), int64(x.Last)-1, x.Epoch, x.ShareAt, x.Step, x.Lost, x.Claim, x.Claimed, len(x.Whole) > 0, x.Done, c.m.Pledged(id).Short(), w.Deposited(id))
 			}
@@ -246,13 +250,11 @@ func (w *World) open() string {
 }
 
 // burnt reports whether a client's host has burnt a chunk itself, by bringing an
-// old copy of its vault back.
+// old copy of its vault back, or by saying in the name of a broken vault that it
+// had a share before it had.
 func (c *Client) burnt(id wire.ChunkID) bool {
-	if !c.rolled {
-		return false
-	}
 	x, ok := c.m.Chunk(id)
-	return !ok || x.Lost
+	return c.rolled && !ok || (c.rolled || c.w.cfg.Broken[c.Name]) && ok && x.Lost
 }
 
 // finish checks that nothing is left and nothing is lost.
@@ -270,6 +272,11 @@ func (w *World) finish() {
 	}
 	for _, c := range w.clients {
 		w.check(c.Balanced())
+	}
+	for _, c := range w.ledger.courses {
+		if c.turns != nil {
+			w.check(w.bounded(c))
+		}
 	}
 	for _, r := range w.receipts {
 		if out, err := w.Omitted(r.receipt); err != nil || out && !w.cloned {

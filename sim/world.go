@@ -58,10 +58,11 @@ type World struct {
 	refusals  int
 	appends   int
 	pumps     int
-	reach     uint    // witnesses that the first host reaches, a bit each; 0: any three
-	kept      []*Host // copies of disks, for later
-	cloned    bool    // some host of the escrow was cloned or rolled back
-	halted    bool    // no log can be witnessed further
+	reach     uint                   // witnesses that the first host reaches, a bit each; 0: any three
+	kept      []*Host                // copies of disks, for later
+	cloned    bool                   // some host of the escrow was cloned or rolled back
+	drained   map[wire.ChunkID]int64 // chunks whose coins a cheat has spent, with the size of the witnessed log then
+	halted    bool                   // no log can be witnessed further
 
 	escrowDigest, ownerDigest *digester
 }
@@ -86,7 +87,7 @@ func New(cast *Cast, cfg Config) (*World, error) {
 	}
 	w := &World{
 		cfg: cfg, cast: cast, rnd: rand.NewChaCha8(seed), now: begin, chains: map[coin.AssetID]*fake.Chain{},
-		ledger: newLedger(cast), points: map[wire.ChunkID]key.Point{}, escrowDigest: escrowDigester(), ownerDigest: ownerDigester(),
+		ledger: newLedger(cast), points: map[wire.ChunkID]key.Point{}, drained: map[wire.ChunkID]int64{}, escrowDigest: escrowDigester(), ownerDigest: ownerDigester(),
 	}
 	w.secrets = newSecrets(cast, w.mayHave)
 	for i := range cast.Witnesses {

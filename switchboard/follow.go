@@ -47,7 +47,7 @@ type held struct {
 	Line     []wire.VaultID  `cbor:"6,keyasint"` // everybody who ever held a share of the owner's side, or was a candidate for one
 }
 
-// running is one instance that has not closed.
+// running is one instance that is not settled.
 type running struct {
 	Agreement wire.Hash     `cbor:"1,keyasint"`
 	Handed    []uint32      `cbor:"2,keyasint"` // roles that left their shares for the others
@@ -194,6 +194,7 @@ type news struct {
 	moved     map[wire.VaultID][]wire.ChunkID // of a lock, or of exits: by their owner before
 	settled   *running
 	aborted   bool
+	reporter  wire.VaultID // who reported a step as failed, upon which the rest went back; zero: nobody
 	claimed   []wire.ChunkID
 }
 
@@ -271,6 +272,10 @@ func (l *ledger) apply(f followed, ch *changes) []news {
 func (l *ledger) run(f followed) []news {
 	in := l.instances[f.instance]
 	moved := map[wire.VaultID][]wire.ChunkID{}
+	var reporter wire.VaultID
+	if in != nil && f.Run.Kind == vault.RunFailed && len(in.Gives) > 0 {
+		reporter = in.Gives[len(in.Gives)-1].To // whoever a step is for speaks of it
+	}
 	for _, x := range f.Run.Exits {
 		to, err := x.To.One()
 		c := l.chunks[x.Chunk]
@@ -289,13 +294,13 @@ func (l *ledger) run(f followed) []news {
 	if in == nil {
 		return nil
 	}
-	if !f.Run.Closed {
+	if !f.Run.Settled { // closed at most: chunks of it are still to be given
 		return []news{{instance: f.instance, agreement: in.Agreement, position: f.position, moved: moved}}
 	}
 	delete(l.instances, f.instance)
 	return []news{{
 		instance: f.instance, agreement: in.Agreement, position: f.position, moved: moved,
-		settled: in, aborted: f.Run.Kind == vault.RunAbort,
+		settled: in, aborted: f.Run.Kind == vault.RunAbort, reporter: reporter,
 	}}
 }
 
@@ -461,12 +466,17 @@ func (t *turn) tell(n news) {
 		err = t.step(market.Locked{Proposal: id, Instance: n.instance, Entry: uint64(n.position)})
 	case n.settled != nil && known:
 		s := market.Settled{
-			Proposal: id, Instance: n.instance, Entry: uint64(n.position), Aborted: n.aborted, Gives: n.settled.Gives,
+			Proposal: id, Instance: n.instance, Entry: uint64(n.position), Aborted: n.aborted, Gives: n.settled.Gives, Reporter: n.reporter,
 		}
 		if n.aborted {
 			s.Fault = t.fault(id, n.settled)
 		}
 		err = t.step(s)
+		for _, g := range n.settled.Gives { // the market had them in the instance still when their owner claimed them
+			if c := t.b.ledger.chunks[g.Chunk]; c == nil || c.Claimed {
+				n.claimed = append(n.claimed, g.Chunk)
+			}
+		}
 	}
 	if !known {
 		t.moved(n.moved)

@@ -79,9 +79,14 @@ type Notice struct {
 
 // Agreement is what every party of a proposal signs: the same bytes for all.
 func Agreement(p market.Proposal, source []byte, pots int) (vault.Agreement, error) {
-	a := vault.Agreement{Source: source, Terms: p.Terms, Pots: make([][]vault.Stake, pots), Escrow: p.Escrow, LockBy: p.LockBy, Settle: vault.Atomic}
-	if p.Settle != market.Atomic {
-		return vault.Agreement{}, fmt.Errorf("proposal settles by way %d, this version knows only atomic", p.Settle)
+	a := vault.Agreement{Source: source, Terms: p.Terms, Pots: make([][]vault.Stake, pots), Escrow: p.Escrow, LockBy: p.LockBy, Pace: p.Pace}
+	switch p.Settle {
+	case market.Atomic:
+		a.Settle = vault.Atomic
+	case market.TitForTat:
+		a.Settle = vault.TitForTat
+	default:
+		return vault.Agreement{}, fmt.Errorf("proposal settles by way %d, this version knows atomic and tit-for-tat", p.Settle)
 	}
 	for _, v := range p.Parties {
 		a.Parties = append(a.Parties, vault.Recipients{v})

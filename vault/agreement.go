@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"latchkey/contract"
+	"latchkey/settle"
 	"latchkey/wire"
 )
 
@@ -25,9 +26,11 @@ func (r Recipients) One() (wire.VaultID, error) {
 // A Settle says how the gives of a contract are carried out.
 type Settle uint8
 
-// Atomic carries out all gives of a step in one log entry. It is the only way
-// this version knows; the zero Settle is refused.
-const Atomic Settle = 1
+// The ways. The zero Settle is refused.
+const (
+	Atomic    Settle = 1 // all gives of a step in one log entry
+	TitForTat Settle = 2 // the sides' chunks in turn: settle.go
+)
 
 // A Stake is one chunk that a party puts into a pot.
 type Stake struct {
@@ -47,6 +50,7 @@ type Agreement struct {
 	Escrow  wire.VaultID `cbor:"5,keyasint"`
 	LockBy  int64        `cbor:"6,keyasint"` // Unix seconds; not open by then is aborted
 	Settle  Settle       `cbor:"7,keyasint"`
+	Pace    *settle.Pace `cbor:"8,keyasint,omitempty"` // of tit-for-tat, and of nothing else
 }
 
 // Limits of one agreement. They bound what one message can make a vault do.
@@ -69,6 +73,8 @@ type deal struct {
 	hash      wire.Hash
 	parties   []wire.VaultID
 	weights   [][]int64
+	steps     []step // of tit-for-tat; nil: atomic
+	loss      [2]int64
 }
 
 // check verifies all of an agreement that does not depend on anyone's state.
@@ -89,8 +95,8 @@ func (a Agreement) bind() (*deal, error) {
 	refuse := func(format string, args ...any) (*deal, error) {
 		return nil, fmt.Errorf("%w: %w", ErrAgreement, fmt.Errorf(format, args...))
 	}
-	if a.Settle != Atomic {
-		return refuse("settle %d is unknown, want %d (atomic)", a.Settle, Atomic)
+	if a.Settle != Atomic && a.Settle != TitForTat || (a.Settle == TitForTat) != (a.Pace != nil) {
+		return refuse("settle %d is unknown, want %d (atomic), or %d (tit-for-tat) with a pace", a.Settle, Atomic, TitForTat)
 	}
 	p, err := contract.Compile(a.Source)
 	if err != nil {
@@ -140,6 +146,11 @@ func (a Agreement) bind() (*deal, error) {
 	}
 	if stakes == 0 {
 		return refuse("no chunk is at stake")
+	}
+	if a.Settle == TitForTat {
+		if err := d.plan(); err != nil {
+			return refuse("%w", err)
+		}
 	}
 	d.hash, err = a.Hash()
 	return d, err

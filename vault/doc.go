@@ -15,6 +15,7 @@
 //   - escrow.go, escrow_apply.go: the escrow's state, and the only code that
 //     changes it, live and in replay alike
 //   - escrow_batch.go, escrow_instance.go, escrow_claim.go: its decisions
+//   - settle.go: settlements step by step, of either role
 //   - owner.go: an owner's state, which is its rows
 //   - owner_accept.go: what it signs; owner_replay.go: what it believes;
 //     owner_talk.go: what it says and hears; owner_claim.go: how a key becomes

@@ -125,6 +125,9 @@ const (
 	RunWord     RunKind = 2
 	RunDeadline RunKind = 3
 	RunAbort    RunKind = 4 // not open by LockBy: all chunks go back
+	RunTaken    RunKind = 5 // tit-for-tat: the open step's receiver has claimed or kept it; the next one goes out
+	RunLapsed   RunKind = 6 // the open step's deadline passed in silence; the next one goes out
+	RunFailed   RunKind = 7 // the open step's receiver reports a failure: all chunks not yet given go back
 )
 
 // Run records one step of an instance and all that it moves.
@@ -134,9 +137,11 @@ type Run struct {
 	Kind     RunKind         `cbor:"3,keyasint"`
 	Word     *SignedWord     `cbor:"4,keyasint,omitempty"`
 	EventAt  int64           `cbor:"5,keyasint"` // the contract's "now" of this step, Unix seconds
-	Clock    Index           `cbor:"6,keyasint"` // for deadlines and aborts: the Clock entry that proves the time
+	Clock    Index           `cbor:"6,keyasint"` // for what time brings: the Clock entry that proves it
 	Exits    []Exit          `cbor:"7,keyasint"`
-	Closed   bool            `cbor:"8,keyasint"`
+	Closed   bool            `cbor:"8,keyasint"`            // the contract is over
+	Settled  bool            `cbor:"9,keyasint"`            // every chunk of the instance is given
+	Step     *SignedStep     `cbor:"10,keyasint,omitempty"` // of RunTaken and RunFailed
 }
 
 // An Exit moves one chunk out of an instance: a refresh, whoever receives it.

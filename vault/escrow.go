@@ -9,6 +9,7 @@ import (
 	"latchkey/contract"
 	"latchkey/head"
 	"latchkey/key"
+	"latchkey/settle"
 	"latchkey/wire"
 )
 
@@ -45,7 +46,7 @@ type Escrow struct {
 	born      map[wire.CertID]Index // the Certify entry
 	chunks    map[wire.ChunkID]*escrowed
 	instances map[wire.InstanceID]*instance
-	ended     map[wire.InstanceID]Index // closed or aborted: the entry that ended it
+	ended     map[wire.InstanceID]Index // settled or aborted: the entry that ended it
 	mail      map[string]Mail           // by row key
 	due       dueHeap
 }
@@ -89,6 +90,10 @@ type instance struct {
 	seq    []uint64              // by party: its last word
 	said   []wire.Hash           // by party: what that was
 	given  map[wire.ChunkID]bool // write-once ledger, kept apart from the contract's own books
+	closed bool                  // the contract is over; chunks may still be here
+	steps  int                   // of a tit-for-tat settlement: how many were given
+	stepAt int64                 // when the newest one was given
+	spoke  wire.Hash             // the word about the one before; zero: none
 }
 
 // Block is what one decision makes durable: entries at the end of the log and
@@ -130,9 +135,9 @@ const (
 	pendingLife       = 3600 // seconds until a batch that was not opened is dropped
 	minCertLife       = 3600 // seconds a new certificate must live
 	maxCertLife       = 5 * 366 * 24 * 3600
-	grace             = 2    // seconds between a deadline and its firing, for words on their way
-	maxDue            = 128  // instances moved by one call of Due
-	maxOrder          = 1024 // chunks in one order
+	grace             = settle.Grace // seconds between a deadline and its firing, for words on their way
+	maxDue            = 128          // instances moved by one call of Due
+	maxOrder          = 1024         // chunks in one order
 )
 
 // NewEscrow returns an escrow with an empty log. Start writes its first entry;
@@ -269,6 +274,8 @@ func (e *Escrow) Handle(from wire.VaultID, q Request, rnd io.Reader) (Answer, er
 		return e.claim(from, *q.Claim)
 	case q.Swept != nil:
 		return e.swept(from, *q.Swept)
+	case q.Step != nil:
+		return e.step(*q.Step, rnd)
 	}
 	return Answer{}, errors.New("an empty request")
 }

@@ -138,7 +138,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		return fmt.Errorf("instance %s: %w", r.Instance.Short(), ErrUnknown)
 	}
 	in.last = at
-	if r.Kind != RunAbort {
+	if r.Kind.contract() {
 		s, _, err := in.deal.step(in.state, r.Kind, r.Word, r.EventAt)
 		if err != nil {
 			return fmt.Errorf("instance %s: %w", r.Instance.Short(), err)
@@ -152,6 +152,14 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		}
 		in.seq[r.Word.Body.Role], in.said[r.Word.Body.Role] = r.Word.Body.Seq, h
 	}
+	in.spoke = wire.Hash{}
+	if r.Step != nil {
+		h, err := r.Step.hash()
+		if err != nil {
+			return err
+		}
+		in.spoke = h
+	}
 	for _, x := range r.Exits {
 		c := e.chunks[x.Chunk]
 		if c == nil || in.given[x.Chunk] {
@@ -164,7 +172,10 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		in.given[x.Chunk] = true
 		c.owner, c.epoch, c.b, c.instance, c.last = to, x.Epoch, x.B, nil, at
 	}
-	if r.Closed {
+	if in.closed = r.Closed; in.closed {
+		in.steps, in.stepAt = in.steps+1, e.clock
+	}
+	if r.Settled {
 		delete(e.instances, r.Instance)
 		e.ended[r.Instance] = at
 		return nil
@@ -298,10 +309,13 @@ func (h *dueHeap) Pop() any {
 }
 
 // next returns the moment at which the escrow acts on in by itself: LockBy
-// before it is open, its phase's deadline afterwards.
+// before it is open, its phase's deadline afterwards, its step's once it is closed.
 func (in *instance) next() int64 {
-	if !in.open {
+	switch {
+	case !in.open:
 		return in.deal.agreement.LockBy
+	case in.closed:
+		return in.deal.wait(in.stepAt)
 	}
 	at, ok := in.deal.Deadline(in.state)
 	if !ok {

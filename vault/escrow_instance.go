@@ -54,7 +54,7 @@ func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
 	in := &instance{id: id, deal: d, handed: make([]bool, len(d.parties)), acked: make([]bool, len(d.parties)), given: map[wire.ChunkID]bool{}}
 	if in.ready() { // nobody may receive another's chunk: it opens at once
 		in.last = Index(e.front.Size() + 1)
-		if err := e.run(&p, in, RunOpen, nil, e.clock, rnd); err != nil {
+		if err := e.run(&p, in, Run{Kind: RunOpen, EventAt: e.clock}, rnd); err != nil {
 			return Answer{}, err
 		}
 	}
@@ -79,8 +79,8 @@ func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
 		return refuse(errors.New("it is claimed"))
 	case e.certs[c.cert].Weight != s.Weight:
 		return refuse(fmt.Errorf("it weighs %d, the agreement says %d", e.certs[c.cert].Weight, s.Weight))
-	case d.LastDeadline(d.agreement.LockBy) >= e.certs[c.cert].Expiry:
-		return refuse(fmt.Errorf("%w: its certificate ends at %d, the contract may run until %d", ErrExpired, e.certs[c.cert].Expiry, d.LastDeadline(d.agreement.LockBy)))
+	case d.ends() >= e.certs[c.cert].Expiry:
+		return refuse(fmt.Errorf("%w: its certificate ends at %d, the contract may run until %d", ErrExpired, e.certs[c.cert].Expiry, d.ends()))
 	}
 	return c.last, nil
 }
@@ -233,7 +233,7 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 	if ready {
 		last := in.last
 		in.last = Index(e.front.Size() + 1)
-		err := e.run(&p, in, RunOpen, nil, e.clock, rnd)
+		err := e.run(&p, in, Run{Kind: RunOpen, EventAt: e.clock}, rnd)
 		in.last = last
 		if err != nil {
 			return Answer{}, err
@@ -262,7 +262,7 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	receipt, err := Receipt{Word: h, By: e.clock + receiptTime}.sign(e.cfg.Sign)
+	receipt, err := e.receipt(h)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -270,7 +270,7 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 		if h != in.said[w.Body.Role] { // a receipt would promise what will not be
 			return Answer{}, fmt.Errorf("party %d has said word %d", w.Body.Role, in.seq[w.Body.Role])
 		}
-		return e.say(Reply{Receipt: &receipt}, 0) // said before
+		return e.say(receipt, 0) // said before
 	}
 	if !in.open {
 		return Answer{}, fmt.Errorf("instance %s is not open: %w", in.id.Short(), ErrNotReady)
@@ -283,21 +283,29 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 		}
 		at = min(at, deadline-1) // on its way when the deadline passed
 	}
-	if err := e.run(&p, in, RunWord, &w, at, rnd); err != nil {
+	if err := e.run(&p, in, Run{Kind: RunWord, Word: &w, EventAt: at}, rnd); err != nil {
 		return Answer{}, err
 	}
-	a, err := e.settle(p, Reply{Receipt: &receipt})
+	a, err := e.settle(p, receipt)
 	a.Hold = 0
 	return a, err
 }
 
-// run plans one step of an instance and the refresh of every chunk it moves.
-func (e *Escrow) run(p *plan, in *instance, kind RunKind, w *SignedWord, at int64, rnd io.Reader) error {
-	r := &Run{Instance: in.id, Prev: in.last, Kind: kind, Word: w, EventAt: at}
-	if kind == RunDeadline || kind == RunAbort {
+// receipt promises that a word is in the log in time.
+func (e *Escrow) receipt(word wire.Hash) (Reply, error) {
+	r, err := Receipt{Word: word, By: e.clock + receiptTime}.sign(e.cfg.Sign)
+	return Reply{Receipt: &r}, err
+}
+
+// run plans one step of an instance, of which why says what moved it and when,
+// and the refresh of every chunk it moves.
+func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
+	r := &why
+	r.Instance, r.Prev = in.id, in.last
+	if r.Kind.timed() {
 		r.Clock = Index(e.front.Size() + 1) // Due puts the Clock entry first in its block
 	}
-	moves, closed, err := in.moves(kind, w, at)
+	moves, closed, err := in.moves(r.Kind, r.Word, r.EventAt)
 	if err != nil {
 		return fmt.Errorf("instance %s: %w", in.id.Short(), err)
 	}
@@ -335,7 +343,8 @@ func (e *Escrow) run(p *plan, in *instance, kind RunKind, w *SignedWord, at int6
 		}
 		mail[m.to].Items = append(mail[m.to].Items, Sealed{m.chunk, x.Epoch, text})
 	}
-	if closed && len(in.given)+len(given) != in.deal.stakes() {
+	r.Settled = closed && len(in.given)+len(given) == in.deal.stakes()
+	if closed && !r.Settled && in.deal.steps == nil {
 		return fmt.Errorf("instance %s ends with %d of %d chunks given", in.id.Short(), len(in.given)+len(given), in.deal.stakes())
 	}
 	for _, v := range in.deal.parties {
@@ -345,7 +354,7 @@ func (e *Escrow) run(p *plan, in *instance, kind RunKind, w *SignedWord, at int6
 			}
 		}
 	}
-	if kind == RunOpen || kind == RunAbort { // handed shares have arrived, or will never be used
+	if r.Kind == RunOpen || r.Kind == RunAbort { // handed shares have arrived, or will never be used
 		for from := range in.deal.parties {
 			for to := range in.deal.parties {
 				k := handRow(in.id, in.deal.parties[to], in.deal.parties[from])
@@ -369,21 +378,30 @@ type move struct {
 	to    wire.VaultID
 }
 
-// moves runs the contract for one step and names the chunks that leave. Abort
-// returns every chunk to its depositor; the contract has no say.
+// moves runs the contract for one step and names the chunks that leave. An abort
+// or a failure returns every chunk still here to its depositor; the contract has
+// no say. Nor has it in a tit-for-tat settlement once it is over.
 func (in *instance) moves(kind RunKind, w *SignedWord, at int64) (out []move, closed bool, err error) {
 	d := in.deal
-	if kind == RunAbort {
+	switch {
+	case kind == RunAbort || kind == RunFailed && in.closed:
 		for pot, stakes := range d.agreement.Pots {
 			for _, s := range stakes {
-				out = append(out, move{s.Chunk, d.parties[d.depositor(pot)]})
+				if !in.given[s.Chunk] {
+					out = append(out, move{s.Chunk, d.parties[d.depositor(pot)]})
+				}
 			}
 		}
 		return out, true, nil
+	case in.closed && (kind == RunTaken || kind == RunLapsed) && in.steps < len(d.steps):
+		return d.steps[in.steps].moves, true, nil
 	}
 	_, o, err := d.step(in.state, kind, w, at)
 	if err != nil {
 		return nil, false, err
+	}
+	if d.steps != nil { // over when it opens: what it gives is planned since the agreement
+		return d.steps[0].moves, o.Closed, nil
 	}
 	for _, g := range o.Gives {
 		out = append(out, move{d.agreement.Pots[g.Pot][g.Chunk].Chunk, d.parties[g.To]})
@@ -399,7 +417,7 @@ func (d *deal) stakes() (n int) {
 }
 
 // Due carries out what time has brought: aborts of instances not opened by
-// their LockBy, deadlines of phases, batches never opened. It returns an empty
+// their LockBy, deadlines of phases and of steps, batches never opened. It returns an empty
 // block when there is nothing to do, and at most a bounded piece of work, so it
 // is called again until it does.
 func (e *Escrow) Due(rnd io.Reader) (Block, error) {
@@ -419,11 +437,14 @@ func (e *Escrow) Due(rnd io.Reader) (Block, error) {
 			continue
 		}
 		seen[item.id] = true
-		kind := RunDeadline
-		if !in.open {
-			kind = RunAbort
+		r := Run{Kind: RunDeadline, EventAt: item.at}
+		switch {
+		case !in.open:
+			r.Kind = RunAbort
+		case in.closed: // the next step's time begins when it is given, however late that is
+			r.Kind, r.EventAt = RunLapsed, e.clock
 		}
-		if err := e.run(&p, in, kind, nil, item.at, rnd); err != nil {
+		if err := e.run(&p, in, r, rnd); err != nil {
 			failed, cause = append(failed, item), err // one that cannot go on stops no other
 		}
 	}

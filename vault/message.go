@@ -22,6 +22,7 @@ type Request struct {
 	Stored *StoredAsk  `cbor:"8,keyasint,omitempty"`
 	Claim  *ClaimAsk   `cbor:"9,keyasint,omitempty"`
 	Swept  *SweptAsk   `cbor:"10,keyasint,omitempty"`
+	Step   *SignedStep `cbor:"11,keyasint,omitempty"`
 }
 
 // Begin asks for the escrow's points of a new batch. Owner commits to its own.
@@ -104,7 +105,7 @@ type Reply struct {
 	Certified *key.SignedCertificate `cbor:"2,keyasint,omitempty"` // to OpenBatch; the owner's signature is still missing
 	Locked    *LockedReply           `cbor:"3,keyasint,omitempty"` // to LockAsk
 	Mail      []Mail                 `cbor:"4,keyasint,omitempty"` // to Fetch
-	Receipt   *Receipt               `cbor:"5,keyasint,omitempty"` // to Word
+	Receipt   *Receipt               `cbor:"5,keyasint,omitempty"` // to Word and Step
 	Released  []Released             `cbor:"6,keyasint,omitempty"` // to Claim
 	Refused   *Refused               `cbor:"7,keyasint,omitempty"`
 }
@@ -151,7 +152,7 @@ func ParseRequest(b []byte) (Request, error) {
 	n := 0
 	for _, set := range []bool{
 		r.Begin != nil, r.Open != nil, r.Lock != nil, r.Hand != nil, r.Ack != nil,
-		r.Word != nil, r.Fetch != nil, r.Stored != nil, r.Claim != nil, r.Swept != nil,
+		r.Word != nil, r.Fetch != nil, r.Stored != nil, r.Claim != nil, r.Swept != nil, r.Step != nil,
 	} {
 		if set {
 			n++

@@ -69,6 +69,14 @@ func TestMutatedEntries(t *testing.T) {
 	w.run()
 	alice.keep(alice.o.Swept(right))
 	w.run()
+	last, next := alice.deposit(denomination("sol", coin.Ed25519), 5, 2), bob.deposit(denomination("xmr", coin.Ed25519), 5, 2)
+	id = w.agree(w.inTurn(last, next)) // step by step: one taken, one lapsed, one failed
+	w.run()
+	bob.keep(bob.o.Took(id, false))
+	w.run()
+	w.later(63)
+	bob.keep(bob.o.Took(id, true))
+	w.run()
 	if tried < 500 || refused < tried/2 {
 		t.Errorf("%d mutants tried, %d refused: too few to mean anything", tried, refused)
 	}

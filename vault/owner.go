@@ -128,6 +128,11 @@ type running struct {
 	Closed  bool           `cbor:"11,keyasint"`
 	Aborted bool           `cbor:"12,keyasint"`
 	Heard   []uint64       `cbor:"13,keyasint"` // by party: its last word in the log
+	Settled bool           `cbor:"14,keyasint"`
+	Broken  bool           `cbor:"15,keyasint"`           // a step was reported as failed
+	Steps   uint32         `cbor:"16,keyasint"`           // of a tit-for-tat settlement: how many were given
+	StepAt  int64          `cbor:"17,keyasint"`           // when the newest one was given
+	Step    *SignedStep    `cbor:"18,keyasint,omitempty"` // what this vault says of it, not yet seen in the log
 	state   contract.State
 }
 

@@ -187,7 +187,7 @@ func (o *Owner) checkStake(t *tx, d *deal, me, pot int, s Stake, papers map[wire
 	if err := cert.CheckTime(o.head.Time); err != nil {
 		return none, err
 	}
-	if last := d.LastDeadline(d.agreement.LockBy); last >= cert.Certificate().Expiry {
+	if last := d.ends(); last >= cert.Certificate().Expiry {
 		return none, fmt.Errorf("%w: its certificate ends at %d, the contract may run until %d", ErrExpired, cert.Certificate().Expiry, last)
 	}
 	if c.Weight != s.Weight {

@@ -62,7 +62,7 @@ func (o *Owner) Claim(ids []wire.ChunkID) ([]Row, error) {
 			if in == nil {
 				return fail(fmt.Errorf("%w in instance %s", ErrLocked, c.Instance.Short()))
 			}
-			return fail(fmt.Errorf("%w in instance %s until %d at the latest", ErrLocked, c.Instance.Short(), in.Pledge.deal.LastDeadline(in.Pledge.Agreement.LockBy)))
+			return fail(fmt.Errorf("%w in instance %s until %d at the latest", ErrLocked, c.Instance.Short(), in.Pledge.deal.ends()))
 		case c.Owner != o.self:
 			return fail(ErrNotYours)
 		case c.Step != 0:
@@ -74,6 +74,9 @@ func (o *Owner) Claim(ids []wire.ChunkID) ([]Row, error) {
 			return fail(fmt.Errorf("%w: pledged to agreement %s until %d", ErrLocked, h.Short(), o.pledges[h].Agreement.LockBy))
 		}
 		c.Claim = true
+	}
+	if err := t.stepsClaimed(); err != nil {
+		return nil, err
 	}
 	return t.commit()
 }

@@ -387,7 +387,10 @@ func (t *tx) run(n Entry, at Index) error {
 
 func (t *tx) runOwn(in *running, n Entry, at Index) error {
 	r, d := n.Run, in.Pledge.deal
-	own := &instance{id: r.Instance, deal: d, state: in.state, open: in.Opened}
+	own := &instance{id: r.Instance, deal: d, state: in.state, closed: in.Closed, steps: int(in.Steps), given: map[wire.ChunkID]bool{}}
+	for _, c := range in.Given {
+		own.given[c] = true
+	}
 	if err := t.o.checkTime(in, n); err != nil {
 		return err
 	}
@@ -421,12 +424,18 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		}
 		in.Given = append(in.Given, x.Chunk)
 	}
-	if closed && len(in.Given) != d.stakes() {
+	if closed && len(in.Given) != d.stakes() && d.steps == nil {
 		return fmt.Errorf("%w: closed with %d of %d chunks given", ErrDeviate, len(in.Given), d.stakes())
 	}
-	in.Prev, in.Closed = at, closed
-	if r.Kind == RunAbort {
-		in.Aborted = true
+	if r.Settled != (closed && len(in.Given) == d.stakes()) {
+		return fmt.Errorf("%w: %d of %d chunks are given, the log says settled: %t", ErrDeviate, len(in.Given), d.stakes(), r.Settled)
+	}
+	in.Prev, in.Closed, in.Settled, in.Step = at, closed, r.Settled, nil
+	if closed {
+		in.Steps, in.StepAt = in.Steps+1, n.At
+	}
+	in.Aborted, in.Broken = r.Kind == RunAbort, r.Kind == RunFailed
+	if !r.Kind.contract() {
 		return nil
 	}
 	in.Opened = true
@@ -451,8 +460,11 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 // brings needs a Clock entry before it, whose stamps have reached that time.
 func (o *Owner) checkTime(in *running, n Entry) error {
 	r := n.Run
-	if in.Opened == (r.Kind == RunOpen || r.Kind == RunAbort) {
-		return fmt.Errorf("%w: kind %d, open %t", ErrDeviate, r.Kind, in.Opened)
+	if r.Kind >= RunTaken && r.EventAt != n.At {
+		return fmt.Errorf("%w: a step of %d in an entry of %d", ErrDeviate, r.EventAt, n.At)
+	}
+	if in.Opened == (r.Kind == RunOpen || r.Kind == RunAbort) || in.Closed != (r.Kind >= RunTaken) || in.Settled {
+		return fmt.Errorf("%w: kind %d, open %t, closed %t, settled %t", ErrDeviate, r.Kind, in.Opened, in.Closed, in.Settled)
 	}
 	switch r.Kind {
 	case RunOpen:
@@ -468,12 +480,17 @@ func (o *Owner) checkTime(in *running, n Entry) error {
 		if r.EventAt > n.At || r.EventAt < n.At-grace {
 			return fmt.Errorf("%w: a word of %d in an entry of %d", ErrDeviate, r.EventAt, n.At)
 		}
-	case RunDeadline, RunAbort:
+	case RunTaken, RunFailed:
+		return in.checkStep(n)
+	case RunDeadline, RunAbort, RunLapsed:
 		due := in.Pledge.Agreement.LockBy
-		if r.Kind == RunDeadline {
+		switch r.Kind {
+		case RunDeadline:
 			due, _ = in.Pledge.deal.Deadline(in.state)
+		case RunLapsed:
+			due = in.Pledge.deal.wait(in.StepAt)
 		}
-		if r.EventAt != due {
+		if r.EventAt != due && r.Kind != RunLapsed {
 			return fmt.Errorf("%w: the deadline is %d, the log says %d", ErrDeviate, due, r.EventAt)
 		}
 		if o.clock.At != r.Clock {

@@ -100,6 +100,9 @@ func (o *Owner) pendingOf(id wire.InstanceID, in *running) (out []Request, err e
 	if len(in.Said) > 0 && in.Opened && !in.Closed { // one at a time: an order that the network cannot change
 		out = append(out, Request{Word: &in.Said[0]})
 	}
+	if in.Step != nil {
+		out = append(out, Request{Step: in.Step})
+	}
 	if in.Opened || in.Closed {
 		return out, nil
 	}

@@ -16,16 +16,21 @@ type Instance struct {
 	Role      uint32          `cbor:"4,keyasint"`
 	Party     string          `cbor:"5,keyasint"` // the role's name in the contract
 	Opened    bool            `cbor:"6,keyasint"`
-	Closed    bool            `cbor:"7,keyasint"`
+	Closed    bool            `cbor:"7,keyasint"` // the contract is over: see Settled
 	Aborted   bool            `cbor:"8,keyasint"`
 	Phase     string          `cbor:"9,keyasint"`  // of an open instance
-	Until     int64           `cbor:"10,keyasint"` // when time acts next: LockBy before it opens, then the phase's deadline
-	Ends      int64           `cbor:"11,keyasint"` // by when it is over at the latest
+	Until     int64           `cbor:"10,keyasint"` // when time acts next: LockBy before it opens, then the phase's deadline, then the step's
+	Ends      int64           `cbor:"11,keyasint"` // by when it is settled at the latest
 	Handed    []bool          `cbor:"12,keyasint"` // by party: shares left for others, as far as it must
 	Acked     []bool          `cbor:"13,keyasint"` // by party: shares received, as far as it must
 	Lock      Index           `cbor:"14,keyasint"`
 	Newest    Index           `cbor:"15,keyasint"`
 	Given     []wire.ChunkID  `cbor:"16,keyasint"`
+	Settled   bool            `cbor:"17,keyasint"` // every chunk is given: nothing is left
+	Broken    bool            `cbor:"18,keyasint"` // a step was reported as failed, and what was left went back
+	Step      uint32          `cbor:"19,keyasint"` // of a tit-for-tat settlement: how many were given
+	Steps     uint32          `cbor:"20,keyasint"` // and are planned; 0: it is atomic
+	Open      []wire.ChunkID  `cbor:"21,keyasint"` // chunks of the newest step that wait for this vault's word
 }
 
 // A Pledge is an agreement that a vault accepted and that is not locked yet.
@@ -44,7 +49,12 @@ func (o *Owner) Instances() []Instance {
 		x := Instance{
 			ID: id, Agreement: d.hash, Contract: d.Program().Name(), Role: in.Pledge.Mine.Body.Role,
 			Party: d.Program().Parties()[in.Pledge.Mine.Body.Role], Opened: in.Opened, Closed: in.Closed, Aborted: in.Aborted,
-			Until: in.Pledge.Agreement.LockBy, Ends: d.LastDeadline(in.Pledge.Agreement.LockBy), Lock: in.Lock, Newest: in.Prev, Given: in.Given,
+			Until: in.Pledge.Agreement.LockBy, Ends: d.ends(), Lock: in.Lock, Newest: in.Prev, Given: in.Given,
+			Settled: in.Settled, Broken: in.Broken, Step: in.Steps, Steps: uint32(len(d.steps)),
+		}
+		if in.Closed && !in.Settled {
+			x.Until = d.wait(in.StepAt)
+			x.Open = in.open(o.self)
 		}
 		if in.Opened && !in.Closed {
 			x.Until, _ = d.Deadline(in.state)

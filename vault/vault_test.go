@@ -214,7 +214,7 @@ func (w *world) describe(e vault.Entry) string {
 		for _, x := range e.Run.Exits {
 			to = append(to, fmt.Sprintf("%s at epoch %d", name(x.To[0]), x.Epoch))
 		}
-		return fmt.Sprintf("run %s: gives to %s; closed %t", [...]string{1: "open", 2: "word", 3: "deadline", 4: "abort"}[e.Run.Kind], strings.Join(to, ", "), e.Run.Closed)
+		return fmt.Sprintf("run %s: gives to %s; closed %t, settled %t", [...]string{1: "open", 2: "word", 3: "deadline", 4: "abort", 5: "taken", 6: "lapsed", 7: "failed"}[e.Run.Kind], strings.Join(to, ", "), e.Run.Closed, e.Run.Settled)
 	case e.Claim != nil:
 		return fmt.Sprintf("claim of %d by %s", len(e.Claim.Order.Chunks), name(e.Claim.Owner[0]))
 	case e.Stored != nil:
@@ -249,6 +249,8 @@ func describeRequest(q vault.Request) string {
 		return "stored"
 	case q.Claim != nil:
 		return fmt.Sprintf("claim %d", len(q.Claim.Order.Chunks))
+	case q.Step != nil:
+		return fmt.Sprintf("step %d, failed %t", q.Step.Body.Step, q.Step.Body.Failed)
 	}
 	return fmt.Sprintf("swept %d", len(q.Swept.Order.Chunks))
 }

@@ -488,6 +488,11 @@ type Deal struct {
 	Gets          []string               `protobuf:"bytes,8,rep,name=gets,proto3" json:"gets,omitempty"`                                // what it got
 	AcceptedMs    int64                  `protobuf:"varint,9,opt,name=accepted_ms,json=acceptedMs,proto3" json:"accepted_ms,omitempty"` // Unix milliseconds
 	OwnedMs       int64                  `protobuf:"varint,10,opt,name=owned_ms,json=ownedMs,proto3" json:"owned_ms,omitempty"`         // when all that came to it was its own; 0: not yet
+	Closed        bool                   `protobuf:"varint,20,opt,name=closed,proto3" json:"closed,omitempty"`                          // the contract is over
+	Settled       bool                   `protobuf:"varint,21,opt,name=settled,proto3" json:"settled,omitempty"`                        // every chunk is given: nothing is left
+	Step          uint32                 `protobuf:"varint,22,opt,name=step,proto3" json:"step,omitempty"`                              // of a tit-for-tat settlement: how many were given
+	Steps         uint32                 `protobuf:"varint,23,opt,name=steps,proto3" json:"steps,omitempty"`                            // and are planned; 0: it is atomic
+	AtRisk        int64                  `protobuf:"varint,24,opt,name=at_risk,json=atRisk,proto3" json:"at_risk,omitempty"`            // units that this side can lose at most
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -588,6 +593,41 @@ func (x *Deal) GetAcceptedMs() int64 {
 func (x *Deal) GetOwnedMs() int64 {
 	if x != nil {
 		return x.OwnedMs
+	}
+	return 0
+}
+
+func (x *Deal) GetClosed() bool {
+	if x != nil {
+		return x.Closed
+	}
+	return false
+}
+
+func (x *Deal) GetSettled() bool {
+	if x != nil {
+		return x.Settled
+	}
+	return false
+}
+
+func (x *Deal) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
+func (x *Deal) GetSteps() uint32 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *Deal) GetAtRisk() int64 {
+	if x != nil {
+		return x.AtRisk
 	}
 	return 0
 }
@@ -1001,6 +1041,9 @@ type OfferRequest struct {
 	PremiumBps    int32                  `protobuf:"varint,5,opt,name=premium_bps,json=premiumBps,proto3" json:"premium_bps,omitempty"` // what is given is worth at most this much more
 	Role          uint32                 `protobuf:"varint,6,opt,name=role,proto3" json:"role,omitempty"`                               // party of the contract that this side is
 	GoodFor       int64                  `protobuf:"varint,7,opt,name=good_for,json=goodFor,proto3" json:"good_for,omitempty"`          // seconds; 0: an hour
+	Settle        string                 `protobuf:"bytes,8,opt,name=settle,proto3" json:"settle,omitempty"`                            // atomic, or tit-for-tat; empty: atomic
+	Pace          *Pace                  `protobuf:"bytes,9,opt,name=pace,proto3" json:"pace,omitempty"`                                // of tit-for-tat
+	MaxLoss       uint64                 `protobuf:"varint,10,opt,name=max_loss,json=maxLoss,proto3" json:"max_loss,omitempty"`         // units; a proposal by which more can be lost is declined; 0: no bound
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1084,6 +1127,96 @@ func (x *OfferRequest) GetGoodFor() int64 {
 	return 0
 }
 
+func (x *OfferRequest) GetSettle() string {
+	if x != nil {
+		return x.Settle
+	}
+	return ""
+}
+
+func (x *OfferRequest) GetPace() *Pace {
+	if x != nil {
+		return x.Pace
+	}
+	return nil
+}
+
+func (x *OfferRequest) GetMaxLoss() uint64 {
+	if x != nil {
+		return x.MaxLoss
+	}
+	return 0
+}
+
+// Pace says how large the steps of a tit-for-tat settlement are. 0 is the usual.
+type Pace struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`   // units of the first round
+	Growth        uint32                 `protobuf:"varint,2,opt,name=growth,proto3" json:"growth,omitempty"` // percent of the round before
+	Most          uint32                 `protobuf:"varint,3,opt,name=most,proto3" json:"most,omitempty"`     // units of the greatest round
+	Wait          uint32                 `protobuf:"varint,4,opt,name=wait,proto3" json:"wait,omitempty"`     // seconds that a step waits for its receiver's word
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pace) Reset() {
+	*x = Pace{}
+	mi := &file_client_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pace) ProtoMessage() {}
+
+func (x *Pace) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pace.ProtoReflect.Descriptor instead.
+func (*Pace) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Pace) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Pace) GetGrowth() uint32 {
+	if x != nil {
+		return x.Growth
+	}
+	return 0
+}
+
+func (x *Pace) GetMost() uint32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+func (x *Pace) GetWait() uint32 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
 type OfferResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1093,7 +1226,7 @@ type OfferResponse struct {
 
 func (x *OfferResponse) Reset() {
 	*x = OfferResponse{}
-	mi := &file_client_proto_msgTypes[13]
+	mi := &file_client_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1238,7 @@ func (x *OfferResponse) String() string {
 func (*OfferResponse) ProtoMessage() {}
 
 func (x *OfferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[13]
+	mi := &file_client_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1251,7 @@ func (x *OfferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferResponse.ProtoReflect.Descriptor instead.
 func (*OfferResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{13}
+	return file_client_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OfferResponse) GetId() string {
@@ -1137,7 +1270,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_client_proto_msgTypes[14]
+	mi := &file_client_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1282,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[14]
+	mi := &file_client_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1295,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{14}
+	return file_client_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CancelRequest) GetId() string {
@@ -1180,7 +1313,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_client_proto_msgTypes[15]
+	mi := &file_client_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1325,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[15]
+	mi := &file_client_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1338,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{15}
+	return file_client_proto_rawDescGZIP(), []int{16}
 }
 
 type ClaimRequest struct {
@@ -1217,7 +1350,7 @@ type ClaimRequest struct {
 
 func (x *ClaimRequest) Reset() {
 	*x = ClaimRequest{}
-	mi := &file_client_proto_msgTypes[16]
+	mi := &file_client_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1362,7 @@ func (x *ClaimRequest) String() string {
 func (*ClaimRequest) ProtoMessage() {}
 
 func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[16]
+	mi := &file_client_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1375,7 @@ func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
 func (*ClaimRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{16}
+	return file_client_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ClaimRequest) GetChunks() []string {
@@ -1260,7 +1393,7 @@ type ClaimResponse struct {
 
 func (x *ClaimResponse) Reset() {
 	*x = ClaimResponse{}
-	mi := &file_client_proto_msgTypes[17]
+	mi := &file_client_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1405,7 @@ func (x *ClaimResponse) String() string {
 func (*ClaimResponse) ProtoMessage() {}
 
 func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[17]
+	mi := &file_client_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1418,7 @@ func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimResponse.ProtoReflect.Descriptor instead.
 func (*ClaimResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{17}
+	return file_client_proto_rawDescGZIP(), []int{18}
 }
 
 type SayRequest struct {
@@ -1300,7 +1433,7 @@ type SayRequest struct {
 
 func (x *SayRequest) Reset() {
 	*x = SayRequest{}
-	mi := &file_client_proto_msgTypes[18]
+	mi := &file_client_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1445,7 @@ func (x *SayRequest) String() string {
 func (*SayRequest) ProtoMessage() {}
 
 func (x *SayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[18]
+	mi := &file_client_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1458,7 @@ func (x *SayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SayRequest.ProtoReflect.Descriptor instead.
 func (*SayRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{18}
+	return file_client_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SayRequest) GetInstance() string {
@@ -1365,7 +1498,7 @@ type SayResponse struct {
 
 func (x *SayResponse) Reset() {
 	*x = SayResponse{}
-	mi := &file_client_proto_msgTypes[19]
+	mi := &file_client_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1510,7 @@ func (x *SayResponse) String() string {
 func (*SayResponse) ProtoMessage() {}
 
 func (x *SayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[19]
+	mi := &file_client_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1523,7 @@ func (x *SayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SayResponse.ProtoReflect.Descriptor instead.
 func (*SayResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{19}
+	return file_client_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SayResponse) GetWord() string {
@@ -1413,7 +1546,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_client_proto_msgTypes[20]
+	mi := &file_client_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1558,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[20]
+	mi := &file_client_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1571,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{20}
+	return file_client_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProposeRequest) GetSource() []byte {
@@ -1485,7 +1618,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_client_proto_msgTypes[21]
+	mi := &file_client_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1497,7 +1630,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[21]
+	mi := &file_client_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1510,7 +1643,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{21}
+	return file_client_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ProposeResponse) GetId() string {
@@ -1529,7 +1662,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_client_proto_msgTypes[22]
+	mi := &file_client_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1674,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[22]
+	mi := &file_client_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1687,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{22}
+	return file_client_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReviewRequest) GetId() string {
@@ -1582,7 +1715,7 @@ type ReviewResponse struct {
 
 func (x *ReviewResponse) Reset() {
 	*x = ReviewResponse{}
-	mi := &file_client_proto_msgTypes[23]
+	mi := &file_client_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1594,7 +1727,7 @@ func (x *ReviewResponse) String() string {
 func (*ReviewResponse) ProtoMessage() {}
 
 func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[23]
+	mi := &file_client_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1607,7 +1740,7 @@ func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewResponse.ProtoReflect.Descriptor instead.
 func (*ReviewResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{23}
+	return file_client_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReviewResponse) GetDraft() *Draft {
@@ -1692,7 +1825,7 @@ type ReviewParty struct {
 
 func (x *ReviewParty) Reset() {
 	*x = ReviewParty{}
-	mi := &file_client_proto_msgTypes[24]
+	mi := &file_client_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1704,7 +1837,7 @@ func (x *ReviewParty) String() string {
 func (*ReviewParty) ProtoMessage() {}
 
 func (x *ReviewParty) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[24]
+	mi := &file_client_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1717,7 +1850,7 @@ func (x *ReviewParty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewParty.ProtoReflect.Descriptor instead.
 func (*ReviewParty) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{24}
+	return file_client_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReviewParty) GetName() string {
@@ -1758,7 +1891,7 @@ type ReviewTerm struct {
 
 func (x *ReviewTerm) Reset() {
 	*x = ReviewTerm{}
-	mi := &file_client_proto_msgTypes[25]
+	mi := &file_client_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1903,7 @@ func (x *ReviewTerm) String() string {
 func (*ReviewTerm) ProtoMessage() {}
 
 func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[25]
+	mi := &file_client_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1916,7 @@ func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewTerm.ProtoReflect.Descriptor instead.
 func (*ReviewTerm) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{25}
+	return file_client_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReviewTerm) GetName() string {
@@ -1816,7 +1949,7 @@ type ReviewPot struct {
 
 func (x *ReviewPot) Reset() {
 	*x = ReviewPot{}
-	mi := &file_client_proto_msgTypes[26]
+	mi := &file_client_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +1961,7 @@ func (x *ReviewPot) String() string {
 func (*ReviewPot) ProtoMessage() {}
 
 func (x *ReviewPot) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[26]
+	mi := &file_client_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +1974,7 @@ func (x *ReviewPot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewPot.ProtoReflect.Descriptor instead.
 func (*ReviewPot) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{26}
+	return file_client_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReviewPot) GetName() string {
@@ -1918,7 +2051,7 @@ type ReviewPayout struct {
 
 func (x *ReviewPayout) Reset() {
 	*x = ReviewPayout{}
-	mi := &file_client_proto_msgTypes[27]
+	mi := &file_client_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1930,7 +2063,7 @@ func (x *ReviewPayout) String() string {
 func (*ReviewPayout) ProtoMessage() {}
 
 func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[27]
+	mi := &file_client_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1943,7 +2076,7 @@ func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewPayout.ProtoReflect.Descriptor instead.
 func (*ReviewPayout) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{27}
+	return file_client_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReviewPayout) GetParty() string {
@@ -2027,7 +2160,7 @@ type AnswerRequest struct {
 
 func (x *AnswerRequest) Reset() {
 	*x = AnswerRequest{}
-	mi := &file_client_proto_msgTypes[28]
+	mi := &file_client_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2172,7 @@ func (x *AnswerRequest) String() string {
 func (*AnswerRequest) ProtoMessage() {}
 
 func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[28]
+	mi := &file_client_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2185,7 @@ func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{28}
+	return file_client_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AnswerRequest) GetId() string {
@@ -2084,7 +2217,7 @@ type AnswerResponse struct {
 
 func (x *AnswerResponse) Reset() {
 	*x = AnswerResponse{}
-	mi := &file_client_proto_msgTypes[29]
+	mi := &file_client_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2229,7 @@ func (x *AnswerResponse) String() string {
 func (*AnswerResponse) ProtoMessage() {}
 
 func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[29]
+	mi := &file_client_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2242,7 @@ func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
 func (*AnswerResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{29}
+	return file_client_proto_rawDescGZIP(), []int{30}
 }
 
 type ReceiveRequest struct {
@@ -2124,7 +2257,7 @@ type ReceiveRequest struct {
 
 func (x *ReceiveRequest) Reset() {
 	*x = ReceiveRequest{}
-	mi := &file_client_proto_msgTypes[30]
+	mi := &file_client_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2269,7 @@ func (x *ReceiveRequest) String() string {
 func (*ReceiveRequest) ProtoMessage() {}
 
 func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[30]
+	mi := &file_client_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2282,7 @@ func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{30}
+	return file_client_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReceiveRequest) GetAsset() string {
@@ -2193,7 +2326,7 @@ type ReceiveResponse struct {
 
 func (x *ReceiveResponse) Reset() {
 	*x = ReceiveResponse{}
-	mi := &file_client_proto_msgTypes[31]
+	mi := &file_client_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2205,7 +2338,7 @@ func (x *ReceiveResponse) String() string {
 func (*ReceiveResponse) ProtoMessage() {}
 
 func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[31]
+	mi := &file_client_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2218,7 +2351,7 @@ func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{31}
+	return file_client_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReceiveResponse) GetRequest() string {
@@ -2267,7 +2400,7 @@ type PayRequest struct {
 
 func (x *PayRequest) Reset() {
 	*x = PayRequest{}
-	mi := &file_client_proto_msgTypes[32]
+	mi := &file_client_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2279,7 +2412,7 @@ func (x *PayRequest) String() string {
 func (*PayRequest) ProtoMessage() {}
 
 func (x *PayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[32]
+	mi := &file_client_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2292,7 +2425,7 @@ func (x *PayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayRequest.ProtoReflect.Descriptor instead.
 func (*PayRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{32}
+	return file_client_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PayRequest) GetRequest() string {
@@ -2336,7 +2469,7 @@ type PayResponse struct {
 
 func (x *PayResponse) Reset() {
 	*x = PayResponse{}
-	mi := &file_client_proto_msgTypes[33]
+	mi := &file_client_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2348,7 +2481,7 @@ func (x *PayResponse) String() string {
 func (*PayResponse) ProtoMessage() {}
 
 func (x *PayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[33]
+	mi := &file_client_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2361,7 +2494,7 @@ func (x *PayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayResponse.ProtoReflect.Descriptor instead.
 func (*PayResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{33}
+	return file_client_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PayResponse) GetVault() string {
@@ -2460,7 +2593,7 @@ type KeepRequest struct {
 
 func (x *KeepRequest) Reset() {
 	*x = KeepRequest{}
-	mi := &file_client_proto_msgTypes[34]
+	mi := &file_client_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2605,7 @@ func (x *KeepRequest) String() string {
 func (*KeepRequest) ProtoMessage() {}
 
 func (x *KeepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[34]
+	mi := &file_client_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2618,7 @@ func (x *KeepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepRequest.ProtoReflect.Descriptor instead.
 func (*KeepRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{34}
+	return file_client_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *KeepRequest) GetAsset() string {
@@ -2525,7 +2658,7 @@ type KeepResponse struct {
 
 func (x *KeepResponse) Reset() {
 	*x = KeepResponse{}
-	mi := &file_client_proto_msgTypes[35]
+	mi := &file_client_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2537,7 +2670,7 @@ func (x *KeepResponse) String() string {
 func (*KeepResponse) ProtoMessage() {}
 
 func (x *KeepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[35]
+	mi := &file_client_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2550,7 +2683,7 @@ func (x *KeepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepResponse.ProtoReflect.Descriptor instead.
 func (*KeepResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{35}
+	return file_client_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *KeepResponse) GetChoice() string {
@@ -2569,7 +2702,7 @@ type WordsRequest struct {
 
 func (x *WordsRequest) Reset() {
 	*x = WordsRequest{}
-	mi := &file_client_proto_msgTypes[36]
+	mi := &file_client_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +2714,7 @@ func (x *WordsRequest) String() string {
 func (*WordsRequest) ProtoMessage() {}
 
 func (x *WordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[36]
+	mi := &file_client_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +2727,7 @@ func (x *WordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordsRequest.ProtoReflect.Descriptor instead.
 func (*WordsRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{36}
+	return file_client_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *WordsRequest) GetProve() bool {
@@ -2613,7 +2746,7 @@ type WordsResponse struct {
 
 func (x *WordsResponse) Reset() {
 	*x = WordsResponse{}
-	mi := &file_client_proto_msgTypes[37]
+	mi := &file_client_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2625,7 +2758,7 @@ func (x *WordsResponse) String() string {
 func (*WordsResponse) ProtoMessage() {}
 
 func (x *WordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[37]
+	mi := &file_client_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2638,7 +2771,7 @@ func (x *WordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordsResponse.ProtoReflect.Descriptor instead.
 func (*WordsResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{37}
+	return file_client_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WordsResponse) GetWords() []*SaidWord {
@@ -2664,7 +2797,7 @@ type SaidWord struct {
 
 func (x *SaidWord) Reset() {
 	*x = SaidWord{}
-	mi := &file_client_proto_msgTypes[38]
+	mi := &file_client_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +2809,7 @@ func (x *SaidWord) String() string {
 func (*SaidWord) ProtoMessage() {}
 
 func (x *SaidWord) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[38]
+	mi := &file_client_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +2822,7 @@ func (x *SaidWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaidWord.ProtoReflect.Descriptor instead.
 func (*SaidWord) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{38}
+	return file_client_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SaidWord) GetInstance() string {
@@ -2793,7 +2926,7 @@ const file_client_proto_rawDesc = "" +
 	"\x04wait\x18\b \x01(\v2\x18.latchkey.client.v1.WaitR\x04wait\x12\x18\n" +
 	"\aaddress\x18\t \x01(\tR\aaddress\x12\x10\n" +
 	"\x03txs\x18\n" +
-	" \x03(\tR\x03txs\"\x8c\x02\n" +
+	" \x03(\tR\x03txs\"\x81\x03\n" +
 	"\x04Deal\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12\x1a\n" +
@@ -2806,7 +2939,12 @@ const file_client_proto_rawDesc = "" +
 	"\vaccepted_ms\x18\t \x01(\x03R\n" +
 	"acceptedMs\x12\x19\n" +
 	"\bowned_ms\x18\n" +
-	" \x01(\x03R\aownedMs\"a\n" +
+	" \x01(\x03R\aownedMs\x12\x16\n" +
+	"\x06closed\x18\x14 \x01(\bR\x06closed\x12\x18\n" +
+	"\asettled\x18\x15 \x01(\bR\asettled\x12\x12\n" +
+	"\x04step\x18\x16 \x01(\rR\x04step\x12\x14\n" +
+	"\x05steps\x18\x17 \x01(\rR\x05steps\x12\x17\n" +
+	"\aat_risk\x18\x18 \x01(\x03R\x06atRisk\"a\n" +
 	"\x04Wait\x12\x12\n" +
 	"\x04what\x18\x01 \x01(\tR\x04what\x12\x1b\n" +
 	"\twaits_for\x18\x02 \x01(\tR\bwaitsFor\x12\x14\n" +
@@ -2836,7 +2974,7 @@ const file_client_proto_rawDesc = "" +
 	"\x0fDepositResponse\x12\x16\n" +
 	"\x06chunks\x18\x01 \x01(\rR\x06chunks\x12\x16\n" +
 	"\x06amount\x18\x02 \x01(\tR\x06amount\x12\"\n" +
-	"\fdenomination\x18\x03 \x01(\tR\fdenomination\"\xbf\x01\n" +
+	"\fdenomination\x18\x03 \x01(\tR\fdenomination\"\xa0\x02\n" +
 	"\fOfferRequest\x12\x1a\n" +
 	"\bcontract\x18\x01 \x01(\tR\bcontract\x12\x12\n" +
 	"\x04give\x18\x02 \x01(\tR\x04give\x12\x12\n" +
@@ -2845,7 +2983,16 @@ const file_client_proto_rawDesc = "" +
 	"\vpremium_bps\x18\x05 \x01(\x05R\n" +
 	"premiumBps\x12\x12\n" +
 	"\x04role\x18\x06 \x01(\rR\x04role\x12\x19\n" +
-	"\bgood_for\x18\a \x01(\x03R\agoodFor\"\x1f\n" +
+	"\bgood_for\x18\a \x01(\x03R\agoodFor\x12\x16\n" +
+	"\x06settle\x18\b \x01(\tR\x06settle\x12,\n" +
+	"\x04pace\x18\t \x01(\v2\x18.latchkey.client.v1.PaceR\x04pace\x12\x19\n" +
+	"\bmax_loss\x18\n" +
+	" \x01(\x04R\amaxLoss\"\\\n" +
+	"\x04Pace\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x16\n" +
+	"\x06growth\x18\x02 \x01(\rR\x06growth\x12\x12\n" +
+	"\x04most\x18\x03 \x01(\rR\x04most\x12\x12\n" +
+	"\x04wait\x18\x04 \x01(\rR\x04wait\"\x1f\n" +
 	"\rOfferResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1f\n" +
 	"\rCancelRequest\x12\x0e\n" +
@@ -2999,7 +3146,7 @@ func file_client_proto_rawDescGZIP() []byte {
 	return file_client_proto_rawDescData
 }
 
-var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_client_proto_goTypes = []any{
 	(*StatusRequest)(nil),    // 0: latchkey.client.v1.StatusRequest
 	(*StatusResponse)(nil),   // 1: latchkey.client.v1.StatusResponse
@@ -3014,32 +3161,33 @@ var file_client_proto_goTypes = []any{
 	(*DepositRequest)(nil),   // 10: latchkey.client.v1.DepositRequest
 	(*DepositResponse)(nil),  // 11: latchkey.client.v1.DepositResponse
 	(*OfferRequest)(nil),     // 12: latchkey.client.v1.OfferRequest
-	(*OfferResponse)(nil),    // 13: latchkey.client.v1.OfferResponse
-	(*CancelRequest)(nil),    // 14: latchkey.client.v1.CancelRequest
-	(*CancelResponse)(nil),   // 15: latchkey.client.v1.CancelResponse
-	(*ClaimRequest)(nil),     // 16: latchkey.client.v1.ClaimRequest
-	(*ClaimResponse)(nil),    // 17: latchkey.client.v1.ClaimResponse
-	(*SayRequest)(nil),       // 18: latchkey.client.v1.SayRequest
-	(*SayResponse)(nil),      // 19: latchkey.client.v1.SayResponse
-	(*ProposeRequest)(nil),   // 20: latchkey.client.v1.ProposeRequest
-	(*ProposeResponse)(nil),  // 21: latchkey.client.v1.ProposeResponse
-	(*ReviewRequest)(nil),    // 22: latchkey.client.v1.ReviewRequest
-	(*ReviewResponse)(nil),   // 23: latchkey.client.v1.ReviewResponse
-	(*ReviewParty)(nil),      // 24: latchkey.client.v1.ReviewParty
-	(*ReviewTerm)(nil),       // 25: latchkey.client.v1.ReviewTerm
-	(*ReviewPot)(nil),        // 26: latchkey.client.v1.ReviewPot
-	(*ReviewPayout)(nil),     // 27: latchkey.client.v1.ReviewPayout
-	(*AnswerRequest)(nil),    // 28: latchkey.client.v1.AnswerRequest
-	(*AnswerResponse)(nil),   // 29: latchkey.client.v1.AnswerResponse
-	(*ReceiveRequest)(nil),   // 30: latchkey.client.v1.ReceiveRequest
-	(*ReceiveResponse)(nil),  // 31: latchkey.client.v1.ReceiveResponse
-	(*PayRequest)(nil),       // 32: latchkey.client.v1.PayRequest
-	(*PayResponse)(nil),      // 33: latchkey.client.v1.PayResponse
-	(*KeepRequest)(nil),      // 34: latchkey.client.v1.KeepRequest
-	(*KeepResponse)(nil),     // 35: latchkey.client.v1.KeepResponse
-	(*WordsRequest)(nil),     // 36: latchkey.client.v1.WordsRequest
-	(*WordsResponse)(nil),    // 37: latchkey.client.v1.WordsResponse
-	(*SaidWord)(nil),         // 38: latchkey.client.v1.SaidWord
+	(*Pace)(nil),             // 13: latchkey.client.v1.Pace
+	(*OfferResponse)(nil),    // 14: latchkey.client.v1.OfferResponse
+	(*CancelRequest)(nil),    // 15: latchkey.client.v1.CancelRequest
+	(*CancelResponse)(nil),   // 16: latchkey.client.v1.CancelResponse
+	(*ClaimRequest)(nil),     // 17: latchkey.client.v1.ClaimRequest
+	(*ClaimResponse)(nil),    // 18: latchkey.client.v1.ClaimResponse
+	(*SayRequest)(nil),       // 19: latchkey.client.v1.SayRequest
+	(*SayResponse)(nil),      // 20: latchkey.client.v1.SayResponse
+	(*ProposeRequest)(nil),   // 21: latchkey.client.v1.ProposeRequest
+	(*ProposeResponse)(nil),  // 22: latchkey.client.v1.ProposeResponse
+	(*ReviewRequest)(nil),    // 23: latchkey.client.v1.ReviewRequest
+	(*ReviewResponse)(nil),   // 24: latchkey.client.v1.ReviewResponse
+	(*ReviewParty)(nil),      // 25: latchkey.client.v1.ReviewParty
+	(*ReviewTerm)(nil),       // 26: latchkey.client.v1.ReviewTerm
+	(*ReviewPot)(nil),        // 27: latchkey.client.v1.ReviewPot
+	(*ReviewPayout)(nil),     // 28: latchkey.client.v1.ReviewPayout
+	(*AnswerRequest)(nil),    // 29: latchkey.client.v1.AnswerRequest
+	(*AnswerResponse)(nil),   // 30: latchkey.client.v1.AnswerResponse
+	(*ReceiveRequest)(nil),   // 31: latchkey.client.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),  // 32: latchkey.client.v1.ReceiveResponse
+	(*PayRequest)(nil),       // 33: latchkey.client.v1.PayRequest
+	(*PayResponse)(nil),      // 34: latchkey.client.v1.PayResponse
+	(*KeepRequest)(nil),      // 35: latchkey.client.v1.KeepRequest
+	(*KeepResponse)(nil),     // 36: latchkey.client.v1.KeepResponse
+	(*WordsRequest)(nil),     // 37: latchkey.client.v1.WordsRequest
+	(*WordsResponse)(nil),    // 38: latchkey.client.v1.WordsResponse
+	(*SaidWord)(nil),         // 39: latchkey.client.v1.SaidWord
 }
 var file_client_proto_depIdxs = []int32{
 	3,  // 0: latchkey.client.v1.StatusResponse.balances:type_name -> latchkey.client.v1.Balance
@@ -3051,45 +3199,46 @@ var file_client_proto_depIdxs = []int32{
 	6,  // 6: latchkey.client.v1.Chunk.wait:type_name -> latchkey.client.v1.Wait
 	6,  // 7: latchkey.client.v1.Deal.wait:type_name -> latchkey.client.v1.Wait
 	9,  // 8: latchkey.client.v1.TimelineResponse.events:type_name -> latchkey.client.v1.Event
-	2,  // 9: latchkey.client.v1.ReviewResponse.draft:type_name -> latchkey.client.v1.Draft
-	24, // 10: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
-	25, // 11: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
-	26, // 12: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
-	27, // 13: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
-	38, // 14: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
-	0,  // 15: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
-	7,  // 16: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
-	10, // 17: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
-	12, // 18: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
-	14, // 19: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
-	16, // 20: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
-	18, // 21: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
-	20, // 22: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
-	22, // 23: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
-	28, // 24: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
-	30, // 25: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
-	32, // 26: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
-	34, // 27: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
-	36, // 28: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
-	1,  // 29: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
-	8,  // 30: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
-	11, // 31: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
-	13, // 32: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
-	15, // 33: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
-	17, // 34: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
-	19, // 35: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
-	21, // 36: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
-	23, // 37: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
-	29, // 38: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
-	31, // 39: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
-	33, // 40: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
-	35, // 41: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
-	37, // 42: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
-	29, // [29:43] is the sub-list for method output_type
-	15, // [15:29] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	13, // 9: latchkey.client.v1.OfferRequest.pace:type_name -> latchkey.client.v1.Pace
+	2,  // 10: latchkey.client.v1.ReviewResponse.draft:type_name -> latchkey.client.v1.Draft
+	25, // 11: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
+	26, // 12: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
+	27, // 13: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
+	28, // 14: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
+	39, // 15: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
+	0,  // 16: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
+	7,  // 17: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
+	10, // 18: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
+	12, // 19: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
+	15, // 20: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
+	17, // 21: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
+	19, // 22: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
+	21, // 23: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
+	23, // 24: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
+	29, // 25: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
+	31, // 26: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
+	33, // 27: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
+	35, // 28: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
+	37, // 29: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
+	1,  // 30: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
+	8,  // 31: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
+	11, // 32: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
+	14, // 33: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
+	16, // 34: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
+	18, // 35: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
+	20, // 36: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
+	22, // 37: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
+	24, // 38: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
+	30, // 39: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
+	32, // 40: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
+	34, // 41: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
+	36, // 42: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
+	38, // 43: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
+	30, // [30:44] is the sub-list for method output_type
+	16, // [16:30] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_client_proto_init() }
@@ -3103,7 +3252,7 @@ func file_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_client_proto_rawDesc), len(file_client_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

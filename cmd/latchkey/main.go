@@ -22,6 +22,7 @@ usage:
   latchkey timeline  --client SOCKET what has happened
   latchkey deposit   --client SOCKET --asset btc --usd 500
   latchkey exchange  --client SOCKET --give btc --want eth --usd 500
+                                     all at once; --settle tit-for-tat: in turn
   latchkey cancel    --client SOCKET OFFER
   latchkey claim     --client SOCKET CHUNK...
   latchkey keep      --client SOCKET --asset btc [--up-to 0.01] [--until 2027-01-31]

@@ -117,9 +117,9 @@ func status(ctx context.Context, args []string, out, _ io.Writer) error {
 	for _, c := range s.Chunks {
 		fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\t%s\t%s\n", c.Id, coins(c.Asset, c.Amount, c.Decimals), c.State, c.Wait.WaitsFor, when(c.Wait.Until, s.Now), c.Wait.Then)
 	}
-	fmt.Fprintln(t, "\nDEAL\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
+	fmt.Fprintln(t, "\nDEAL\tCONTRACT\tSTATE\tAT RISK\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Deals {
-		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%d units\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.AtRisk, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
 	}
 	fmt.Fprintln(t, "\nDRAFT\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Drafts {
@@ -220,7 +220,7 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 const maxPremium = 10_000
 
 func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
-	f := newFlags("exchange", "latchkey exchange offers what you have deposited for another asset.", out)
+	f := newFlags("exchange", "latchkey exchange offers what you have deposited for another asset. Settled atomically, all chunks change hands\nat once; tit for tat, a few at a time and in turn, each looked at by your wallet before the next goes out.", out)
 	socket, asJSON := clientFlags(f)
 	give := f.String("give", "", "asset that you give")
 	want := f.String("want", "", "asset that you want")
@@ -229,6 +229,12 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	name := f.String("contract", "Swap", "contract, as the switchboard trades it")
 	role := f.Uint("role", 0, "which of its two parties you are: 0 or 1")
 	good := f.Duration("good-for", time.Hour, "how long the offer stands")
+	how := f.String("settle", "atomic", "atomic: all at once; tit-for-tat: the sides' chunks in turn, in steps that grow")
+	first := f.Uint("first", 0, "tit-for-tat: units of the first round (0: 5)")
+	growth := f.Uint("growth", 0, "tit-for-tat: percent of a round that the next one has (0: 200)")
+	most := f.Uint("most", 0, "tit-for-tat: units of the greatest round (0: 20)")
+	wait := f.Duration("wait", 0, "tit-for-tat: how long a step waits for its receiver's word (0: ten minutes)")
+	maxLoss := f.Uint64("max-loss", 0, "units that you may lose at most; proposals by which you could lose more are declined (0: no bound)")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -248,9 +254,23 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(talk, "offering %s for about $%s of %s\n", *give, *usd, *want)
+	var pace [4]uint32
+	for i, n := range []uint64{uint64(*first), uint64(*growth), uint64(*most), uint64(max(0, *wait) / time.Second)} {
+		if pace[i] = uint32(n); uint64(pace[i]) != n {
+			return &hinted{fmt.Errorf("%w: %d is too great for a pace", errUsage, n), "latchkey exchange -h"}
+		}
+	}
+	fmt.Fprintf(talk, "offering %s for about $%s of %s, settled %s\n", *give, *usd, *want, *how)
+	switch {
+	case *how == "atomic":
+		fmt.Fprintln(talk, "if what you get turns out to be worth nothing, you lose all that you give")
+	default:
+		fmt.Fprintln(talk, "what you can lose at most is computed for each proposal before it is accepted: see latchkey timeline and status")
+	}
 	r, err := c.Offer(ctx, &clientpb.OfferRequest{
 		Contract: *name, Give: *give, Want: *want, UsdCents: n, PremiumBps: int32(*premium), Role: uint32(*role), GoodFor: int64(good.Seconds()),
+		Settle: *how, MaxLoss: *maxLoss,
+		Pace: &clientpb.Pace{First: pace[0], Growth: pace[1], Most: pace[2], Wait: pace[3]},
 	})
 	if err != nil {
 		return plain(err)

@@ -41,6 +41,7 @@ type Call struct {
 	Swept  *Chunks          `cbor:"20,keyasint,omitempty"`
 	Papers *Chunks          `cbor:"21,keyasint,omitempty"`
 	Sign   *Sign            `cbor:"22,keyasint,omitempty"`
+	Took   *Took            `cbor:"23,keyasint,omitempty"`
 
 	// To a vault in the escrow's role.
 	Greet    *Raw           `cbor:"30,keyasint,omitempty"` // a client vault's Hello
@@ -119,6 +120,13 @@ type Say struct {
 	Word     string          `cbor:"2,keyasint"`
 	Value    int64           `cbor:"3,keyasint"`
 	HasValue bool            `cbor:"4,keyasint"`
+}
+
+// Took says what became of the step that an instance's settlement stands at, by
+// what the host's wallet says of its chunks.
+type Took struct {
+	Instance wire.InstanceID `cbor:"1,keyasint"`
+	Failed   bool            `cbor:"2,keyasint"`
 }
 
 // Chunks names chunks.

@@ -472,6 +472,7 @@ func TestCallsRefused(t *testing.T) {
 		{"a word in no instance", alice, enclave.Call{Say: &enclave.Say{Word: "award"}}},
 		{"a claim of an unknown chunk", alice, enclave.Call{Claim: &enclave.Chunks{IDs: []wire.ChunkID{{1}}}}},
 		{"the sweep of an unknown chunk", alice, enclave.Call{Swept: &enclave.Chunks{IDs: []wire.ChunkID{{1}}}}},
+		{"a step of no instance", alice, enclave.Call{Took: &enclave.Took{Instance: wire.InstanceID{1}}}},
 		{"the key of an unknown chunk", alice, enclave.Call{Keys: &enclave.Chunks{IDs: []wire.ChunkID{{1}}}}},
 		{"the papers of an unknown chunk", alice, enclave.Call{Papers: &enclave.Chunks{IDs: []wire.ChunkID{{1}}}}},
 	} {

@@ -69,6 +69,10 @@ func (e *Enclave) doOwner(c Call) (Result, error) {
 		rows, err := e.owner.Swept(c.Swept.IDs)
 		e.keep(rows)
 		return Result{}, err
+	case c.Took != nil:
+		rows, err := e.owner.Took(c.Took.Instance, c.Took.Failed)
+		e.keep(rows)
+		return Result{}, err
 	case c.Keys != nil:
 		return e.keys(c.Keys.IDs)
 	case c.Papers != nil:
@@ -218,6 +222,8 @@ func nameOf(q vault.Request) (what, id string, err error) {
 		what = "claim"
 	case q.Swept != nil:
 		what = "swept"
+	case q.Step != nil:
+		what = "step"
 	}
 	b, err := wire.Marshal(q)
 	return what, string(b), err

@@ -196,6 +196,7 @@ func FuzzHandle(f *testing.F) {
 		{Batch: &vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: 1_800_100_000}},
 		{Accept: &enclave.Accept{Agreement: vault.Agreement{Parties: []vault.Recipients{{}, {{1}}}, Pots: [][]vault.Stake{{{}}}}, Peers: []enclave.Peer{{}}}},
 		{Say: &enclave.Say{Word: "x"}}, {Claim: &enclave.Chunks{IDs: []wire.ChunkID{{}, {}}}}, {Keys: &enclave.Chunks{}}, {Swept: &enclave.Chunks{IDs: []wire.ChunkID{{}}}},
+		{Took: &enclave.Took{}},
 		{Papers: &enclave.Chunks{IDs: []wire.ChunkID{{}}}}, {Sign: &enclave.Sign{}}, {Greet: &enclave.Raw{}}, {Frame: &enclave.Raw{Bytes: []byte{0xa0}}},
 		{Cosigned: &enclave.Raw{Bytes: []byte("— x y\n")}},
 		{Lock: &vault.LockAsk{Agreement: vault.Agreement{Source: []byte(swap), Terms: []int64{1, 1}, Parties: []vault.Recipients{{}, {}}, Pots: [][]vault.Stake{{}, {}}, Settle: 1}}},
