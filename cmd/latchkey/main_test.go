@@ -41,19 +41,20 @@ func TestScript(t *testing.T) {
 }
 
 // eventually runs a program again and again until it succeeds and prints what fits
-// a pattern: eventually 'pattern' latchkey status. It waits a minute at most.
+// a pattern: eventually 'pattern' latchkey status. It waits three minutes at
+// most: a world may have to be built first.
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: eventually PATTERN PROGRAM ARGUMENT...")
 	}
 	pattern := regexp.MustCompile("(?m)" + args[0])
-	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		err := ts.Exec(args[1], args[2:]...)
 		if err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
 		if time.Now().After(end) {
-			ts.Fatalf("%s does not print %q within a minute: %v", strings.Join(args[1:], " "), args[0], err)
+			ts.Fatalf("%s does not print %q within three minutes: %v", strings.Join(args[1:], " "), args[0], err)
 		}
 	}
 }
