@@ -69,11 +69,13 @@ var rows = map[string]row{
 
 	"host":          {own: trusted + " vault/... attest/... event/... gate/...", other: toml, why: asShells},
 	"host/hosttest": {own: "head attest attest/policyfile attest/sim", kit: true, why: "it tests the commands of hosts"},
-	"escrow":        {own: trusted + " vault/... attest/... event/... gate host", other: rpc + " " + toml, why: asShells + "; the escrow knows no wallet and no market"},
+	"escrow":        {own: trusted + " vault/... attest/... event/... gate host", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells + "; the escrow knows no wallet and no market"},
 	"switchboard":   {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/...", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells},
-	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/...", other: rpc + " " + toml, why: asShells},
+	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... examples", other: rpc + " " + toml, why: asShells},
 	"doctor":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... client", other: toml, why: "the doctor reads configurations and asks peers"},
 	"sim":           {own: trusted + " market rate vault/session escrow event wallet wallet/fake", other: "golang.org/x/mod/sumdb/...", why: "the simulation drives the machines themselves, in one process without network and disk"},
+
+	"examples": {why: "contracts import nothing"},
 
 	"cmd":          {own: "*", other: "*", why: "a command may import everything"},
 	"devnet":       {own: "*", other: "*", why: "it starts everything"},

@@ -39,12 +39,12 @@ type Config struct {
 	Escrow          string    // base URL
 	Switchboard     string    // base URL
 	Wallets         map[coin.AssetID]wallet.Wallet
-	Keep            map[coin.AssetID]bool // the standing choice: keep what is received; otherwise claim it at once
-	InsecureVendors []string              // see enclave.Accept
-	Poll            time.Duration         // how often wallets are asked while something waits on a chain; 0 is five seconds
-	HTTP            *http.Client          // calls escrow and switchboard; nil: a plain client
-	Rates           *rate.Feed            // own sources, against which proposals are held; nil: none
-	RateLimit       uint32                // basis points that a proposal's values may be off them
+	Choices         map[coin.AssetID]Choice // what is done with what is received, unless a command said otherwise
+	InsecureVendors []string                // see enclave.Accept
+	Poll            time.Duration           // how often wallets are asked while something waits on a chain; 0 is five seconds
+	HTTP            *http.Client            // calls escrow and switchboard; nil: a plain client
+	Rates           *rate.Feed              // own sources, against which proposals are held; nil: none
+	RateLimit       uint32                  // basis points that a proposal's values may be off them
 	Logger          *slog.Logger
 }
 
@@ -61,12 +61,16 @@ type Host struct {
 	id       wire.VaultID
 	problems map[string]string // what does not work now, by subject
 	assets   map[coin.AssetID]wallet.AssetInfo
-	receipts map[string]string
-	repeats  map[string]int // how often something was said since the log showed anything new
+	repeats  map[string]int                // how often something was said since the log showed anything new
+	peers    map[wire.VaultID]enclave.Peer // as the escrow's host showed them
+	escrowIs wire.VaultID                  // zero: not asked yet
+	sent     map[string]time.Time          // when a draft was sent last
 
 	greeting sync.Mutex // one greeting at a time
 	greets   int        // sessions opened; guarded by greeting
-	dealing  sync.Mutex // a deal's record is read and written under it
+	dealing  sync.Mutex // a deal's or a draft's record is read and written under it
+	wording  sync.Mutex // a word's record is read and written under it
+	paying   sync.Mutex // one payment is planned and begun at a time
 
 	talk chan struct{} // one token: there may be something to say to the escrow
 	work chan struct{} // one token: look at everything
@@ -86,7 +90,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	return &Host{
 		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, cfg.HTTP), problems: map[string]string{},
-		assets: map[coin.AssetID]wallet.AssetInfo{}, receipts: map[string]string{}, repeats: map[string]int{},
+		assets: map[coin.AssetID]wallet.AssetInfo{}, repeats: map[string]int{}, peers: map[wire.VaultID]enclave.Peer{}, sent: map[string]time.Time{},
 		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}, nil
 }
@@ -123,7 +127,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	h.board = switchboard.NewClient(h.cfg.Switchboard, h.cfg.HTTP, signer{h})
 	h.mu.Unlock()
 	var running sync.WaitGroup
-	for _, f := range []func(context.Context) error{h.talkLoop, h.feedLoop, h.pollLoop, h.workLoop} {
+	for _, f := range []func(context.Context) error{h.talkLoop, h.feedLoop, h.pollLoop, h.letterLoop, h.workLoop} {
 		running.Go(func() { cancel(f(ctx)) })
 	}
 	ready(status)
@@ -272,7 +276,7 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 		pause(ctx, retry)
 	}
 	if r.Receipt != nil {
-		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log the word by %d", r.Receipt.By)})
+		h.receipt(ctx, *r.Receipt)
 	}
 	wake(h.work)
 	pause(ctx, h.patience(s.What))
@@ -379,6 +383,7 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		failures = 0
 		h.problem("what the escrow's log says", nil)
 		if u.Cursor != cursor {
+			h.heard(ctx, u.Entries)
 			cursor = u.Cursor
 			h.store.setNumber(ctx, "cursor", cursor)
 			h.news()

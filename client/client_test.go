@@ -302,7 +302,7 @@ func TestFundAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := w.chunk(c, s, nil).Address; got != want[0] {
+		if got := w.chunk(c, s, nil, nil).Address; got != want[0] {
 			t.Errorf("chunk %d is shown at %s, its address is %s", c.Chunk.Index, got, want[0])
 		}
 	}
@@ -382,10 +382,10 @@ func TestSweepLimit(t *testing.T) {
 }
 
 // paper is of a chunk of the wanted denomination, with a key of its own.
-func paper(t *testing.T, d coin.Denomination, n byte) vault.Paper { return paperOf(t, d, n, 50) }
+func paper(t testing.TB, d coin.Denomination, n byte) vault.Paper { return paperOf(t, d, n, 50) }
 
 // paperOf is one of another weight.
-func paperOf(t *testing.T, d coin.Denomination, n byte, weight uint32) vault.Paper {
+func paperOf(t testing.TB, d coin.Denomination, n byte, weight uint32) vault.Paper {
 	t.Helper()
 	public, err := wallet.PublicOf(coin.Secp256k1, wallet.PrivateKey{31: n})
 	if err != nil {

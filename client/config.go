@@ -39,6 +39,8 @@ type WalletEntry struct {
 	URL   string       `toml:"url" comment:"unix:PATH, http:// and a loopback address, or https:// and any"`
 	Token string       `toml:"token_file,omitempty" comment:"what a connector reached by https asks for, if not for a certificate"`
 	Keep  bool         `toml:"keep,omitempty" comment:"keep what is received in the vault instead of claiming it at once"`
+	Until string       `toml:"keep_until,omitempty" comment:"with keep: claim all of it on this date, 2027-01-31, or at this time, 2027-01-31T12:00:00Z"`
+	UpTo  string       `toml:"keep_up_to,omitempty" comment:"with keep: claim what is more than this, in the asset's smallest units"`
 }
 
 // ReadFile reads and checks a configuration.
@@ -95,6 +97,9 @@ func (f *File) check(path string) error {
 		if w.Asset == "" || w.URL == "" {
 			return fmt.Errorf("wallet %d: asset and url are both needed", i+1)
 		}
+		if _, err := w.choice(); err != nil {
+			return fmt.Errorf("wallet %d: %w", i+1, err)
+		}
 	}
 	return nil
 }
@@ -131,7 +136,7 @@ func (f File) Host(logger *slog.Logger) (Config, error) {
 	c := Config{
 		HTTP: call, Logger: logger,
 		Name: f.Name, Socket: f.Socket, Escrow: f.Escrow, Switchboard: f.Switchboard, InsecureVendors: f.InsecureVendors,
-		Poll: time.Duration(f.PollMs) * time.Millisecond, Wallets: map[coin.AssetID]wallet.Wallet{}, Keep: map[coin.AssetID]bool{},
+		Poll: time.Duration(f.PollMs) * time.Millisecond, Wallets: map[coin.AssetID]wallet.Wallet{}, Choices: map[coin.AssetID]Choice{},
 	}
 	if f.Rate != nil {
 		feed, err := rate.NewFeed(*f.Rate, func() int64 { return time.Now().Unix() })
@@ -153,7 +158,11 @@ func (f File) Host(logger *slog.Logger) (Config, error) {
 		if err != nil {
 			return Config{}, fmt.Errorf("wallet %s: %w", w.Asset, err)
 		}
-		c.Wallets[w.Asset], c.Keep[w.Asset] = con, w.Keep
+		x, err := w.choice()
+		if err != nil {
+			return Config{}, fmt.Errorf("wallet for %s: %w", w.Asset, err)
+		}
+		c.Wallets[w.Asset], c.Choices[w.Asset] = con, x
 	}
 	return c, nil
 }
@@ -167,4 +176,30 @@ func (w WalletEntry) Dial(call *http.Client) (wallet.Wallet, error) {
 		return nil, errors.New("token_file goes with an https:// url")
 	}
 	return wallet.Dial(w.URL)
+}
+
+func (w WalletEntry) choice() (c Choice, err error) {
+	c.Keep = w.Keep
+	if w.Until != "" {
+		if c.Until, err = ParseTime(w.Until); err != nil {
+			return Choice{}, fmt.Errorf("keep_until: %w", err)
+		}
+	}
+	if w.UpTo != "" {
+		if c.UpTo, err = coin.ParseAmount(w.UpTo); err != nil {
+			return Choice{}, fmt.Errorf("keep_up_to: %w", err)
+		}
+	}
+	return c, c.Check()
+}
+
+// ParseTime reads a moment, in Unix seconds: a date (its beginning, UTC) or an
+// RFC 3339 time.
+func ParseTime(s string) (int64, error) {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if t, err := time.Parse(layout, s); err == nil && t.Unix() > 0 {
+			return t.Unix(), nil
+		}
+	}
+	return 0, fmt.Errorf("%.40q is no moment; write 2027-01-31 or 2027-01-31T12:00:00Z", s)
 }

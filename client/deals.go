@@ -89,8 +89,9 @@ func (h *Host) notice(ctx context.Context, n switchboard.Notice) error {
 
 func (h *Host) end(ctx context.Context, d Deal, why string) error {
 	d.State, d.Reason, d.Notice, d.Lock, d.Signed = "ended", why, nil, nil, nil
-	h.store.journal(ctx, Event{Kind: "ended", Deal: fmt.Sprint(d.Proposal), Text: "proposal ended: " + why})
-	return h.store.put(ctx, dealName(market.ProposalID(d.Proposal)), d)
+	h.draftEnds(ctx, d)
+	h.store.journal(ctx, Event{Kind: "ended", Deal: d.id(), Text: "proposal ended: " + why})
+	return h.store.put(ctx, d.name(), d)
 }
 
 // noticeRecord is how a notice is kept until it is dealt with.
@@ -152,7 +153,7 @@ func (h *Host) deals(ctx context.Context, s enclave.Status) {
 		default:
 			return
 		}
-		h.problem(fmt.Sprintf("deal %d", d.Proposal), err)
+		h.problem("deal "+d.id(), err)
 	})
 }
 
@@ -168,7 +169,7 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 			return err
 		}
 		d.State, d.Reason, d.Notice = "declined", reason.Error(), nil
-		h.store.journal(ctx, Event{Kind: "declined", Deal: fmt.Sprint(d.Proposal), Text: "declined a proposal: " + d.Reason})
+		h.store.journal(ctx, Event{Kind: "declined", Deal: d.id(), Text: "declined a proposal: " + d.Reason})
 		return h.store.put(ctx, name, d)
 	}
 	program, err := contract.Compile(n.Source)
@@ -188,10 +189,8 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		return decline(market.Undesired, err)
 	}
 	if err := h.funded(ctx, n); err != nil {
-		for _, certain := range []error{wallet.ErrNotFunded, wallet.ErrNotConfirmed, wallet.ErrSpent, wallet.ErrUnknownAsset, wallet.ErrWrongKey, wallet.ErrInvalid} {
-			if errors.Is(err, certain) {
-				return decline(market.Unfunded, err)
-			}
+		if certain(err) {
+			return decline(market.Unfunded, err)
 		}
 		return err // try again: it is this side's wallet that does not answer
 	}
@@ -203,8 +202,8 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		Agreement: a, Peers: n.Peers, Papers: n.Papers, InsecureVendors: h.cfg.InsecureVendors,
 	}})
 	switch {
-	case ctx.Err() != nil, errors.Is(err, enclave.ErrGone), errors.Is(err, enclave.ErrNoSession), errors.Is(err, errStarting):
-		return err // the vault has not decided
+	case undecided(ctx, err):
+		return err
 	case err != nil:
 		return decline(market.Untrusted, err)
 	}
@@ -234,7 +233,7 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		return err
 	}
 	h.store.journal(ctx, Event{
-		Kind: "accepted", At: started, Deal: fmt.Sprint(d.Proposal), With: short(d.With),
+		Kind: "accepted", At: started, Deal: d.id(), With: short(d.With),
 		Text: fmt.Sprintf("checked balances and evidence, accepted %s with vault %s: gives %s", d.Contract, short(d.With), strings.Join(d.Gives, ", ")),
 	})
 	return h.accept(ctx, name, &d)
@@ -445,7 +444,7 @@ func (h *Host) lock(ctx context.Context, name string, d Deal) error {
 		return err
 	}
 	d.State, d.Instance, d.Lock = "locked", id, nil
-	h.store.journal(ctx, Event{Kind: "locked", Deal: fmt.Sprint(d.Proposal), With: short(d.With), Text: "the escrow has locked instance " + id.Short()})
+	h.store.journal(ctx, Event{Kind: "locked", Deal: d.id(), With: short(d.With), Text: "the escrow has locked instance " + id.Short()})
 	return h.store.put(ctx, name, d)
 }
 
@@ -473,7 +472,7 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 		for _, id := range in.Given {
 			given[id] = true
 		}
-		n := 0
+		var own []enclave.ChunkStatus
 		for _, c := range s.Chunks {
 			if !given[c.ID] || c.Chunk.Owner != h.id {
 				continue
@@ -481,18 +480,16 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 			if !c.Holds && !c.Chunk.Swept && !c.Chunk.Lost {
 				return nil // its new share is on its way
 			}
-			n++
+			own = append(own, c)
 		}
 		if d.State, d.Owned = "owned", time.Now().UnixMilli(); in.Aborted {
 			d.State, d.Reason = "ended", "aborted: it was not open in time; all went back"
+			h.draftEnds(ctx, d)
 		}
 		if in.Broken {
 			d.Reason = "a step failed: what was not given by then went back"
 		}
-		h.store.journal(ctx, Event{
-			Kind: "owned", Deal: fmt.Sprint(d.Proposal), At: d.Owned, Count: n, With: short(d.With),
-			Text: fmt.Sprintf("owns %d chunks, %d ms after it accepted", n, d.Owned-d.Accepted),
-		})
+		h.tellOwned(ctx, d, own)
 		return h.store.put(ctx, name, d)
 	}
 	if d.State == "accepted" {
@@ -504,6 +501,67 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 	return nil
 }
 
+// tellOwned says what came of a deal that is over.
+func (h *Host) tellOwned(ctx context.Context, d Deal, own []enclave.ChunkStatus) {
+	e := Event{Kind: "owned", Deal: d.id(), At: d.Owned, Count: len(own), With: short(d.With)}
+	took := d.Owned - d.Accepted
+	e.Text = fmt.Sprintf("owns %d chunks, %d ms after it accepted", len(own), took)
+	var draft Draft
+	paid := d.State == "owned" && d.Draft != "" && h.store.get(draftName(d.Draft), &draft) && draft.Request != ""
+	switch {
+	case paid && d.Role == payer:
+		e.Kind, e.Text = "paid", fmt.Sprintf("paid vault %s: %s, without a transaction, %d ms after it was asked to", short(d.With), strings.Join(d.Gives, ", "), took)
+	case paid:
+		e.Kind, e.Text = "received", fmt.Sprintf("received a payment of vault %s: %d chunks, %d ms after it accepted", short(d.With), len(own), took)
+	case len(own) == 0:
+		e.Text = fmt.Sprintf("%s is over, %d ms after it accepted; nothing came to this side", d.Contract, took)
+	}
+	var total coin.Amount
+	for i, c := range own {
+		each, err := c.Cert.Denomination.Deposit(c.Cert.Weight)
+		if sum, serr := total.Plus(each); err == nil && serr == nil && c.Cert.Denomination.Asset == own[0].Cert.Denomination.Asset {
+			if total = sum; i == len(own)-1 && d.Draft != "" {
+				e.Asset, e.Amount = string(own[0].Cert.Denomination.Asset.ID), total.String()
+			}
+		}
+	}
+	var q Requested
+	if paid && h.store.get(requestName(draft.Request), &q) {
+		q.State = "paid"
+		_ = h.store.put(ctx, requestName(draft.Request), q) // the store keeps its failure
+	}
+	h.store.journal(ctx, e)
+}
+
+// draftEnds notes that the deal which a draft became came to nothing, so that
+// what it was to pay can be paid again.
+func (h *Host) draftEnds(ctx context.Context, d Deal) {
+	var draft Draft
+	if d.Draft == "" || !h.store.get(draftName(d.Draft), &draft) {
+		return
+	}
+	draft.State, draft.Reason = draftEnded, d.Reason
+	if draft.Request != "" && !draft.mine(h.id) {
+		h.reopen(ctx, draft)
+	}
+	_ = h.store.put(ctx, draftName(d.Draft), draft) // the store keeps its failure
+}
+
+// draftRevives takes that back: the escrow's log, heard late, has the deal.
+func (h *Host) draftRevives(ctx context.Context, d Deal) {
+	var draft Draft
+	if d.Draft == "" || !h.store.get(draftName(d.Draft), &draft) {
+		return
+	}
+	draft.State, draft.Reason = draftAccepted, ""
+	_ = h.store.put(ctx, draftName(d.Draft), draft) // the store keeps its failure
+	var q Requested
+	if draft.Request != "" && h.store.get(requestName(draft.Request), &q) && q.State == "open" {
+		q.State, q.Draft = "paying", draft.ID
+		_ = h.store.put(ctx, requestName(draft.Request), q) // the store keeps its failure
+	}
+}
+
 // revive takes up again a deal that counted as ended, if the escrow's log, heard
 // late, says that it was locked.
 func (h *Host) revive(ctx context.Context, name string, d Deal, s enclave.Status) error {
@@ -513,6 +571,7 @@ func (h *Host) revive(ctx context.Context, name string, d Deal, s enclave.Status
 	for _, in := range s.Instances {
 		if in.Agreement == d.Hash {
 			d.State, d.Reason, d.Instance = "locked", "", in.ID
+			h.draftRevives(ctx, d)
 			return h.store.put(ctx, name, d)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"latchkey/coin"
 	"latchkey/event"
+	"latchkey/market"
 	"latchkey/vault"
 	"latchkey/wire"
 )
@@ -70,8 +71,9 @@ type Sweeping struct {
 
 // Deal is how far one proposal is.
 type Deal struct {
-	Proposal  uint64          `json:"proposal"`
-	Agreement []byte          `json:"agreement"` // vault.Agreement, CBOR; empty once declined
+	Proposal  uint64          `json:"proposal"`        // the switchboard's; 0: none
+	Draft     string          `json:"draft,omitempty"` // that it came from, without a switchboard
+	Agreement []byte          `json:"agreement"`       // vault.Agreement, CBOR; empty once declined
 	Hash      wire.Hash       `json:"hash"`
 	Role      int             `json:"role"`
 	Contract  string          `json:"contract"`
@@ -139,9 +141,26 @@ func (s *records) put(ctx context.Context, name string, v any) error {
 	return nil
 }
 
-// write stores one row. A failure is kept: see err.
+// remove forgets a record, durably.
+func (s *records) remove(ctx context.Context, name string) error {
+	s.putting.Lock()
+	defer s.putting.Unlock()
+	if err := s.append(ctx, name, event.Block{Deletes: [][]byte{[]byte(recordPrefix + name)}}); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	delete(s.rows, name)
+	s.mu.Unlock()
+	return nil
+}
+
+// write stores one row.
 func (s *records) write(ctx context.Context, name string, b []byte) error {
-	block := event.Block{Puts: []event.Row{{Key: []byte(recordPrefix + name), Value: b}}}
+	return s.append(ctx, name, event.Block{Puts: []event.Row{{Key: []byte(recordPrefix + name), Value: b}}})
+}
+
+// append stores a block. A failure is kept: see err.
+func (s *records) append(ctx context.Context, name string, block event.Block) error {
 	if err := s.log.Append(context.WithoutCancel(ctx), s.log.Next(), block); err != nil {
 		err = fmt.Errorf("store record %s: %w", name, err)
 		s.fail(err)
@@ -236,6 +255,21 @@ func (s *records) after(seq uint64) ([]Event, <-chan struct{}) {
 		}
 	}
 	return nil, s.changed
+}
+
+// name is the deal's record, id what users call it.
+func (d Deal) name() string {
+	if d.Draft != "" {
+		return draftDealName(d.Draft)
+	}
+	return dealName(market.ProposalID(d.Proposal))
+}
+
+func (d Deal) id() string {
+	if d.Draft != "" {
+		return d.Draft
+	}
+	return fmt.Sprint(d.Proposal)
 }
 
 func (d Deal) agreement() (a vault.Agreement, err error) {

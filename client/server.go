@@ -109,7 +109,7 @@ func (s server) Claim(ctx context.Context, r *clientpb.ClaimRequest) (*clientpb.
 	if len(ids) == 0 {
 		return nil, refused(errors.New("claim: no chunk is named"))
 	}
-	return &clientpb.ClaimResponse{}, refused(s.h.order(ctx, ids))
+	return &clientpb.ClaimResponse{}, refused(s.h.order(ctx, ids, ""))
 }
 
 func (s server) Say(ctx context.Context, r *clientpb.SayRequest) (*clientpb.SayResponse, error) {
@@ -117,17 +117,11 @@ func (s server) Say(ctx context.Context, r *clientpb.SayRequest) (*clientpb.SayR
 	if err := id.UnmarshalText([]byte(r.Instance)); err != nil {
 		return nil, refused(err)
 	}
-	out, err := s.h.call(ctx, enclave.Call{Say: &enclave.Say{Instance: id, Word: r.Word, Value: r.Value, HasValue: r.HasValue}})
+	word, err := s.h.Say(ctx, enclave.Say{Instance: id, Word: r.Word, Value: r.Value, HasValue: r.HasValue})
 	if err != nil {
 		return nil, refused(err)
 	}
-	wake(s.h.talk)
-	b, err := wire.Marshal(*out.Word)
-	if err != nil {
-		return nil, refused(err)
-	}
-	s.h.store.journal(ctx, Event{Kind: "said", Text: fmt.Sprintf("said %q in instance %s", r.Word, id.Short())})
-	return &clientpb.SayResponse{Receipt: hex.EncodeToString(b)}, nil
+	return &clientpb.SayResponse{Word: hex.EncodeToString(word[:])}, nil
 }
 
 func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientpb.StatusResponse, error) {
@@ -151,6 +145,7 @@ func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientp
 			sweeps[id] = w
 		}
 	})
+	reserved := h.reserved()
 	for _, c := range st.Chunks {
 		if c.Chunk.Last == 0 && c.Chunk.Owner != h.id || c.Chunk.Owner != h.id && c.Chunk.Instance == (wire.InstanceID{}) {
 			continue // another's, looked at for a proposal
@@ -158,7 +153,7 @@ func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientp
 		if c.Chunk.Epoch == 0 && !c.Holds && !c.Chunk.Swept && !c.Chunk.Lost {
 			continue // given away long ago, and looked at again for a proposal
 		}
-		out.Chunks = append(out.Chunks, h.chunk(c, st, sweeps))
+		out.Chunks = append(out.Chunks, h.chunk(c, st, sweeps, reserved))
 	}
 	each(h.store, "deal/", func(_ string, d Deal) { out.Deals = append(out.Deals, h.dealStatus(d, st)) })
 	each(h.store, "offer/", func(_ string, p Placed) {
@@ -170,6 +165,11 @@ func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientp
 		}
 		out.Offers = append(out.Offers, w)
 	})
+	each(h.store, "draft/", func(_ string, d Draft) { out.Drafts = append(out.Drafts, h.draftStatus(d, st)) })
+	for _, x := range out.Balances {
+		a := coin.Asset{ID: coin.AssetID(x.Asset), Decimals: uint8(x.Decimals)}
+		out.Choices = append(out.Choices, x.Asset+" received is "+h.choice(a.ID).describe(a))
+	}
 	slices.SortFunc(out.Deals, func(a, b *clientpb.Deal) int { return strings.Compare(a.Id, b.Id) })
 	return out, nil
 }
@@ -194,7 +194,7 @@ func (h *Host) balance(ctx context.Context, id coin.AssetID) *clientpb.Balance {
 
 // chunk says what a chunk is doing, what it waits for, until when, and what
 // happens then.
-func (h *Host) chunk(c enclave.ChunkStatus, st enclave.Status, sweeps map[wire.ChunkID]Sweeping) *clientpb.Chunk {
+func (h *Host) chunk(c enclave.ChunkStatus, st enclave.Status, sweeps map[wire.ChunkID]Sweeping, reserved map[wire.ChunkID]bool) *clientpb.Chunk {
 	asset := c.Cert.Denomination.Asset
 	amount, _ := c.Cert.Denomination.Deposit(c.Cert.Weight)
 	out := &clientpb.Chunk{
@@ -215,6 +215,7 @@ func (h *Host) chunk(c enclave.ChunkStatus, st enclave.Status, sweeps map[wire.C
 		out.Txs = sweep.Txs
 	}
 	expiry := func(then string) { w.Until, w.Then = c.Cert.Expiry, then }
+	claimed := func() { w.Until, w.Then = claimBy(c), "it is claimed by itself, before its certificate ends" }
 	switch {
 	case c.Chunk.Lost:
 		out.State = "lost"
@@ -234,6 +235,9 @@ func (h *Host) chunk(c enclave.ChunkStatus, st enclave.Status, sweeps map[wire.C
 	case c.Chunk.Instance != (wire.InstanceID{}):
 		out.State = "locked"
 		h.locked(c, st, w)
+	case reserved[c.ID] && c.Pledge == (wire.Hash{}):
+		out.State = "set aside"
+		w.WaitsFor, w.Then = "the other parties of a draft", "it is free again"
 	case c.Pledge != (wire.Hash{}):
 		out.State = "pledged"
 		w.WaitsFor, w.Then = "the other party and the escrow's lock", "it is free again"
@@ -256,11 +260,14 @@ func (h *Host) chunk(c enclave.ChunkStatus, st enclave.Status, sweeps map[wire.C
 	case c.Chunk.Epoch == 0:
 		out.State = "available"
 		w.WaitsFor = "an offer that takes it"
-		expiry("it can only be claimed")
+		claimed()
 	default:
 		out.State = "held"
 		w.WaitsFor = "a claim, or a use"
-		expiry("it can only be claimed")
+		claimed()
+		if x := h.choice(asset.ID); x.Until != 0 && x.Until < w.Until && !h.returned(c) {
+			w.Until, w.Then = x.Until, "it is claimed: the standing choice for "+string(asset.ID)
+		}
 	}
 	return out
 }
@@ -287,8 +294,8 @@ func (h *Host) locked(c enclave.ChunkStatus, st enclave.Status, w *clientpb.Wait
 
 func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 	out := &clientpb.Deal{
-		Id: fmt.Sprint(d.Proposal), Contract: d.Contract, State: d.State, Gives: d.Gives,
-		AcceptedMs: d.Accepted, OwnedMs: d.Owned, AtRisk: d.AtRisk, Wait: &clientpb.Wait{What: "deal " + fmt.Sprint(d.Proposal)},
+		Id: d.id(), Contract: d.Contract, State: d.State, Gives: d.Gives,
+		AcceptedMs: d.Accepted, OwnedMs: d.Owned, AtRisk: d.AtRisk, Wait: &clientpb.Wait{What: "deal " + d.id()},
 	}
 	w := out.Wait
 	switch d.State {
@@ -322,6 +329,11 @@ func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 			out.Role = in.Party
 			if !in.Closed {
 				w.Until, w.Then = in.Until, "what the contract says for its deadline"
+				if in.Opened {
+					w.WaitsFor = "the contract, phase " + in.Phase
+				} else {
+					w.WaitsFor, w.Then = "all parties to hand over their shares", "the escrow aborts it and all chunks go back"
+				}
 			}
 			d.settledStatus(out, in)
 		}

@@ -88,7 +88,7 @@ func (h *Host) atRisk(ctx context.Context, name string, d *Deal, a vault.Agreeme
 		return err
 	}
 	h.store.journal(ctx, Event{
-		Kind: "checked", Deal: fmt.Sprint(d.Proposal),
+		Kind: "checked", Deal: d.id(),
 		Text: fmt.Sprintf("a proposal is settled tit for tat, in rounds of %d to %d units: at most %d units can be lost at any moment", a.Pace.First, a.Pace.Most, d.AtRisk),
 	})
 	return nil

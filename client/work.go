@@ -19,7 +19,7 @@ import (
 	"latchkey/wire"
 )
 
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // look derives from the vault's state and the records what is to be done, and
 // does one round of it. Only a failure of the store is an error; all else is a
@@ -32,11 +32,13 @@ func (h *Host) look(ctx context.Context) error {
 	if len(s.Batches) > 0 {
 		wake(h.talk)
 	}
+	h.drafts(ctx, s)
 	h.deals(ctx, s)
 	h.fund(ctx, s)
 	h.steps(ctx, s)
 	h.claim(ctx, s)
 	h.sweep(ctx, s)
+	h.overdue(s)
 	return h.store.err()
 }
 
@@ -263,39 +265,6 @@ func (h *Host) announce(ctx context.Context, chunks []enclave.ChunkStatus) error
 			return err
 		}
 	}
-	return nil
-}
-
-// claim takes out what was received from others, where that is the standing
-// choice for the asset.
-func (h *Host) claim(ctx context.Context, s enclave.Status) {
-	var ids []wire.ChunkID
-	unspoken := unspoken(s)
-	for _, c := range s.Chunks {
-		asset := c.Cert.Denomination.Asset.ID
-		free := c.Holds && c.Chunk.Instance == (wire.InstanceID{}) && c.Pledge == (wire.Hash{}) && !c.Chunk.Claim
-		if free && c.Chunk.Epoch > 0 && !h.cfg.Keep[asset] && !h.returned(c) && !unspoken[c.ID] {
-			ids = append(ids, c.ID)
-		}
-	}
-	if len(ids) == 0 {
-		return
-	}
-	h.problem("claim", h.order(ctx, ids))
-}
-
-// returned reports whether a chunk is this client's own that came back.
-func (h *Host) returned(c enclave.ChunkStatus) bool {
-	return len(c.Cert.Owner) == 1 && c.Cert.Owner[0] == h.id
-}
-
-// order has the vault order a claim.
-func (h *Host) order(ctx context.Context, ids []wire.ChunkID) error {
-	if _, err := h.call(ctx, enclave.Call{Claim: &enclave.Chunks{IDs: ids}}); err != nil {
-		return err
-	}
-	h.store.journal(ctx, Event{Kind: "claimed", Count: len(ids), Text: fmt.Sprintf("ordered the keys of %d chunks", len(ids))})
-	wake(h.talk)
 	return nil
 }
 

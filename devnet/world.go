@@ -48,16 +48,17 @@ type Amount string
 
 // A World is a running one.
 type World struct {
-	cfg       Config
-	Clients   []string
-	mu        sync.Mutex // guards Processes and byName while parts of the world start side by side
-	Processes []*Process // in the order of their start
-	byName    map[string]*Process
-	btcRPC    struct{ RPC, Control, User, PasswordFile string }
-	ethRPC    string
-	logKey    head.LogKey
-	urls      map[string]string
-	witnesses []head.WitnessKey
+	cfg         Config
+	Clients     []string
+	mu          sync.Mutex // guards Processes and byName while parts of the world start side by side
+	Processes   []*Process // in the order of their start
+	byName      map[string]*Process
+	btcRPC      struct{ RPC, Control, User, PasswordFile string }
+	ethRPC      string
+	logKey      head.LogKey
+	urls        map[string]string
+	witnesses   []head.WitnessKey
+	witnessURLs map[string]string // by the witness's name
 }
 
 // Process returns a process by its name, such as "escrow" or "alice".
@@ -103,7 +104,7 @@ func freePort() (string, error) {
 
 // Start starts a new world. On error, what was started is stopped.
 func Start(ctx context.Context, cfg Config) (w *World, err error) {
-	w = &World{cfg: cfg, Clients: cfg.Clients, byName: map[string]*Process{}, urls: map[string]string{}}
+	w = &World{cfg: cfg, Clients: cfg.Clients, byName: map[string]*Process{}, urls: map[string]string{}, witnessURLs: map[string]string{}}
 	defer func() {
 		if err != nil {
 			w.Stop()
@@ -216,6 +217,7 @@ func (w *World) startCustody(ctx context.Context) error {
 			return fmt.Errorf("witness init printed %.100q: %w", out, err)
 		}
 		w.witnesses = append(w.witnesses, k)
+		w.witnessURLs[k.Name()] = "http://" + listen
 		ours = append(ours, escrow.WitnessEntry{Key: k, URL: "http://" + listen})
 		entries = append(entries, e)
 	}

@@ -1,6 +1,7 @@
 package escrow
 
 import (
+	"bytes"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -8,15 +9,17 @@ import (
 	"testing"
 
 	"latchkey/event"
+	"latchkey/wire"
 )
 
-var procedures = []string{"Describe", "Greet", "Send", "Lock", "Feed", "Entries", "Peer"}
+var procedures = []string{"Describe", "Greet", "Send", "Lock", "Feed", "Entries", "Peer", "Post", "Collect"}
 
 // Whatever anybody posts, the escrow's host answers and does not fall over.
 func FuzzRequests(f *testing.F) {
 	for i, body := range []string{
 		`{}`, `{"hello":"AAAA"}`, `{"frame":"AAAA"}`, `{"lock":"oA=="}`, `{"vault":"AAAA","cursor":"-1","knownSize":"9223372036854775807"}`,
 		`{"from":"-1","max":4294967295}`, `{"vault":null}`,
+		`{"body":"oA==","signature":"AAAA"}`, `{"collect":{"body":"oA=="}}`,
 	} {
 		f.Add(uint8(i), body)
 	}
@@ -64,6 +67,31 @@ func FuzzConfig(f *testing.F) {
 			file.Host()
 		} else if !strings.HasPrefix(err.Error(), "configuration "+path) {
 			t.Errorf("%q: %v", text, err)
+		}
+	})
+}
+
+// A proof that reads is written as the same bytes, and judged without panic; no
+// bytes prove anything under the keys of others.
+func FuzzWithheld(f *testing.F) {
+	c := newCourt(f)
+	raw, err := wire.Marshal(c.proof(c.word(1), 1000, 1001))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Add(raw[:len(raw)/2])
+	other := newCourt(f).group
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var w Withheld
+		if wire.Unmarshal(b, &w) != nil {
+			return
+		}
+		if again, err := wire.Marshal(w); err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("written as %x: %v", again, err)
+		}
+		if _, err := w.Check(other); err == nil {
+			t.Fatal("proven under the keys of others")
 		}
 	})
 }

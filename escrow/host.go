@@ -39,6 +39,7 @@ type Host struct {
 	cfg    HostConfig
 	prover *event.Prover
 	tree   *event.Tree
+	post   *post
 
 	mu      sync.Mutex
 	feed    *Feed
@@ -65,7 +66,7 @@ func NewHost(ctx context.Context, cfg HostConfig) (*Host, error) {
 			return nil, err
 		}
 	}
-	h := &Host{cfg: cfg, prover: event.NewProver(cfg.Log), feed: NewFeed(), changed: make(chan struct{})}
+	h := &Host{cfg: cfg, prover: event.NewProver(cfg.Log), feed: NewFeed(), post: newPost(time.Now()), changed: make(chan struct{})}
 	var err error
 	if h.tree, err = event.OpenTree(ctx, cfg.Log); err != nil {
 		return nil, err

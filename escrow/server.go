@@ -145,6 +145,25 @@ func Stranger(r *http.Request) bool {
 	return r.URL.Path == escrowpb.EscrowServiceGreetProcedure
 }
 
+func (s server) Post(_ context.Context, r *escrowpb.Signed) (*escrowpb.PostResponse, error) {
+	if err := s.h.Post(Signed{r.Body, r.Signature}); err != nil {
+		return nil, refuse(err)
+	}
+	return &escrowpb.PostResponse{}, nil
+}
+
+func (s server) Collect(ctx context.Context, r *escrowpb.CollectRequest) (*escrowpb.CollectResponse, error) {
+	list, err := s.h.Collect(ctx, Signed{r.Collect.GetBody(), r.Collect.GetSignature()}, min(time.Duration(r.WaitMs)*time.Millisecond, maxWait))
+	if err != nil {
+		return nil, refuse(err)
+	}
+	out := &escrowpb.CollectResponse{}
+	for _, l := range list {
+		out.Letters = append(out.Letters, &escrowpb.ReceivedLetter{Number: l.Number, Letter: &escrowpb.Signed{Body: l.Body, Signature: l.Sig}})
+	}
+	return out, nil
+}
+
 func refuse(err error) error {
 	var limit *gate.LimitError
 	switch {
@@ -152,6 +171,8 @@ func refuse(err error) error {
 		e := connect.NewError(connect.CodeResourceExhausted, err)
 		e.Meta().Set("Retry-After", strconv.Itoa(limit.Seconds()))
 		return e
+	case errors.Is(err, errFull):
+		return connect.NewError(connect.CodeResourceExhausted, err)
 	case errors.Is(err, enclave.ErrNoSession):
 		return connect.NewError(connect.CodeUnauthenticated, err)
 	case errors.Is(err, errStarting), errors.Is(err, enclave.ErrGone):
@@ -284,6 +305,29 @@ func (c *Client) Peer(ctx context.Context, v wire.VaultID) (enclave.Peer, error)
 		return enclave.Peer{}, fmt.Errorf("vault %s: %w", v.Short(), err)
 	}
 	return p, nil
+}
+
+// Post leaves a letter for another vault.
+func (c *Client) Post(ctx context.Context, s Signed) error {
+	if _, err := c.c.Post(ctx, &escrowpb.Signed{Body: s.Body, Signature: s.Sig}); err != nil {
+		return fmt.Errorf("post a letter: %w", err)
+	}
+	return nil
+}
+
+// Collect asks for letters, and waits for one.
+func (c *Client) Collect(ctx context.Context, s Signed, wait time.Duration) ([]Received, error) {
+	r, err := c.c.Collect(ctx, &escrowpb.CollectRequest{
+		Collect: &escrowpb.Signed{Body: s.Body, Signature: s.Sig}, WaitMs: uint32(wait.Milliseconds()),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("collect letters: %w", err)
+	}
+	var out []Received
+	for _, l := range r.Letters {
+		out = append(out, Received{l.Number, Signed{l.Letter.GetBody(), l.Letter.GetSignature()}})
+	}
+	return out, nil
 }
 
 func parseHashes(in [][]byte) ([]head.Hash, error) {

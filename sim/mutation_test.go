@@ -99,7 +99,7 @@ var allMutations = []mutation{
 	}},
 
 	// The escrow and words.
-	{"escrow: signature of a word", "another party's word", "did not say", []edit{off(fInstance, "if err := w.verify(id); err != nil {")}},
+	{"escrow: signature of a word", "another party's word", "did not say", []edit{off(fInstance, "if err := w.Verify(id); err != nil {")}},
 	{"escrow: number of a word", "a word a second time", "after word 2", []edit{off(fInstance, "if w.Body.Seq <= in.seq[w.Body.Role] {")}},
 	{"escrow: receipt of a word", "a receipt for another word", "the cheat works", []edit{off(fInstance, "if h != in.said[w.Body.Role] {")}},
 	{"escrow: word in time", "a word after the grace", "hears a word of", []edit{off(fReport, "case e.clock >= deadline+grace:")}},
@@ -196,7 +196,7 @@ var allMutations = []mutation{
 	}},
 	{"vault: epoch of an exit", "forged: an epoch left out", "the cheat works", []edit{{fReplay, "x.Epoch != c.Epoch+1 || ", ""}}},
 	{"vault: signature of a word", "forged: a word of the buyer", "the cheat works", []edit{
-		off(fReplay, "if err := r.Word.verify(in.Pledge.Parties[r.Word.Body.Role]); err != nil {"),
+		off(fReplay, "if err := r.Word.Verify(in.Pledge.Parties[r.Word.Body.Role]); err != nil {"),
 	}},
 	{"vault: time of a deadline", "forged: an early deadline", "the cheat works", []edit{off(fReplay, "if o.clock.Time < due {")}},
 	{"vault: its own signature under an order", "forged: a claim of alice's", "the cheat works", []edit{

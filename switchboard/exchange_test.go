@@ -2,6 +2,7 @@ package switchboard_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -319,5 +320,70 @@ func TestCancelAndBook(t *testing.T) {
 	foreign.Escrow[0] ^= 1
 	if err := alice.board.Place(t.Context(), foreign); err == nil || !strings.Contains(err.Error(), "its escrow is") {
 		t.Errorf("an offer of another escrow's chunks: %v", err)
+	}
+}
+
+// What its owner uses in an agreement that did not come from here leaves the
+// market: nobody is offered it any more, and the next owner may offer it.
+func TestChunksUsedElsewhereLeaveTheMarket(t *testing.T) {
+	w, alice, bob := pair(t)
+	ids := alice.o.Chunks()
+	if len(ids) != 2 {
+		t.Fatalf("alice has %d chunks, want 2", len(ids))
+	}
+	a := vault.Agreement{
+		Source: []byte("contract Pay\nparties payer, payee\npot money = 5 units from payer\nat open:\n  give all of money to payee\n  close\n"),
+		Terms:  []int64{}, Parties: []vault.Recipients{{alice.id}, {bob.id}}, Pots: [][]vault.Stake{{{Chunk: ids[0], Weight: 5}}},
+		Escrow: w.keys.id, LockBy: w.now.Load() + 60, Settle: vault.Atomic,
+	}
+	w.mu.Lock()
+	paper, err := alice.o.Paper(ids[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := vault.LockAsk{Agreement: a}
+	for i, c := range []*client{alice, bob} {
+		peer := []*client{bob, alice}[i]
+		p := vault.Proposal{Agreement: a, Peers: []vault.Peer{{Identity: peer.identity, Vendor: "vendor A"}}}
+		if c == bob {
+			p.Papers = []vault.Paper{paper}
+		}
+		s, rows, err := c.o.Accept(p, rand.Reader)
+		c.keep(rows, err)
+		q.Acceptances = append(q.Acceptances, s)
+	}
+	ans, err := w.escrow.Handle(alice.id, vault.Request{Lock: &q}, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.persist(ans.Block, nil)
+	w.mu.Unlock()
+	w.run()
+	w.mu.Lock()
+	size := int64(len(w.entries))
+	w.mu.Unlock()
+	w.eventually(func() error {
+		d, err := alice.board.Describe(t.Context())
+		if err == nil && d.Followed < size {
+			err = fmt.Errorf("%d of %d entries are followed", d.Followed, size)
+		}
+		return err
+	})
+
+	// Alice offers ten units, and has five left; Bob's xmr would do for all of it.
+	propose(t, alice, bob)
+	n := alice.next()
+	if n.Proposal == nil {
+		t.Fatalf("notice %+v", n.Delivery)
+	}
+	side := n.Proposal.Sides[0]
+	if side.Client != alice.id {
+		side = n.Proposal.Sides[1]
+	}
+	if len(side.Chunks) != 1 || side.Chunks[0].Chunk != ids[1] {
+		t.Errorf("proposed of alice's are %+v, want the one that she still has, %s", side.Chunks, ids[1].Short())
+	}
+	if err := bob.board.Deposit(t.Context(), bob.announcement(ids[:1])); err != nil {
+		t.Errorf("bob offers what he was paid: %v", err)
 	}
 }

@@ -191,6 +191,7 @@ type news struct {
 	agreement wire.Hash
 	position  int64
 	locked    bool
+	moved     map[wire.VaultID][]wire.ChunkID // of a lock, or of exits: by their owner before
 	settled   *running
 	aborted   bool
 	reporter  wire.VaultID // who reported a step as failed, upon which the rest went back; zero: nobody
@@ -228,16 +229,18 @@ func (l *ledger) apply(f followed, ch *changes) []news {
 			l.own(owner, c)
 		}
 	case f.Lock != nil:
+		moved := map[wire.VaultID][]wire.ChunkID{}
 		for i, pot := range f.Lock.Agreement.Pots {
 			for _, s := range pot {
 				if c := l.chunks[s.Chunk]; c != nil {
+					moved[c.Owner] = append(moved[c.Owner], s.Chunk)
 					c.Instance = f.instance
 					c.Line = join(c.Line, f.takers[i])
 				}
 			}
 		}
 		l.instances[f.instance] = &running{Agreement: f.agreement}
-		return []news{{instance: f.instance, agreement: f.agreement, position: f.position, locked: true}}
+		return []news{{instance: f.instance, agreement: f.agreement, position: f.position, locked: true, moved: moved}}
 	case f.Hand != nil:
 		if in := l.instances[f.instance]; in != nil {
 			in.Handed = append(in.Handed, f.Hand.Role)
@@ -268,6 +271,7 @@ func (l *ledger) apply(f followed, ch *changes) []news {
 
 func (l *ledger) run(f followed) []news {
 	in := l.instances[f.instance]
+	moved := map[wire.VaultID][]wire.ChunkID{}
 	var reporter wire.VaultID
 	if in != nil && f.Run.Kind == vault.RunFailed && len(in.Gives) > 0 {
 		reporter = in.Gives[len(in.Gives)-1].To // whoever a step is for speaks of it
@@ -278,6 +282,7 @@ func (l *ledger) run(f followed) []news {
 		if err != nil || c == nil {
 			continue
 		}
+		moved[c.Owner] = append(moved[c.Owner], x.Chunk)
 		l.disown(c.Owner, x.Chunk)
 		c.Owner, c.Epoch, c.Instance = to, x.Epoch, wire.InstanceID{}
 		c.Line = join(c.Line, []wire.VaultID{to})
@@ -286,12 +291,15 @@ func (l *ledger) run(f followed) []news {
 			in.Gives = append(in.Gives, market.Give{Chunk: x.Chunk, To: to, Epoch: x.Epoch})
 		}
 	}
-	if in == nil || !f.Run.Settled {
-		return nil // closed at most: chunks of it are still to be given
+	if in == nil {
+		return nil
+	}
+	if !f.Run.Settled { // closed at most: chunks of it are still to be given
+		return []news{{instance: f.instance, agreement: in.Agreement, position: f.position, moved: moved}}
 	}
 	delete(l.instances, f.instance)
 	return []news{{
-		instance: f.instance, agreement: in.Agreement, position: f.position,
+		instance: f.instance, agreement: in.Agreement, position: f.position, moved: moved,
 		settled: in, aborted: f.Run.Kind == vault.RunAbort, reporter: reporter,
 	}}
 }
@@ -470,6 +478,9 @@ func (t *turn) tell(n news) {
 			}
 		}
 	}
+	if !known {
+		t.moved(n.moved)
+	}
 	for _, c := range n.claimed {
 		if e := t.step(market.Claimed{Chunk: c}); e != nil && !errors.Is(e, market.ErrNotFound) {
 			err = e
@@ -477,6 +488,22 @@ func (t *turn) tell(n news) {
 	}
 	if err != nil && !errors.Is(err, market.ErrNotFound) {
 		t.b.cfg.Logger.Warn("the market has no use for what the escrow's log says", "entry", n.position, "err", err)
+	}
+}
+
+// moved takes chunks off the market that their owners use in an agreement which
+// did not come from here: what is in it, and what comes out of it at another epoch,
+// nobody else can be offered. Whoever has them then may offer them again. A chunk
+// that is in a proposal meanwhile stays: no vault pledges it twice, so one of the
+// two comes to nothing.
+func (t *turn) moved(by map[wire.VaultID][]wire.ChunkID) {
+	for _, owner := range slices.SortedFunc(maps.Keys(by), func(a, b wire.VaultID) int { return bytes.Compare(a[:], b[:]) }) {
+		for _, id := range by[owner] {
+			err := t.step(market.Withdraw{Client: owner, Chunks: []wire.ChunkID{id}})
+			if err != nil && !errors.Is(err, market.ErrNotFound) && !errors.Is(err, market.ErrState) {
+				t.b.cfg.Logger.Warn("the market does not let go of a chunk", "chunk", id.Short(), "err", err)
+			}
+		}
 	}
 }
 

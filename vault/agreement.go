@@ -347,7 +347,8 @@ func (w Word) sign(k ed25519.PrivateKey) (SignedWord, error) {
 	return SignedWord{w, wire.Sign(k, purposeWord, b)}, nil
 }
 
-func (w SignedWord) verify(id wire.Identity) error {
+// Verify returns an error unless the vault with these keys said w.
+func (w SignedWord) Verify(id wire.Identity) error {
 	b, err := wire.Marshal(w.Body)
 	if err != nil {
 		return err
@@ -355,8 +356,8 @@ func (w SignedWord) verify(id wire.Identity) error {
 	return id.Verify(purposeWord, b, w.Sig)
 }
 
-// hash names a word for its receipt.
-func (w SignedWord) hash() (wire.Hash, error) { return wire.HashOf("latchkey/signed-word/v1", w) }
+// Hash names a word for its receipt.
+func (w SignedWord) Hash() (wire.Hash, error) { return wire.HashOf("latchkey/signed-word/v1", w) }
 
 // event is what the contract's machine sees of the word, said at a time.
 func (w Word) event(at int64) contract.Event {

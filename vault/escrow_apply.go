@@ -146,7 +146,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		in.state, in.open = s, true
 	}
 	if r.Word != nil {
-		h, err := r.Word.hash()
+		h, err := r.Word.Hash()
 		if err != nil {
 			return err
 		}

@@ -258,10 +258,10 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 		return Answer{}, fmt.Errorf("instance %s has no party %d", in.id.Short(), w.Body.Role)
 	}
 	id, _ := e.identity(in.deal.parties[w.Body.Role])
-	if err := w.verify(id); err != nil {
+	if err := w.Verify(id); err != nil {
 		return Answer{}, err
 	}
-	h, err := w.hash()
+	h, err := w.Hash()
 	if err != nil {
 		return Answer{}, err
 	}

@@ -399,7 +399,7 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		if r.Word == nil || int64(r.Word.Body.Role) >= int64(len(d.parties)) || r.Word.Body.Instance != r.Instance {
 			return fmt.Errorf("%w: a word of no party", ErrDeviate)
 		}
-		if err := r.Word.verify(in.Pledge.Parties[r.Word.Body.Role]); err != nil {
+		if err := r.Word.Verify(in.Pledge.Parties[r.Word.Body.Role]); err != nil {
 			return fmt.Errorf("%w: %w", ErrDeviate, err)
 		}
 		if r.Word.Body.Seq <= in.Heard[r.Word.Body.Role] {

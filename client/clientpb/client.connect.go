@@ -48,6 +48,20 @@ const (
 	ClientServiceClaimProcedure = "/latchkey.client.v1.ClientService/Claim"
 	// ClientServiceSayProcedure is the fully-qualified name of the ClientService's Say RPC.
 	ClientServiceSayProcedure = "/latchkey.client.v1.ClientService/Say"
+	// ClientServiceProposeProcedure is the fully-qualified name of the ClientService's Propose RPC.
+	ClientServiceProposeProcedure = "/latchkey.client.v1.ClientService/Propose"
+	// ClientServiceReviewProcedure is the fully-qualified name of the ClientService's Review RPC.
+	ClientServiceReviewProcedure = "/latchkey.client.v1.ClientService/Review"
+	// ClientServiceAnswerProcedure is the fully-qualified name of the ClientService's Answer RPC.
+	ClientServiceAnswerProcedure = "/latchkey.client.v1.ClientService/Answer"
+	// ClientServiceReceiveProcedure is the fully-qualified name of the ClientService's Receive RPC.
+	ClientServiceReceiveProcedure = "/latchkey.client.v1.ClientService/Receive"
+	// ClientServicePayProcedure is the fully-qualified name of the ClientService's Pay RPC.
+	ClientServicePayProcedure = "/latchkey.client.v1.ClientService/Pay"
+	// ClientServiceKeepProcedure is the fully-qualified name of the ClientService's Keep RPC.
+	ClientServiceKeepProcedure = "/latchkey.client.v1.ClientService/Keep"
+	// ClientServiceWordsProcedure is the fully-qualified name of the ClientService's Words RPC.
+	ClientServiceWordsProcedure = "/latchkey.client.v1.ClientService/Words"
 )
 
 // ClientServiceClient is a client for the latchkey.client.v1.ClientService service.
@@ -67,6 +81,25 @@ type ClientServiceClient interface {
 	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
 	// Say speaks a word in an instance.
 	Say(context.Context, *SayRequest) (*SayResponse, error)
+	// Propose drafts an agreement between named vaults, fills this client's pots and
+	// sends it to the others.
+	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
+	// Review shows a draft whole: what it says, who puts in what, until when, and
+	// what each party can end up with.
+	Review(context.Context, *ReviewRequest) (*ReviewResponse, error)
+	// Answer is the user's yes or no to a draft.
+	Answer(context.Context, *AnswerRequest) (*AnswerResponse, error)
+	// Receive makes a payment request.
+	Receive(context.Context, *ReceiveRequest) (*ReceiveResponse, error)
+	// Pay checks a payment request and says what paying it means; unless plan_only
+	// is set, it pays, without a transaction on a chain.
+	Pay(context.Context, *PayRequest) (*PayResponse, error)
+	// Keep sets the standing choice for what is received of an asset.
+	Keep(context.Context, *KeepRequest) (*KeepResponse, error)
+	// Words lists what this client said in instances, with the escrow's receipts,
+	// and where the log has them; of a word that it does not have, with what proves
+	// that, once the promised time has passed.
+	Words(context.Context, *WordsRequest) (*WordsResponse, error)
 }
 
 // NewClientServiceClient constructs a client for the latchkey.client.v1.ClientService service. By
@@ -122,6 +155,48 @@ func NewClientServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(clientServiceMethods.ByName("Say")),
 			connect.WithClientOptions(opts...),
 		),
+		propose: connect.NewClient[ProposeRequest, ProposeResponse](
+			httpClient,
+			baseURL+ClientServiceProposeProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Propose")),
+			connect.WithClientOptions(opts...),
+		),
+		review: connect.NewClient[ReviewRequest, ReviewResponse](
+			httpClient,
+			baseURL+ClientServiceReviewProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Review")),
+			connect.WithClientOptions(opts...),
+		),
+		answer: connect.NewClient[AnswerRequest, AnswerResponse](
+			httpClient,
+			baseURL+ClientServiceAnswerProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Answer")),
+			connect.WithClientOptions(opts...),
+		),
+		receive: connect.NewClient[ReceiveRequest, ReceiveResponse](
+			httpClient,
+			baseURL+ClientServiceReceiveProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Receive")),
+			connect.WithClientOptions(opts...),
+		),
+		pay: connect.NewClient[PayRequest, PayResponse](
+			httpClient,
+			baseURL+ClientServicePayProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Pay")),
+			connect.WithClientOptions(opts...),
+		),
+		keep: connect.NewClient[KeepRequest, KeepResponse](
+			httpClient,
+			baseURL+ClientServiceKeepProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Keep")),
+			connect.WithClientOptions(opts...),
+		),
+		words: connect.NewClient[WordsRequest, WordsResponse](
+			httpClient,
+			baseURL+ClientServiceWordsProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Words")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -134,6 +209,13 @@ type clientServiceClient struct {
 	cancel   *connect.Client[CancelRequest, CancelResponse]
 	claim    *connect.Client[ClaimRequest, ClaimResponse]
 	say      *connect.Client[SayRequest, SayResponse]
+	propose  *connect.Client[ProposeRequest, ProposeResponse]
+	review   *connect.Client[ReviewRequest, ReviewResponse]
+	answer   *connect.Client[AnswerRequest, AnswerResponse]
+	receive  *connect.Client[ReceiveRequest, ReceiveResponse]
+	pay      *connect.Client[PayRequest, PayResponse]
+	keep     *connect.Client[KeepRequest, KeepResponse]
+	words    *connect.Client[WordsRequest, WordsResponse]
 }
 
 // Status calls latchkey.client.v1.ClientService.Status.
@@ -199,6 +281,69 @@ func (c *clientServiceClient) Say(ctx context.Context, req *SayRequest) (*SayRes
 	return nil, err
 }
 
+// Propose calls latchkey.client.v1.ClientService.Propose.
+func (c *clientServiceClient) Propose(ctx context.Context, req *ProposeRequest) (*ProposeResponse, error) {
+	response, err := c.propose.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Review calls latchkey.client.v1.ClientService.Review.
+func (c *clientServiceClient) Review(ctx context.Context, req *ReviewRequest) (*ReviewResponse, error) {
+	response, err := c.review.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Answer calls latchkey.client.v1.ClientService.Answer.
+func (c *clientServiceClient) Answer(ctx context.Context, req *AnswerRequest) (*AnswerResponse, error) {
+	response, err := c.answer.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Receive calls latchkey.client.v1.ClientService.Receive.
+func (c *clientServiceClient) Receive(ctx context.Context, req *ReceiveRequest) (*ReceiveResponse, error) {
+	response, err := c.receive.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Pay calls latchkey.client.v1.ClientService.Pay.
+func (c *clientServiceClient) Pay(ctx context.Context, req *PayRequest) (*PayResponse, error) {
+	response, err := c.pay.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Keep calls latchkey.client.v1.ClientService.Keep.
+func (c *clientServiceClient) Keep(ctx context.Context, req *KeepRequest) (*KeepResponse, error) {
+	response, err := c.keep.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Words calls latchkey.client.v1.ClientService.Words.
+func (c *clientServiceClient) Words(ctx context.Context, req *WordsRequest) (*WordsResponse, error) {
+	response, err := c.words.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ClientServiceHandler is an implementation of the latchkey.client.v1.ClientService service.
 type ClientServiceHandler interface {
 	// Status says what there is, what each thing waits for, until when, and what
@@ -216,6 +361,25 @@ type ClientServiceHandler interface {
 	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
 	// Say speaks a word in an instance.
 	Say(context.Context, *SayRequest) (*SayResponse, error)
+	// Propose drafts an agreement between named vaults, fills this client's pots and
+	// sends it to the others.
+	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
+	// Review shows a draft whole: what it says, who puts in what, until when, and
+	// what each party can end up with.
+	Review(context.Context, *ReviewRequest) (*ReviewResponse, error)
+	// Answer is the user's yes or no to a draft.
+	Answer(context.Context, *AnswerRequest) (*AnswerResponse, error)
+	// Receive makes a payment request.
+	Receive(context.Context, *ReceiveRequest) (*ReceiveResponse, error)
+	// Pay checks a payment request and says what paying it means; unless plan_only
+	// is set, it pays, without a transaction on a chain.
+	Pay(context.Context, *PayRequest) (*PayResponse, error)
+	// Keep sets the standing choice for what is received of an asset.
+	Keep(context.Context, *KeepRequest) (*KeepResponse, error)
+	// Words lists what this client said in instances, with the escrow's receipts,
+	// and where the log has them; of a word that it does not have, with what proves
+	// that, once the promised time has passed.
+	Words(context.Context, *WordsRequest) (*WordsResponse, error)
 }
 
 // NewClientServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -267,6 +431,48 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(clientServiceMethods.ByName("Say")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clientServiceProposeHandler := connect.NewUnaryHandlerSimple(
+		ClientServiceProposeProcedure,
+		svc.Propose,
+		connect.WithSchema(clientServiceMethods.ByName("Propose")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clientServiceReviewHandler := connect.NewUnaryHandlerSimple(
+		ClientServiceReviewProcedure,
+		svc.Review,
+		connect.WithSchema(clientServiceMethods.ByName("Review")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clientServiceAnswerHandler := connect.NewUnaryHandlerSimple(
+		ClientServiceAnswerProcedure,
+		svc.Answer,
+		connect.WithSchema(clientServiceMethods.ByName("Answer")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clientServiceReceiveHandler := connect.NewUnaryHandlerSimple(
+		ClientServiceReceiveProcedure,
+		svc.Receive,
+		connect.WithSchema(clientServiceMethods.ByName("Receive")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clientServicePayHandler := connect.NewUnaryHandlerSimple(
+		ClientServicePayProcedure,
+		svc.Pay,
+		connect.WithSchema(clientServiceMethods.ByName("Pay")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clientServiceKeepHandler := connect.NewUnaryHandlerSimple(
+		ClientServiceKeepProcedure,
+		svc.Keep,
+		connect.WithSchema(clientServiceMethods.ByName("Keep")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clientServiceWordsHandler := connect.NewUnaryHandlerSimple(
+		ClientServiceWordsProcedure,
+		svc.Words,
+		connect.WithSchema(clientServiceMethods.ByName("Words")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/latchkey.client.v1.ClientService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ClientServiceStatusProcedure:
@@ -283,6 +489,20 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 			clientServiceClaimHandler.ServeHTTP(w, r)
 		case ClientServiceSayProcedure:
 			clientServiceSayHandler.ServeHTTP(w, r)
+		case ClientServiceProposeProcedure:
+			clientServiceProposeHandler.ServeHTTP(w, r)
+		case ClientServiceReviewProcedure:
+			clientServiceReviewHandler.ServeHTTP(w, r)
+		case ClientServiceAnswerProcedure:
+			clientServiceAnswerHandler.ServeHTTP(w, r)
+		case ClientServiceReceiveProcedure:
+			clientServiceReceiveHandler.ServeHTTP(w, r)
+		case ClientServicePayProcedure:
+			clientServicePayHandler.ServeHTTP(w, r)
+		case ClientServiceKeepProcedure:
+			clientServiceKeepHandler.ServeHTTP(w, r)
+		case ClientServiceWordsProcedure:
+			clientServiceWordsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -318,4 +538,32 @@ func (UnimplementedClientServiceHandler) Claim(context.Context, *ClaimRequest) (
 
 func (UnimplementedClientServiceHandler) Say(context.Context, *SayRequest) (*SayResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Say is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Propose is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Review(context.Context, *ReviewRequest) (*ReviewResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Review is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Answer(context.Context, *AnswerRequest) (*AnswerResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Answer is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Receive(context.Context, *ReceiveRequest) (*ReceiveResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Receive is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Pay(context.Context, *PayRequest) (*PayResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Pay is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Keep(context.Context, *KeepRequest) (*KeepResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Keep is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Words(context.Context, *WordsRequest) (*WordsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Words is not implemented"))
 }

@@ -71,6 +71,8 @@ type StatusResponse struct {
 	Chunks        []*Chunk               `protobuf:"bytes,7,rep,name=chunks,proto3" json:"chunks,omitempty"`
 	Deals         []*Deal                `protobuf:"bytes,8,rep,name=deals,proto3" json:"deals,omitempty"`
 	Offers        []*Wait                `protobuf:"bytes,9,rep,name=offers,proto3" json:"offers,omitempty"`
+	Drafts        []*Draft               `protobuf:"bytes,10,rep,name=drafts,proto3" json:"drafts,omitempty"`
+	Choices       []string               `protobuf:"bytes,11,rep,name=choices,proto3" json:"choices,omitempty"` // what is done with what is received, by asset
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -168,6 +170,104 @@ func (x *StatusResponse) GetOffers() []*Wait {
 	return nil
 }
 
+func (x *StatusResponse) GetDrafts() []*Draft {
+	if x != nil {
+		return x.Drafts
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetChoices() []string {
+	if x != nil {
+		return x.Choices
+	}
+	return nil
+}
+
+type Draft struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 32 hexadecimal digits
+	Contract      string                 `protobuf:"bytes,2,opt,name=contract,proto3" json:"contract,omitempty"`
+	Role          string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`   // of this side
+	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"` // offered, agreed, accepted, ended, declined
+	From          string                 `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`   // its proposer's vault id
+	Wait          *Wait                  `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Draft) Reset() {
+	*x = Draft{}
+	mi := &file_client_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Draft) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Draft) ProtoMessage() {}
+
+func (x *Draft) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Draft.ProtoReflect.Descriptor instead.
+func (*Draft) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Draft) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Draft) GetContract() string {
+	if x != nil {
+		return x.Contract
+	}
+	return ""
+}
+
+func (x *Draft) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Draft) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Draft) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Draft) GetWait() *Wait {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
 type Balance struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Asset         string                 `protobuf:"bytes,1,opt,name=asset,proto3" json:"asset,omitempty"`
@@ -183,7 +283,7 @@ type Balance struct {
 
 func (x *Balance) Reset() {
 	*x = Balance{}
-	mi := &file_client_proto_msgTypes[2]
+	mi := &file_client_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -195,7 +295,7 @@ func (x *Balance) String() string {
 func (*Balance) ProtoMessage() {}
 
 func (x *Balance) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[2]
+	mi := &file_client_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -208,7 +308,7 @@ func (x *Balance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Balance.ProtoReflect.Descriptor instead.
 func (*Balance) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{2}
+	return file_client_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Balance) GetAsset() string {
@@ -278,7 +378,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_client_proto_msgTypes[3]
+	mi := &file_client_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -290,7 +390,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[3]
+	mi := &file_client_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -303,7 +403,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{3}
+	return file_client_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Chunk) GetId() string {
@@ -399,7 +499,7 @@ type Deal struct {
 
 func (x *Deal) Reset() {
 	*x = Deal{}
-	mi := &file_client_proto_msgTypes[4]
+	mi := &file_client_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -411,7 +511,7 @@ func (x *Deal) String() string {
 func (*Deal) ProtoMessage() {}
 
 func (x *Deal) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[4]
+	mi := &file_client_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -424,7 +524,7 @@ func (x *Deal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deal.ProtoReflect.Descriptor instead.
 func (*Deal) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{4}
+	return file_client_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Deal) GetId() string {
@@ -544,7 +644,7 @@ type Wait struct {
 
 func (x *Wait) Reset() {
 	*x = Wait{}
-	mi := &file_client_proto_msgTypes[5]
+	mi := &file_client_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +656,7 @@ func (x *Wait) String() string {
 func (*Wait) ProtoMessage() {}
 
 func (x *Wait) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[5]
+	mi := &file_client_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +669,7 @@ func (x *Wait) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Wait.ProtoReflect.Descriptor instead.
 func (*Wait) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{5}
+	return file_client_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Wait) GetWhat() string {
@@ -610,7 +710,7 @@ type TimelineRequest struct {
 
 func (x *TimelineRequest) Reset() {
 	*x = TimelineRequest{}
-	mi := &file_client_proto_msgTypes[6]
+	mi := &file_client_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +722,7 @@ func (x *TimelineRequest) String() string {
 func (*TimelineRequest) ProtoMessage() {}
 
 func (x *TimelineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[6]
+	mi := &file_client_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +735,7 @@ func (x *TimelineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineRequest.ProtoReflect.Descriptor instead.
 func (*TimelineRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{6}
+	return file_client_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TimelineRequest) GetAfter() uint64 {
@@ -661,7 +761,7 @@ type TimelineResponse struct {
 
 func (x *TimelineResponse) Reset() {
 	*x = TimelineResponse{}
-	mi := &file_client_proto_msgTypes[7]
+	mi := &file_client_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +773,7 @@ func (x *TimelineResponse) String() string {
 func (*TimelineResponse) ProtoMessage() {}
 
 func (x *TimelineResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[7]
+	mi := &file_client_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +786,7 @@ func (x *TimelineResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelineResponse.ProtoReflect.Descriptor instead.
 func (*TimelineResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{7}
+	return file_client_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TimelineResponse) GetEvents() []*Event {
@@ -714,7 +814,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_client_proto_msgTypes[8]
+	mi := &file_client_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +826,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[8]
+	mi := &file_client_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +839,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{8}
+	return file_client_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Event) GetSeq() uint64 {
@@ -823,7 +923,7 @@ type DepositRequest struct {
 
 func (x *DepositRequest) Reset() {
 	*x = DepositRequest{}
-	mi := &file_client_proto_msgTypes[9]
+	mi := &file_client_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +935,7 @@ func (x *DepositRequest) String() string {
 func (*DepositRequest) ProtoMessage() {}
 
 func (x *DepositRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[9]
+	mi := &file_client_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +948,7 @@ func (x *DepositRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositRequest.ProtoReflect.Descriptor instead.
 func (*DepositRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{9}
+	return file_client_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DepositRequest) GetAsset() string {
@@ -883,7 +983,7 @@ type DepositResponse struct {
 
 func (x *DepositResponse) Reset() {
 	*x = DepositResponse{}
-	mi := &file_client_proto_msgTypes[10]
+	mi := &file_client_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +995,7 @@ func (x *DepositResponse) String() string {
 func (*DepositResponse) ProtoMessage() {}
 
 func (x *DepositResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[10]
+	mi := &file_client_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1008,7 @@ func (x *DepositResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DepositResponse.ProtoReflect.Descriptor instead.
 func (*DepositResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{10}
+	return file_client_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DepositResponse) GetChunks() uint32 {
@@ -950,7 +1050,7 @@ type OfferRequest struct {
 
 func (x *OfferRequest) Reset() {
 	*x = OfferRequest{}
-	mi := &file_client_proto_msgTypes[11]
+	mi := &file_client_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -962,7 +1062,7 @@ func (x *OfferRequest) String() string {
 func (*OfferRequest) ProtoMessage() {}
 
 func (x *OfferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[11]
+	mi := &file_client_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -975,7 +1075,7 @@ func (x *OfferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferRequest.ProtoReflect.Descriptor instead.
 func (*OfferRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{11}
+	return file_client_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *OfferRequest) GetContract() string {
@@ -1061,7 +1161,7 @@ type Pace struct {
 
 func (x *Pace) Reset() {
 	*x = Pace{}
-	mi := &file_client_proto_msgTypes[12]
+	mi := &file_client_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1173,7 @@ func (x *Pace) String() string {
 func (*Pace) ProtoMessage() {}
 
 func (x *Pace) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[12]
+	mi := &file_client_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1186,7 @@ func (x *Pace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pace.ProtoReflect.Descriptor instead.
 func (*Pace) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{12}
+	return file_client_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Pace) GetFirst() uint32 {
@@ -1126,7 +1226,7 @@ type OfferResponse struct {
 
 func (x *OfferResponse) Reset() {
 	*x = OfferResponse{}
-	mi := &file_client_proto_msgTypes[13]
+	mi := &file_client_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1238,7 @@ func (x *OfferResponse) String() string {
 func (*OfferResponse) ProtoMessage() {}
 
 func (x *OfferResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[13]
+	mi := &file_client_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1251,7 @@ func (x *OfferResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OfferResponse.ProtoReflect.Descriptor instead.
 func (*OfferResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{13}
+	return file_client_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *OfferResponse) GetId() string {
@@ -1170,7 +1270,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_client_proto_msgTypes[14]
+	mi := &file_client_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1282,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[14]
+	mi := &file_client_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1295,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{14}
+	return file_client_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CancelRequest) GetId() string {
@@ -1213,7 +1313,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_client_proto_msgTypes[15]
+	mi := &file_client_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1325,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[15]
+	mi := &file_client_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1338,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{15}
+	return file_client_proto_rawDescGZIP(), []int{16}
 }
 
 type ClaimRequest struct {
@@ -1250,7 +1350,7 @@ type ClaimRequest struct {
 
 func (x *ClaimRequest) Reset() {
 	*x = ClaimRequest{}
-	mi := &file_client_proto_msgTypes[16]
+	mi := &file_client_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1362,7 @@ func (x *ClaimRequest) String() string {
 func (*ClaimRequest) ProtoMessage() {}
 
 func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[16]
+	mi := &file_client_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1375,7 @@ func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
 func (*ClaimRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{16}
+	return file_client_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ClaimRequest) GetChunks() []string {
@@ -1293,7 +1393,7 @@ type ClaimResponse struct {
 
 func (x *ClaimResponse) Reset() {
 	*x = ClaimResponse{}
-	mi := &file_client_proto_msgTypes[17]
+	mi := &file_client_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1405,7 @@ func (x *ClaimResponse) String() string {
 func (*ClaimResponse) ProtoMessage() {}
 
 func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[17]
+	mi := &file_client_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1418,7 @@ func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimResponse.ProtoReflect.Descriptor instead.
 func (*ClaimResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{17}
+	return file_client_proto_rawDescGZIP(), []int{18}
 }
 
 type SayRequest struct {
@@ -1333,7 +1433,7 @@ type SayRequest struct {
 
 func (x *SayRequest) Reset() {
 	*x = SayRequest{}
-	mi := &file_client_proto_msgTypes[18]
+	mi := &file_client_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1445,7 @@ func (x *SayRequest) String() string {
 func (*SayRequest) ProtoMessage() {}
 
 func (x *SayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[18]
+	mi := &file_client_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1458,7 @@ func (x *SayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SayRequest.ProtoReflect.Descriptor instead.
 func (*SayRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{18}
+	return file_client_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SayRequest) GetInstance() string {
@@ -1391,14 +1491,14 @@ func (x *SayRequest) GetHasValue() bool {
 
 type SayResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Receipt       string                 `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Word          string                 `protobuf:"bytes,1,opt,name=word,proto3" json:"word,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SayResponse) Reset() {
 	*x = SayResponse{}
-	mi := &file_client_proto_msgTypes[19]
+	mi := &file_client_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1510,7 @@ func (x *SayResponse) String() string {
 func (*SayResponse) ProtoMessage() {}
 
 func (x *SayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[19]
+	mi := &file_client_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,12 +1523,1360 @@ func (x *SayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SayResponse.ProtoReflect.Descriptor instead.
 func (*SayResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{19}
+	return file_client_proto_rawDescGZIP(), []int{20}
 }
 
-func (x *SayResponse) GetReceipt() string {
+func (x *SayResponse) GetWord() string {
 	if x != nil {
-		return x.Receipt
+		return x.Word
+	}
+	return ""
+}
+
+type ProposeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        []byte                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`                            // of the contract
+	Parties       []string               `protobuf:"bytes,2,rep,name=parties,proto3" json:"parties,omitempty"`                          // vault ids, in the order declared; "me": this client
+	Terms         []string               `protobuf:"bytes,3,rep,name=terms,proto3" json:"terms,omitempty"`                              // NAME=VALUE; times as a date, an RFC 3339 time or +30m; durations as 30m, 10d
+	Pots          []string               `protobuf:"bytes,4,rep,name=pots,proto3" json:"pots,omitempty"`                                // NAME=ASSET: which coins a pot is to hold
+	LockWithin    int64                  `protobuf:"varint,5,opt,name=lock_within,json=lockWithin,proto3" json:"lock_within,omitempty"` // seconds in which all must accept; 0: ten minutes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeRequest) Reset() {
+	*x = ProposeRequest{}
+	mi := &file_client_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeRequest) ProtoMessage() {}
+
+func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
+func (*ProposeRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ProposeRequest) GetSource() []byte {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *ProposeRequest) GetParties() []string {
+	if x != nil {
+		return x.Parties
+	}
+	return nil
+}
+
+func (x *ProposeRequest) GetTerms() []string {
+	if x != nil {
+		return x.Terms
+	}
+	return nil
+}
+
+func (x *ProposeRequest) GetPots() []string {
+	if x != nil {
+		return x.Pots
+	}
+	return nil
+}
+
+func (x *ProposeRequest) GetLockWithin() int64 {
+	if x != nil {
+		return x.LockWithin
+	}
+	return 0
+}
+
+type ProposeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeResponse) Reset() {
+	*x = ProposeResponse{}
+	mi := &file_client_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeResponse) ProtoMessage() {}
+
+func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
+func (*ProposeResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ProposeResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ReviewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewRequest) Reset() {
+	*x = ReviewRequest{}
+	mi := &file_client_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewRequest) ProtoMessage() {}
+
+func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
+func (*ReviewRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReviewRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type ReviewResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Draft         *Draft                 `protobuf:"bytes,1,opt,name=draft,proto3" json:"draft,omitempty"`
+	Source        string                 `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Parties       []*ReviewParty         `protobuf:"bytes,3,rep,name=parties,proto3" json:"parties,omitempty"`
+	Terms         []*ReviewTerm          `protobuf:"bytes,4,rep,name=terms,proto3" json:"terms,omitempty"`
+	Pots          []*ReviewPot           `protobuf:"bytes,5,rep,name=pots,proto3" json:"pots,omitempty"`
+	Payouts       []*ReviewPayout        `protobuf:"bytes,6,rep,name=payouts,proto3" json:"payouts,omitempty"`
+	Warnings      []string               `protobuf:"bytes,7,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	LockBy        int64                  `protobuf:"varint,8,opt,name=lock_by,json=lockBy,proto3" json:"lock_by,omitempty"` // Unix seconds: not open by then, nothing has happened
+	EndsBy        int64                  `protobuf:"varint,9,opt,name=ends_by,json=endsBy,proto3" json:"ends_by,omitempty"` // over by then at the latest
+	Indivisible   bool                   `protobuf:"varint,10,opt,name=indivisible,proto3" json:"indivisible,omitempty"`    // payouts are of the actual chunks; else some are still missing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewResponse) Reset() {
+	*x = ReviewResponse{}
+	mi := &file_client_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewResponse) ProtoMessage() {}
+
+func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewResponse.ProtoReflect.Descriptor instead.
+func (*ReviewResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ReviewResponse) GetDraft() *Draft {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+func (x *ReviewResponse) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ReviewResponse) GetParties() []*ReviewParty {
+	if x != nil {
+		return x.Parties
+	}
+	return nil
+}
+
+func (x *ReviewResponse) GetTerms() []*ReviewTerm {
+	if x != nil {
+		return x.Terms
+	}
+	return nil
+}
+
+func (x *ReviewResponse) GetPots() []*ReviewPot {
+	if x != nil {
+		return x.Pots
+	}
+	return nil
+}
+
+func (x *ReviewResponse) GetPayouts() []*ReviewPayout {
+	if x != nil {
+		return x.Payouts
+	}
+	return nil
+}
+
+func (x *ReviewResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *ReviewResponse) GetLockBy() int64 {
+	if x != nil {
+		return x.LockBy
+	}
+	return 0
+}
+
+func (x *ReviewResponse) GetEndsBy() int64 {
+	if x != nil {
+		return x.EndsBy
+	}
+	return 0
+}
+
+func (x *ReviewResponse) GetIndivisible() bool {
+	if x != nil {
+		return x.Indivisible
+	}
+	return false
+}
+
+type ReviewParty struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Vault         string                 `protobuf:"bytes,2,opt,name=vault,proto3" json:"vault,omitempty"`
+	You           bool                   `protobuf:"varint,3,opt,name=you,proto3" json:"you,omitempty"`
+	Proposer      bool                   `protobuf:"varint,4,opt,name=proposer,proto3" json:"proposer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewParty) Reset() {
+	*x = ReviewParty{}
+	mi := &file_client_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewParty) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewParty) ProtoMessage() {}
+
+func (x *ReviewParty) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewParty.ProtoReflect.Descriptor instead.
+func (*ReviewParty) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReviewParty) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReviewParty) GetVault() string {
+	if x != nil {
+		return x.Vault
+	}
+	return ""
+}
+
+func (x *ReviewParty) GetYou() bool {
+	if x != nil {
+		return x.You
+	}
+	return false
+}
+
+func (x *ReviewParty) GetProposer() bool {
+	if x != nil {
+		return x.Proposer
+	}
+	return false
+}
+
+type ReviewTerm struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // as people write it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewTerm) Reset() {
+	*x = ReviewTerm{}
+	mi := &file_client_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewTerm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewTerm) ProtoMessage() {}
+
+func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewTerm.ProtoReflect.Descriptor instead.
+func (*ReviewTerm) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReviewTerm) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReviewTerm) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+type ReviewPot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"` // the party that fills it
+	Units         int64                  `protobuf:"varint,3,opt,name=units,proto3" json:"units,omitempty"`
+	Asset         string                 `protobuf:"bytes,4,opt,name=asset,proto3" json:"asset,omitempty"`
+	Amount        string                 `protobuf:"bytes,5,opt,name=amount,proto3" json:"amount,omitempty"` // smallest units
+	Decimals      uint32                 `protobuf:"varint,6,opt,name=decimals,proto3" json:"decimals,omitempty"`
+	Chunks        uint32                 `protobuf:"varint,7,opt,name=chunks,proto3" json:"chunks,omitempty"` // 0: not filled yet; amount is then about
+	To            string                 `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`          // parties that may be given of it, besides its depositor
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewPot) Reset() {
+	*x = ReviewPot{}
+	mi := &file_client_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewPot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewPot) ProtoMessage() {}
+
+func (x *ReviewPot) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewPot.ProtoReflect.Descriptor instead.
+func (*ReviewPot) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ReviewPot) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReviewPot) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *ReviewPot) GetUnits() int64 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *ReviewPot) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *ReviewPot) GetAmount() string {
+	if x != nil {
+		return x.Amount
+	}
+	return ""
+}
+
+func (x *ReviewPot) GetDecimals() uint32 {
+	if x != nil {
+		return x.Decimals
+	}
+	return 0
+}
+
+func (x *ReviewPot) GetChunks() uint32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *ReviewPot) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+type ReviewPayout struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Party         string                 `protobuf:"bytes,1,opt,name=party,proto3" json:"party,omitempty"`
+	Pot           string                 `protobuf:"bytes,2,opt,name=pot,proto3" json:"pot,omitempty"`
+	Least         int64                  `protobuf:"varint,3,opt,name=least,proto3" json:"least,omitempty"` // units
+	Most          int64                  `protobuf:"varint,4,opt,name=most,proto3" json:"most,omitempty"`
+	LeastAmount   string                 `protobuf:"bytes,5,opt,name=least_amount,json=leastAmount,proto3" json:"least_amount,omitempty"` // smallest units
+	MostAmount    string                 `protobuf:"bytes,6,opt,name=most_amount,json=mostAmount,proto3" json:"most_amount,omitempty"`
+	Asset         string                 `protobuf:"bytes,7,opt,name=asset,proto3" json:"asset,omitempty"`
+	Decimals      uint32                 `protobuf:"varint,8,opt,name=decimals,proto3" json:"decimals,omitempty"`
+	LeastWay      string                 `protobuf:"bytes,9,opt,name=least_way,json=leastWay,proto3" json:"least_way,omitempty"` // what leads there
+	MostWay       string                 `protobuf:"bytes,10,opt,name=most_way,json=mostWay,proto3" json:"most_way,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewPayout) Reset() {
+	*x = ReviewPayout{}
+	mi := &file_client_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewPayout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewPayout) ProtoMessage() {}
+
+func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewPayout.ProtoReflect.Descriptor instead.
+func (*ReviewPayout) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ReviewPayout) GetParty() string {
+	if x != nil {
+		return x.Party
+	}
+	return ""
+}
+
+func (x *ReviewPayout) GetPot() string {
+	if x != nil {
+		return x.Pot
+	}
+	return ""
+}
+
+func (x *ReviewPayout) GetLeast() int64 {
+	if x != nil {
+		return x.Least
+	}
+	return 0
+}
+
+func (x *ReviewPayout) GetMost() int64 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+func (x *ReviewPayout) GetLeastAmount() string {
+	if x != nil {
+		return x.LeastAmount
+	}
+	return ""
+}
+
+func (x *ReviewPayout) GetMostAmount() string {
+	if x != nil {
+		return x.MostAmount
+	}
+	return ""
+}
+
+func (x *ReviewPayout) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *ReviewPayout) GetDecimals() uint32 {
+	if x != nil {
+		return x.Decimals
+	}
+	return 0
+}
+
+func (x *ReviewPayout) GetLeastWay() string {
+	if x != nil {
+		return x.LeastWay
+	}
+	return ""
+}
+
+func (x *ReviewPayout) GetMostWay() string {
+	if x != nil {
+		return x.MostWay
+	}
+	return ""
+}
+
+type AnswerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // the first digits are enough
+	Accept        bool                   `protobuf:"varint,2,opt,name=accept,proto3" json:"accept,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerRequest) Reset() {
+	*x = AnswerRequest{}
+	mi := &file_client_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerRequest) ProtoMessage() {}
+
+func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerRequest.ProtoReflect.Descriptor instead.
+func (*AnswerRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *AnswerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AnswerRequest) GetAccept() bool {
+	if x != nil {
+		return x.Accept
+	}
+	return false
+}
+
+func (x *AnswerRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type AnswerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnswerResponse) Reset() {
+	*x = AnswerResponse{}
+	mi := &file_client_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnswerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnswerResponse) ProtoMessage() {}
+
+func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
+func (*AnswerResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{30}
+}
+
+type ReceiveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Asset         string                 `protobuf:"bytes,1,opt,name=asset,proto3" json:"asset,omitempty"`
+	Amount        string                 `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`                      // of whole coins, such as 0.001; or
+	UsdCents      uint64                 `protobuf:"varint,3,opt,name=usd_cents,json=usdCents,proto3" json:"usd_cents,omitempty"` // about so much, in whole units
+	GoodFor       int64                  `protobuf:"varint,4,opt,name=good_for,json=goodFor,proto3" json:"good_for,omitempty"`    // seconds; 0: an hour
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceiveRequest) Reset() {
+	*x = ReceiveRequest{}
+	mi := &file_client_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceiveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceiveRequest) ProtoMessage() {}
+
+func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
+func (*ReceiveRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ReceiveRequest) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *ReceiveRequest) GetAmount() string {
+	if x != nil {
+		return x.Amount
+	}
+	return ""
+}
+
+func (x *ReceiveRequest) GetUsdCents() uint64 {
+	if x != nil {
+		return x.UsdCents
+	}
+	return 0
+}
+
+func (x *ReceiveRequest) GetGoodFor() int64 {
+	if x != nil {
+		return x.GoodFor
+	}
+	return 0
+}
+
+type ReceiveResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Asset         string                 `protobuf:"bytes,2,opt,name=asset,proto3" json:"asset,omitempty"`
+	Amount        string                 `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"` // smallest units
+	Decimals      uint32                 `protobuf:"varint,4,opt,name=decimals,proto3" json:"decimals,omitempty"`
+	Expiry        int64                  `protobuf:"varint,5,opt,name=expiry,proto3" json:"expiry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceiveResponse) Reset() {
+	*x = ReceiveResponse{}
+	mi := &file_client_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceiveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceiveResponse) ProtoMessage() {}
+
+func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
+func (*ReceiveResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReceiveResponse) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *ReceiveResponse) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *ReceiveResponse) GetAmount() string {
+	if x != nil {
+		return x.Amount
+	}
+	return ""
+}
+
+func (x *ReceiveResponse) GetDecimals() uint32 {
+	if x != nil {
+		return x.Decimals
+	}
+	return 0
+}
+
+func (x *ReceiveResponse) GetExpiry() int64 {
+	if x != nil {
+		return x.Expiry
+	}
+	return 0
+}
+
+type PayRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       string                 `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	Over          bool                   `protobuf:"varint,2,opt,name=over,proto3" json:"over,omitempty"` // pay the least more, where chunks do not make up the amount exactly
+	PlanOnly      bool                   `protobuf:"varint,3,opt,name=plan_only,json=planOnly,proto3" json:"plan_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PayRequest) Reset() {
+	*x = PayRequest{}
+	mi := &file_client_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PayRequest) ProtoMessage() {}
+
+func (x *PayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PayRequest.ProtoReflect.Descriptor instead.
+func (*PayRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *PayRequest) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *PayRequest) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+func (x *PayRequest) GetPlanOnly() bool {
+	if x != nil {
+		return x.PlanOnly
+	}
+	return false
+}
+
+type PayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Vault         string                 `protobuf:"bytes,1,opt,name=vault,proto3" json:"vault,omitempty"` // that is paid
+	Asset         string                 `protobuf:"bytes,2,opt,name=asset,proto3" json:"asset,omitempty"`
+	Decimals      uint32                 `protobuf:"varint,3,opt,name=decimals,proto3" json:"decimals,omitempty"`
+	Asked         string                 `protobuf:"bytes,4,opt,name=asked,proto3" json:"asked,omitempty"` // smallest units
+	Pays          string                 `protobuf:"bytes,5,opt,name=pays,proto3" json:"pays,omitempty"`   // what the chunks picked hold; empty: there are not enough
+	Chunks        uint32                 `protobuf:"varint,6,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	Exact         bool                   `protobuf:"varint,7,opt,name=exact,proto3" json:"exact,omitempty"`
+	Over          string                 `protobuf:"bytes,8,opt,name=over,proto3" json:"over,omitempty"`       // how much more than asked
+	Below         string                 `protobuf:"bytes,9,opt,name=below,proto3" json:"below,omitempty"`     // the most that is less; empty: none
+	Free          string                 `protobuf:"bytes,10,opt,name=free,proto3" json:"free,omitempty"`      // in all chunks that could pay
+	Expiry        int64                  `protobuf:"varint,11,opt,name=expiry,proto3" json:"expiry,omitempty"` // of the request
+	Id            string                 `protobuf:"bytes,12,opt,name=id,proto3" json:"id,omitempty"`          // of the draft; empty for a plan
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PayResponse) Reset() {
+	*x = PayResponse{}
+	mi := &file_client_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PayResponse) ProtoMessage() {}
+
+func (x *PayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PayResponse.ProtoReflect.Descriptor instead.
+func (*PayResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *PayResponse) GetVault() string {
+	if x != nil {
+		return x.Vault
+	}
+	return ""
+}
+
+func (x *PayResponse) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *PayResponse) GetDecimals() uint32 {
+	if x != nil {
+		return x.Decimals
+	}
+	return 0
+}
+
+func (x *PayResponse) GetAsked() string {
+	if x != nil {
+		return x.Asked
+	}
+	return ""
+}
+
+func (x *PayResponse) GetPays() string {
+	if x != nil {
+		return x.Pays
+	}
+	return ""
+}
+
+func (x *PayResponse) GetChunks() uint32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *PayResponse) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+func (x *PayResponse) GetOver() string {
+	if x != nil {
+		return x.Over
+	}
+	return ""
+}
+
+func (x *PayResponse) GetBelow() string {
+	if x != nil {
+		return x.Below
+	}
+	return ""
+}
+
+func (x *PayResponse) GetFree() string {
+	if x != nil {
+		return x.Free
+	}
+	return ""
+}
+
+func (x *PayResponse) GetExpiry() int64 {
+	if x != nil {
+		return x.Expiry
+	}
+	return 0
+}
+
+func (x *PayResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type KeepRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Asset         string                 `protobuf:"bytes,1,opt,name=asset,proto3" json:"asset,omitempty"`
+	Keep          bool                   `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"`            // false: claim at once
+	Until         int64                  `protobuf:"varint,3,opt,name=until,proto3" json:"until,omitempty"`          // Unix seconds; 0: no end
+	UpTo          string                 `protobuf:"bytes,4,opt,name=up_to,json=upTo,proto3" json:"up_to,omitempty"` // of whole coins, such as 0.01; empty: no bound
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepRequest) Reset() {
+	*x = KeepRequest{}
+	mi := &file_client_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepRequest) ProtoMessage() {}
+
+func (x *KeepRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepRequest.ProtoReflect.Descriptor instead.
+func (*KeepRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *KeepRequest) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *KeepRequest) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
+func (x *KeepRequest) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+func (x *KeepRequest) GetUpTo() string {
+	if x != nil {
+		return x.UpTo
+	}
+	return ""
+}
+
+type KeepResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Choice        string                 `protobuf:"bytes,1,opt,name=choice,proto3" json:"choice,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepResponse) Reset() {
+	*x = KeepResponse{}
+	mi := &file_client_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepResponse) ProtoMessage() {}
+
+func (x *KeepResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepResponse.ProtoReflect.Descriptor instead.
+func (*KeepResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *KeepResponse) GetChoice() string {
+	if x != nil {
+		return x.Choice
+	}
+	return ""
+}
+
+type WordsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prove         bool                   `protobuf:"varint,1,opt,name=prove,proto3" json:"prove,omitempty"` // read the log for what was not seen in it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WordsRequest) Reset() {
+	*x = WordsRequest{}
+	mi := &file_client_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WordsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WordsRequest) ProtoMessage() {}
+
+func (x *WordsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WordsRequest.ProtoReflect.Descriptor instead.
+func (*WordsRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *WordsRequest) GetProve() bool {
+	if x != nil {
+		return x.Prove
+	}
+	return false
+}
+
+type WordsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Words         []*SaidWord            `protobuf:"bytes,1,rep,name=words,proto3" json:"words,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WordsResponse) Reset() {
+	*x = WordsResponse{}
+	mi := &file_client_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WordsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WordsResponse) ProtoMessage() {}
+
+func (x *WordsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WordsResponse.ProtoReflect.Descriptor instead.
+func (*WordsResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *WordsResponse) GetWords() []*SaidWord {
+	if x != nil {
+		return x.Words
+	}
+	return nil
+}
+
+type SaidWord struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Word          string                 `protobuf:"bytes,3,opt,name=word,proto3" json:"word,omitempty"` // hexadecimal, names the signed word
+	SaidMs        int64                  `protobuf:"varint,4,opt,name=said_ms,json=saidMs,proto3" json:"said_ms,omitempty"`
+	Promised      int64                  `protobuf:"varint,5,opt,name=promised,proto3" json:"promised,omitempty"` // Unix seconds by the receipt; 0: no receipt yet
+	Entry         uint64                 `protobuf:"varint,6,opt,name=entry,proto3" json:"entry,omitempty"`       // of the log that has it, plus one; 0: not seen there
+	Proof         []byte                 `protobuf:"bytes,7,opt,name=proof,proto3" json:"proof,omitempty"`        // escrow.Withheld, deterministic CBOR, to be checked by who trusts the witnesses
+	Problem       string                 `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`    // why there is no proof
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaidWord) Reset() {
+	*x = SaidWord{}
+	mi := &file_client_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaidWord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaidWord) ProtoMessage() {}
+
+func (x *SaidWord) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaidWord.ProtoReflect.Descriptor instead.
+func (*SaidWord) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *SaidWord) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *SaidWord) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SaidWord) GetWord() string {
+	if x != nil {
+		return x.Word
+	}
+	return ""
+}
+
+func (x *SaidWord) GetSaidMs() int64 {
+	if x != nil {
+		return x.SaidMs
+	}
+	return 0
+}
+
+func (x *SaidWord) GetPromised() int64 {
+	if x != nil {
+		return x.Promised
+	}
+	return 0
+}
+
+func (x *SaidWord) GetEntry() uint64 {
+	if x != nil {
+		return x.Entry
+	}
+	return 0
+}
+
+func (x *SaidWord) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
+func (x *SaidWord) GetProblem() string {
+	if x != nil {
+		return x.Problem
 	}
 	return ""
 }
@@ -1438,7 +2886,7 @@ var File_client_proto protoreflect.FileDescriptor
 const file_client_proto_rawDesc = "" +
 	"\n" +
 	"\fclient.proto\x12\x12latchkey.client.v1\"\x0f\n" +
-	"\rStatusRequest\"\xd2\x02\n" +
+	"\rStatusRequest\"\x9f\x03\n" +
 	"\x0eStatusResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05vault\x18\x02 \x01(\tR\x05vault\x12\x1a\n" +
@@ -1448,7 +2896,17 @@ const file_client_proto_rawDesc = "" +
 	"\bbalances\x18\x06 \x03(\v2\x1b.latchkey.client.v1.BalanceR\bbalances\x121\n" +
 	"\x06chunks\x18\a \x03(\v2\x19.latchkey.client.v1.ChunkR\x06chunks\x12.\n" +
 	"\x05deals\x18\b \x03(\v2\x18.latchkey.client.v1.DealR\x05deals\x120\n" +
-	"\x06offers\x18\t \x03(\v2\x18.latchkey.client.v1.WaitR\x06offers\"\xbd\x01\n" +
+	"\x06offers\x18\t \x03(\v2\x18.latchkey.client.v1.WaitR\x06offers\x121\n" +
+	"\x06drafts\x18\n" +
+	" \x03(\v2\x19.latchkey.client.v1.DraftR\x06drafts\x12\x18\n" +
+	"\achoices\x18\v \x03(\tR\achoices\"\x9f\x01\n" +
+	"\x05Draft\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\bcontract\x18\x02 \x01(\tR\bcontract\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\x12,\n" +
+	"\x04wait\x18\x06 \x01(\v2\x18.latchkey.client.v1.WaitR\x04wait\"\xbd\x01\n" +
 	"\aBalance\x12\x14\n" +
 	"\x05asset\x18\x01 \x01(\tR\x05asset\x12\x14\n" +
 	"\x05chain\x18\x02 \x01(\tR\x05chain\x12\x1c\n" +
@@ -1548,9 +3006,118 @@ const file_client_proto_rawDesc = "" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04word\x18\x02 \x01(\tR\x04word\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x03R\x05value\x12\x1b\n" +
-	"\thas_value\x18\x04 \x01(\bR\bhasValue\"'\n" +
-	"\vSayResponse\x12\x18\n" +
-	"\areceipt\x18\x01 \x01(\tR\areceipt2\xc0\x04\n" +
+	"\thas_value\x18\x04 \x01(\bR\bhasValue\"!\n" +
+	"\vSayResponse\x12\x12\n" +
+	"\x04word\x18\x01 \x01(\tR\x04word\"\x8d\x01\n" +
+	"\x0eProposeRequest\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\fR\x06source\x12\x18\n" +
+	"\aparties\x18\x02 \x03(\tR\aparties\x12\x14\n" +
+	"\x05terms\x18\x03 \x03(\tR\x05terms\x12\x12\n" +
+	"\x04pots\x18\x04 \x03(\tR\x04pots\x12\x1f\n" +
+	"\vlock_within\x18\x05 \x01(\x03R\n" +
+	"lockWithin\"!\n" +
+	"\x0fProposeResponse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x1f\n" +
+	"\rReviewRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xa9\x03\n" +
+	"\x0eReviewResponse\x12/\n" +
+	"\x05draft\x18\x01 \x01(\v2\x19.latchkey.client.v1.DraftR\x05draft\x12\x16\n" +
+	"\x06source\x18\x02 \x01(\tR\x06source\x129\n" +
+	"\aparties\x18\x03 \x03(\v2\x1f.latchkey.client.v1.ReviewPartyR\aparties\x124\n" +
+	"\x05terms\x18\x04 \x03(\v2\x1e.latchkey.client.v1.ReviewTermR\x05terms\x121\n" +
+	"\x04pots\x18\x05 \x03(\v2\x1d.latchkey.client.v1.ReviewPotR\x04pots\x12:\n" +
+	"\apayouts\x18\x06 \x03(\v2 .latchkey.client.v1.ReviewPayoutR\apayouts\x12\x1a\n" +
+	"\bwarnings\x18\a \x03(\tR\bwarnings\x12\x17\n" +
+	"\alock_by\x18\b \x01(\x03R\x06lockBy\x12\x17\n" +
+	"\aends_by\x18\t \x01(\x03R\x06endsBy\x12 \n" +
+	"\vindivisible\x18\n" +
+	" \x01(\bR\vindivisible\"e\n" +
+	"\vReviewParty\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05vault\x18\x02 \x01(\tR\x05vault\x12\x10\n" +
+	"\x03you\x18\x03 \x01(\bR\x03you\x12\x1a\n" +
+	"\bproposer\x18\x04 \x01(\bR\bproposer\"6\n" +
+	"\n" +
+	"ReviewTerm\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xbb\x01\n" +
+	"\tReviewPot\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x14\n" +
+	"\x05units\x18\x03 \x01(\x03R\x05units\x12\x14\n" +
+	"\x05asset\x18\x04 \x01(\tR\x05asset\x12\x16\n" +
+	"\x06amount\x18\x05 \x01(\tR\x06amount\x12\x1a\n" +
+	"\bdecimals\x18\x06 \x01(\rR\bdecimals\x12\x16\n" +
+	"\x06chunks\x18\a \x01(\rR\x06chunks\x12\x0e\n" +
+	"\x02to\x18\b \x01(\tR\x02to\"\x8e\x02\n" +
+	"\fReviewPayout\x12\x14\n" +
+	"\x05party\x18\x01 \x01(\tR\x05party\x12\x10\n" +
+	"\x03pot\x18\x02 \x01(\tR\x03pot\x12\x14\n" +
+	"\x05least\x18\x03 \x01(\x03R\x05least\x12\x12\n" +
+	"\x04most\x18\x04 \x01(\x03R\x04most\x12!\n" +
+	"\fleast_amount\x18\x05 \x01(\tR\vleastAmount\x12\x1f\n" +
+	"\vmost_amount\x18\x06 \x01(\tR\n" +
+	"mostAmount\x12\x14\n" +
+	"\x05asset\x18\a \x01(\tR\x05asset\x12\x1a\n" +
+	"\bdecimals\x18\b \x01(\rR\bdecimals\x12\x1b\n" +
+	"\tleast_way\x18\t \x01(\tR\bleastWay\x12\x19\n" +
+	"\bmost_way\x18\n" +
+	" \x01(\tR\amostWay\"O\n" +
+	"\rAnswerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06accept\x18\x02 \x01(\bR\x06accept\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x10\n" +
+	"\x0eAnswerResponse\"v\n" +
+	"\x0eReceiveRequest\x12\x14\n" +
+	"\x05asset\x18\x01 \x01(\tR\x05asset\x12\x16\n" +
+	"\x06amount\x18\x02 \x01(\tR\x06amount\x12\x1b\n" +
+	"\tusd_cents\x18\x03 \x01(\x04R\busdCents\x12\x19\n" +
+	"\bgood_for\x18\x04 \x01(\x03R\agoodFor\"\x8d\x01\n" +
+	"\x0fReceiveResponse\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x14\n" +
+	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x16\n" +
+	"\x06amount\x18\x03 \x01(\tR\x06amount\x12\x1a\n" +
+	"\bdecimals\x18\x04 \x01(\rR\bdecimals\x12\x16\n" +
+	"\x06expiry\x18\x05 \x01(\x03R\x06expiry\"W\n" +
+	"\n" +
+	"PayRequest\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\tR\arequest\x12\x12\n" +
+	"\x04over\x18\x02 \x01(\bR\x04over\x12\x1b\n" +
+	"\tplan_only\x18\x03 \x01(\bR\bplanOnly\"\x93\x02\n" +
+	"\vPayResponse\x12\x14\n" +
+	"\x05vault\x18\x01 \x01(\tR\x05vault\x12\x14\n" +
+	"\x05asset\x18\x02 \x01(\tR\x05asset\x12\x1a\n" +
+	"\bdecimals\x18\x03 \x01(\rR\bdecimals\x12\x14\n" +
+	"\x05asked\x18\x04 \x01(\tR\x05asked\x12\x12\n" +
+	"\x04pays\x18\x05 \x01(\tR\x04pays\x12\x16\n" +
+	"\x06chunks\x18\x06 \x01(\rR\x06chunks\x12\x14\n" +
+	"\x05exact\x18\a \x01(\bR\x05exact\x12\x12\n" +
+	"\x04over\x18\b \x01(\tR\x04over\x12\x14\n" +
+	"\x05below\x18\t \x01(\tR\x05below\x12\x12\n" +
+	"\x04free\x18\n" +
+	" \x01(\tR\x04free\x12\x16\n" +
+	"\x06expiry\x18\v \x01(\x03R\x06expiry\x12\x0e\n" +
+	"\x02id\x18\f \x01(\tR\x02id\"b\n" +
+	"\vKeepRequest\x12\x14\n" +
+	"\x05asset\x18\x01 \x01(\tR\x05asset\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\bR\x04keep\x12\x14\n" +
+	"\x05until\x18\x03 \x01(\x03R\x05until\x12\x13\n" +
+	"\x05up_to\x18\x04 \x01(\tR\x04upTo\"&\n" +
+	"\fKeepResponse\x12\x16\n" +
+	"\x06choice\x18\x01 \x01(\tR\x06choice\"$\n" +
+	"\fWordsRequest\x12\x14\n" +
+	"\x05prove\x18\x01 \x01(\bR\x05prove\"C\n" +
+	"\rWordsResponse\x122\n" +
+	"\x05words\x18\x01 \x03(\v2\x1c.latchkey.client.v1.SaidWordR\x05words\"\xc9\x01\n" +
+	"\bSaidWord\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x12\n" +
+	"\x04word\x18\x03 \x01(\tR\x04word\x12\x17\n" +
+	"\asaid_ms\x18\x04 \x01(\x03R\x06saidMs\x12\x1a\n" +
+	"\bpromised\x18\x05 \x01(\x03R\bpromised\x12\x14\n" +
+	"\x05entry\x18\x06 \x01(\x04R\x05entry\x12\x14\n" +
+	"\x05proof\x18\a \x01(\fR\x05proof\x12\x18\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem2\xeb\b\n" +
 	"\rClientService\x12O\n" +
 	"\x06Status\x12!.latchkey.client.v1.StatusRequest\x1a\".latchkey.client.v1.StatusResponse\x12U\n" +
 	"\bTimeline\x12#.latchkey.client.v1.TimelineRequest\x1a$.latchkey.client.v1.TimelineResponse\x12R\n" +
@@ -1558,7 +3125,14 @@ const file_client_proto_rawDesc = "" +
 	"\x05Offer\x12 .latchkey.client.v1.OfferRequest\x1a!.latchkey.client.v1.OfferResponse\x12O\n" +
 	"\x06Cancel\x12!.latchkey.client.v1.CancelRequest\x1a\".latchkey.client.v1.CancelResponse\x12L\n" +
 	"\x05Claim\x12 .latchkey.client.v1.ClaimRequest\x1a!.latchkey.client.v1.ClaimResponse\x12F\n" +
-	"\x03Say\x12\x1e.latchkey.client.v1.SayRequest\x1a\x1f.latchkey.client.v1.SayResponseB\x1aZ\x18latchkey/client/clientpbb\x06proto3"
+	"\x03Say\x12\x1e.latchkey.client.v1.SayRequest\x1a\x1f.latchkey.client.v1.SayResponse\x12R\n" +
+	"\aPropose\x12\".latchkey.client.v1.ProposeRequest\x1a#.latchkey.client.v1.ProposeResponse\x12O\n" +
+	"\x06Review\x12!.latchkey.client.v1.ReviewRequest\x1a\".latchkey.client.v1.ReviewResponse\x12O\n" +
+	"\x06Answer\x12!.latchkey.client.v1.AnswerRequest\x1a\".latchkey.client.v1.AnswerResponse\x12R\n" +
+	"\aReceive\x12\".latchkey.client.v1.ReceiveRequest\x1a#.latchkey.client.v1.ReceiveResponse\x12F\n" +
+	"\x03Pay\x12\x1e.latchkey.client.v1.PayRequest\x1a\x1f.latchkey.client.v1.PayResponse\x12I\n" +
+	"\x04Keep\x12\x1f.latchkey.client.v1.KeepRequest\x1a .latchkey.client.v1.KeepResponse\x12L\n" +
+	"\x05Words\x12 .latchkey.client.v1.WordsRequest\x1a!.latchkey.client.v1.WordsResponseB\x1aZ\x18latchkey/client/clientpbb\x06proto3"
 
 var (
 	file_client_proto_rawDescOnce sync.Once
@@ -1572,57 +3146,99 @@ func file_client_proto_rawDescGZIP() []byte {
 	return file_client_proto_rawDescData
 }
 
-var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_client_proto_goTypes = []any{
 	(*StatusRequest)(nil),    // 0: latchkey.client.v1.StatusRequest
 	(*StatusResponse)(nil),   // 1: latchkey.client.v1.StatusResponse
-	(*Balance)(nil),          // 2: latchkey.client.v1.Balance
-	(*Chunk)(nil),            // 3: latchkey.client.v1.Chunk
-	(*Deal)(nil),             // 4: latchkey.client.v1.Deal
-	(*Wait)(nil),             // 5: latchkey.client.v1.Wait
-	(*TimelineRequest)(nil),  // 6: latchkey.client.v1.TimelineRequest
-	(*TimelineResponse)(nil), // 7: latchkey.client.v1.TimelineResponse
-	(*Event)(nil),            // 8: latchkey.client.v1.Event
-	(*DepositRequest)(nil),   // 9: latchkey.client.v1.DepositRequest
-	(*DepositResponse)(nil),  // 10: latchkey.client.v1.DepositResponse
-	(*OfferRequest)(nil),     // 11: latchkey.client.v1.OfferRequest
-	(*Pace)(nil),             // 12: latchkey.client.v1.Pace
-	(*OfferResponse)(nil),    // 13: latchkey.client.v1.OfferResponse
-	(*CancelRequest)(nil),    // 14: latchkey.client.v1.CancelRequest
-	(*CancelResponse)(nil),   // 15: latchkey.client.v1.CancelResponse
-	(*ClaimRequest)(nil),     // 16: latchkey.client.v1.ClaimRequest
-	(*ClaimResponse)(nil),    // 17: latchkey.client.v1.ClaimResponse
-	(*SayRequest)(nil),       // 18: latchkey.client.v1.SayRequest
-	(*SayResponse)(nil),      // 19: latchkey.client.v1.SayResponse
+	(*Draft)(nil),            // 2: latchkey.client.v1.Draft
+	(*Balance)(nil),          // 3: latchkey.client.v1.Balance
+	(*Chunk)(nil),            // 4: latchkey.client.v1.Chunk
+	(*Deal)(nil),             // 5: latchkey.client.v1.Deal
+	(*Wait)(nil),             // 6: latchkey.client.v1.Wait
+	(*TimelineRequest)(nil),  // 7: latchkey.client.v1.TimelineRequest
+	(*TimelineResponse)(nil), // 8: latchkey.client.v1.TimelineResponse
+	(*Event)(nil),            // 9: latchkey.client.v1.Event
+	(*DepositRequest)(nil),   // 10: latchkey.client.v1.DepositRequest
+	(*DepositResponse)(nil),  // 11: latchkey.client.v1.DepositResponse
+	(*OfferRequest)(nil),     // 12: latchkey.client.v1.OfferRequest
+	(*Pace)(nil),             // 13: latchkey.client.v1.Pace
+	(*OfferResponse)(nil),    // 14: latchkey.client.v1.OfferResponse
+	(*CancelRequest)(nil),    // 15: latchkey.client.v1.CancelRequest
+	(*CancelResponse)(nil),   // 16: latchkey.client.v1.CancelResponse
+	(*ClaimRequest)(nil),     // 17: latchkey.client.v1.ClaimRequest
+	(*ClaimResponse)(nil),    // 18: latchkey.client.v1.ClaimResponse
+	(*SayRequest)(nil),       // 19: latchkey.client.v1.SayRequest
+	(*SayResponse)(nil),      // 20: latchkey.client.v1.SayResponse
+	(*ProposeRequest)(nil),   // 21: latchkey.client.v1.ProposeRequest
+	(*ProposeResponse)(nil),  // 22: latchkey.client.v1.ProposeResponse
+	(*ReviewRequest)(nil),    // 23: latchkey.client.v1.ReviewRequest
+	(*ReviewResponse)(nil),   // 24: latchkey.client.v1.ReviewResponse
+	(*ReviewParty)(nil),      // 25: latchkey.client.v1.ReviewParty
+	(*ReviewTerm)(nil),       // 26: latchkey.client.v1.ReviewTerm
+	(*ReviewPot)(nil),        // 27: latchkey.client.v1.ReviewPot
+	(*ReviewPayout)(nil),     // 28: latchkey.client.v1.ReviewPayout
+	(*AnswerRequest)(nil),    // 29: latchkey.client.v1.AnswerRequest
+	(*AnswerResponse)(nil),   // 30: latchkey.client.v1.AnswerResponse
+	(*ReceiveRequest)(nil),   // 31: latchkey.client.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),  // 32: latchkey.client.v1.ReceiveResponse
+	(*PayRequest)(nil),       // 33: latchkey.client.v1.PayRequest
+	(*PayResponse)(nil),      // 34: latchkey.client.v1.PayResponse
+	(*KeepRequest)(nil),      // 35: latchkey.client.v1.KeepRequest
+	(*KeepResponse)(nil),     // 36: latchkey.client.v1.KeepResponse
+	(*WordsRequest)(nil),     // 37: latchkey.client.v1.WordsRequest
+	(*WordsResponse)(nil),    // 38: latchkey.client.v1.WordsResponse
+	(*SaidWord)(nil),         // 39: latchkey.client.v1.SaidWord
 }
 var file_client_proto_depIdxs = []int32{
-	2,  // 0: latchkey.client.v1.StatusResponse.balances:type_name -> latchkey.client.v1.Balance
-	3,  // 1: latchkey.client.v1.StatusResponse.chunks:type_name -> latchkey.client.v1.Chunk
-	4,  // 2: latchkey.client.v1.StatusResponse.deals:type_name -> latchkey.client.v1.Deal
-	5,  // 3: latchkey.client.v1.StatusResponse.offers:type_name -> latchkey.client.v1.Wait
-	5,  // 4: latchkey.client.v1.Chunk.wait:type_name -> latchkey.client.v1.Wait
-	5,  // 5: latchkey.client.v1.Deal.wait:type_name -> latchkey.client.v1.Wait
-	8,  // 6: latchkey.client.v1.TimelineResponse.events:type_name -> latchkey.client.v1.Event
-	12, // 7: latchkey.client.v1.OfferRequest.pace:type_name -> latchkey.client.v1.Pace
-	0,  // 8: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
-	6,  // 9: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
-	9,  // 10: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
-	11, // 11: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
-	14, // 12: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
-	16, // 13: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
-	18, // 14: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
-	1,  // 15: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
-	7,  // 16: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
-	10, // 17: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
-	13, // 18: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
-	15, // 19: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
-	17, // 20: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
-	19, // 21: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
-	15, // [15:22] is the sub-list for method output_type
-	8,  // [8:15] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	3,  // 0: latchkey.client.v1.StatusResponse.balances:type_name -> latchkey.client.v1.Balance
+	4,  // 1: latchkey.client.v1.StatusResponse.chunks:type_name -> latchkey.client.v1.Chunk
+	5,  // 2: latchkey.client.v1.StatusResponse.deals:type_name -> latchkey.client.v1.Deal
+	6,  // 3: latchkey.client.v1.StatusResponse.offers:type_name -> latchkey.client.v1.Wait
+	2,  // 4: latchkey.client.v1.StatusResponse.drafts:type_name -> latchkey.client.v1.Draft
+	6,  // 5: latchkey.client.v1.Draft.wait:type_name -> latchkey.client.v1.Wait
+	6,  // 6: latchkey.client.v1.Chunk.wait:type_name -> latchkey.client.v1.Wait
+	6,  // 7: latchkey.client.v1.Deal.wait:type_name -> latchkey.client.v1.Wait
+	9,  // 8: latchkey.client.v1.TimelineResponse.events:type_name -> latchkey.client.v1.Event
+	13, // 9: latchkey.client.v1.OfferRequest.pace:type_name -> latchkey.client.v1.Pace
+	2,  // 10: latchkey.client.v1.ReviewResponse.draft:type_name -> latchkey.client.v1.Draft
+	25, // 11: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
+	26, // 12: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
+	27, // 13: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
+	28, // 14: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
+	39, // 15: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
+	0,  // 16: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
+	7,  // 17: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
+	10, // 18: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
+	12, // 19: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
+	15, // 20: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
+	17, // 21: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
+	19, // 22: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
+	21, // 23: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
+	23, // 24: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
+	29, // 25: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
+	31, // 26: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
+	33, // 27: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
+	35, // 28: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
+	37, // 29: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
+	1,  // 30: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
+	8,  // 31: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
+	11, // 32: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
+	14, // 33: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
+	16, // 34: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
+	18, // 35: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
+	20, // 36: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
+	22, // 37: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
+	24, // 38: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
+	30, // 39: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
+	32, // 40: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
+	34, // 41: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
+	36, // 42: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
+	38, // 43: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
+	30, // [30:44] is the sub-list for method output_type
+	16, // [16:30] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_client_proto_init() }
@@ -1636,7 +3252,7 @@ func file_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_client_proto_rawDesc), len(file_client_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,9 @@ type demoRun struct {
 	world   *devnet.World
 	clients map[string]clientpb.ClientServiceClient
 
+	before map[string]string // ordinary wallets at the beginning
+	ids    map[string]string // vault ids
+
 	mu     sync.Mutex
 	events map[string][]*clientpb.Event
 	seen   chan struct{} // one token: there is a new event
@@ -47,14 +50,20 @@ type line struct {
 	Kind    string          `json:"kind"`
 	Text    string          `json:"text"`
 	Event   *clientpb.Event `json:"event,omitempty"`
+	Data    any             `json:"data,omitempty"` // the numbers in Text
 }
 
-func (d *demoRun) tell(who, kind, text string, e *clientpb.Event) {
+func (d *demoRun) tell(who, kind, text string, e *clientpb.Event) { d.print(who, kind, text, e, nil) }
+
+// figures tells what was counted or measured.
+func (d *demoRun) figures(text string, data any) { d.print("", "summary", text, nil, data) }
+
+func (d *demoRun) print(who, kind, text string, e *clientpb.Event, data any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := time.Since(d.started).Seconds()
 	if d.asJSON {
-		b, err := json.Marshal(line{t, who, kind, text, e})
+		b, err := json.Marshal(line{t, who, kind, text, e, data})
 		if err == nil {
 			fmt.Fprintln(d.out, string(b))
 		}
@@ -78,9 +87,13 @@ func demo(ctx context.Context, args []string, out, _ io.Writer) error {
 	keep := f.Bool("keep", false, "leave the world running at the end, and print commands to play with it")
 	asJSON := f.Bool("json", false, "print the timeline as JSON, a line each")
 	folder := f.String("folder", "", "folder of the world; new or empty (default: a temporary one)")
+	only := f.Int("act", 0, "play this act alone, with what it needs before (default: all)")
 	bin := f.String("bin", "", "folder of the built programs (default: bin in the project)")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
+	}
+	if *only < 0 || *only > len(acts) {
+		return &hinted{fmt.Errorf("%w: demo: there is no act %d", errUsage, *only), fmt.Sprintf("acts are 1 to %d", len(acts))}
 	}
 	root, err := devnet.Root()
 	if err != nil {
@@ -104,9 +117,9 @@ func demo(ctx context.Context, args []string, out, _ io.Writer) error {
 	}
 	d := &demoRun{
 		out: out, asJSON: *asJSON, started: time.Now(), clients: map[string]clientpb.ClientServiceClient{},
-		events: map[string][]*clientpb.Event{}, seen: make(chan struct{}, 1),
+		ids: map[string]string{}, events: map[string][]*clientpb.Event{}, seen: make(chan struct{}, 1),
 	}
-	if err := d.run(ctx, root, *bin, *folder, *keep); err != nil {
+	if err := d.run(ctx, root, *bin, *folder, *only, *keep); err != nil {
 		var h *hinted
 		if !errors.As(err, &h) {
 			err = &hinted{err, "the logs of all processes were in " + filepath.Join(*folder, "log") + "; with --keep or --folder they stay"}
@@ -116,7 +129,7 @@ func demo(ctx context.Context, args []string, out, _ io.Writer) error {
 	return nil
 }
 
-func (d *demoRun) run(ctx context.Context, root, bin, folder string, keep bool) error {
+func (d *demoRun) run(ctx context.Context, root, bin, folder string, only int, keep bool) error {
 	d.say("a world of its own on this machine; nothing leaves it, its coins are worth nothing")
 	d.say("its TEEs are SIMULATED: they protect nothing, they only show what real ones would prove")
 	if err := devnet.Build(ctx, root, bin, d.say); err != nil {
@@ -144,10 +157,13 @@ func (d *demoRun) run(ctx context.Context, root, bin, folder string, keep bool) 
 		d.clients[name] = c
 		watching.Go(func() { d.watch(watch, name, c) })
 	}
-	if err := d.story(ctx); err != nil {
+	if err := d.play(ctx, only); err != nil {
 		return err
 	}
 	if keep {
+		if only == 0 || only == len(acts) {
+			d.say("the witnesses' clocks are right again; until they catch up with what they said, 75 s, offers come to nothing")
+		}
 		d.commands(folder)
 		<-ctx.Done()
 		d.say("stopping the world; it stays in " + folder)
@@ -307,144 +323,6 @@ func mapValues(m map[string]string) (out []string) {
 		out = append(out, v)
 	}
 	return out
-}
-
-func (d *demoRun) story(ctx context.Context) error {
-	d.chapter("1. Enrolment: evidence is made and verified both ways (SIMULATED TEEs of two simulated vendors)")
-	if err := d.wait(ctx, "enrolment", 2, "enrolled", demoClients...); err != nil {
-		return err
-	}
-	before, err := d.waitFunded(ctx)
-	if err != nil {
-		return err
-	}
-	d.chapter(fmt.Sprintf("2. Deposits: keys made by vault and escrow together, funded on chain in chunks of about $50 (rates: 1 btc = $%s, 1 eth = $%s)", demoUSD["btc"], demoUSD["eth"]))
-	var asking sync.WaitGroup
-	failed := make(chan error, len(demoClients))
-	for _, x := range []struct {
-		who, asset string
-		usd        uint64
-	}{{"alice", "btc", 600}, {"bob", "eth", 300}, {"carol", "eth", 300}} {
-		asking.Go(func() {
-			_, err := d.clients[x.who].Deposit(ctx, &clientpb.DepositRequest{Asset: x.asset, UsdCents: x.usd * 100})
-			if err != nil {
-				err = fmt.Errorf("%s: %w", x.who, plain(err))
-			}
-			failed <- err
-		})
-	}
-	asking.Wait()
-	close(failed)
-	for err := range failed {
-		if err != nil {
-			return err
-		}
-	}
-	if err := d.wait(ctx, "deposits", 1, "announced", demoClients...); err != nil {
-		return err
-	}
-	d.chapter("3. Alice asks for $500 of eth against btc, bound by the contract Swap; Bob and Carol fill it")
-	for _, x := range []struct {
-		who, give, want string
-		usd             uint64
-		role            uint32
-	}{{"bob", "eth", "btc", 300, 1}, {"carol", "eth", "btc", 300, 1}, {"alice", "btc", "eth", 500, 0}} {
-		if _, err := d.clients[x.who].Offer(ctx, &clientpb.OfferRequest{
-			Give: x.give, Want: x.want, UsdCents: x.usd * 100, Role: x.role, PremiumBps: 200,
-		}); err != nil {
-			return fmt.Errorf("%s: %w", x.who, plain(err))
-		}
-	}
-	if err := d.wait(ctx, "the exchange", 2, "owned", "alice"); err != nil {
-		return err
-	}
-	if err := d.wait(ctx, "the exchange", 1, "owned", "bob", "carol"); err != nil {
-		return err
-	}
-	d.chapter("4. Everyone sweeps what they received into their ordinary wallet, on chain")
-	if err := d.settle(ctx); err != nil {
-		return err
-	}
-	return d.account(ctx, before)
-}
-
-// settle waits until nobody has anything under way.
-func (d *demoRun) settle(ctx context.Context) error {
-	for end := time.Now().Add(60 * time.Second); ; {
-		busy := ""
-		for _, name := range demoClients {
-			s, err := d.clients[name].Status(ctx, &clientpb.StatusRequest{})
-			if err != nil {
-				return fmt.Errorf("status of %s: %w", name, plain(err))
-			}
-			for _, c := range s.Chunks {
-				if c.State != "available" && c.State != "swept" {
-					busy = fmt.Sprintf("%s: a chunk is %s, waits for %s", name, c.State, c.Wait.WaitsFor)
-				}
-			}
-		}
-		if busy == "" {
-			return nil
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("not everything was swept within a minute: %s", busy)
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// account prints what has changed.
-func (d *demoRun) account(ctx context.Context, before map[string]string) error {
-	after, err := d.balances(ctx)
-	if err != nil {
-		return err
-	}
-	d.chapter("What has happened")
-	txs := map[string]map[string]bool{"funded": {}, "swept": {}}
-	var ownership []string
-	d.mu.Lock()
-	for _, name := range demoClients {
-		for _, e := range d.events[name] {
-			if m := txs[e.Kind]; m != nil {
-				for _, tx := range e.Txs {
-					m[tx] = true
-				}
-			}
-			if e.Kind == "owned" {
-				ownership = append(ownership, fmt.Sprintf("%s %s", name, e.Text))
-			}
-		}
-	}
-	d.mu.Unlock()
-	for _, name := range demoClients {
-		s, err := d.clients[name].Status(ctx, &clientpb.StatusRequest{})
-		if err != nil {
-			return plain(err)
-		}
-		deposited := map[string]coin.Amount{}
-		for _, c := range s.Chunks {
-			if a, err := coin.ParseAmount(c.Amount); err == nil && c.State == "available" {
-				deposited[c.Asset], _ = deposited[c.Asset].Plus(a)
-			}
-		}
-		for _, asset := range []string{"btc", "eth"} {
-			text := fmt.Sprintf("%-3s wallet before %s, after %s", asset, d.worth(asset, before[name+" "+asset]), d.worth(asset, after[name+" "+asset]))
-			if x := deposited[asset]; !x.IsZero() {
-				text += ", and in chunks " + d.worth(asset, x.String())
-			}
-			d.tell(name, "balance", text, nil)
-		}
-	}
-	d.tell("", "summary", fmt.Sprintf("on chain: %d funding transactions, %d sweeping transactions, none for the exchange itself", len(txs["funded"]), len(txs["swept"])), nil)
-	for _, o := range ownership {
-		d.tell("", "summary", o, nil)
-	}
-	d.tell("", "summary", fmt.Sprintf("done in %.1f s; nobody wrote a script, a contract or a transaction for either chain", time.Since(d.started).Seconds()), nil)
-	return nil
 }
 
 // commands prints how to play with the world.

@@ -25,7 +25,19 @@ usage:
                                      all at once; --settle tit-for-tat: in turn
   latchkey cancel    --client SOCKET OFFER
   latchkey claim     --client SOCKET CHUNK...
+  latchkey keep      --client SOCKET --asset btc [--up-to 0.01] [--until 2027-01-31]
+
+payments without a chain, and agreements between people who know each other:
+  latchkey receive   --client SOCKET --asset btc --usd 100
+  latchkey pay       --client SOCKET REQUEST
+  latchkey propose   --client SOCKET --contract FILE --party NAME=VAULT... \
+                     --term NAME=VALUE... --pot NAME=ASSET...
+  latchkey review    --client SOCKET DRAFT
+  latchkey accept    --client SOCKET DRAFT
+  latchkey decline   --client SOCKET DRAFT
   latchkey say       --client SOCKET --instance ID WORD [NUMBER]
+  latchkey withheld  --client SOCKET --trust FILE
+                                     whether the escrow kept its promises
 
   latchkey doctor    --config FILE   what is wrong with a set-up, and how to mend it
   latchkey head      --escrow URL    the newest head of an escrow's log, for witness adopt
@@ -64,7 +76,8 @@ func main() {
 func run(ctx context.Context, args []string, out, talk io.Writer) int {
 	commands := map[string]command{
 		"demo": demo, "status": status, "timeline": timeline, "deposit": deposit,
-		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say,
+		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say, "keep": keep,
+		"receive": receive, "pay": pay, "propose": propose, "review": review, "accept": accept, "decline": decline, "withheld": withheld,
 		"doctor": examine, "head": newestHead, "simulate": simulate,
 	}
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
@@ -89,8 +102,11 @@ func run(ctx context.Context, args []string, out, talk io.Writer) int {
 	if errors.As(err, &h) {
 		fmt.Fprintln(talk, "hint:", h.hint)
 	}
-	if errors.Is(err, errUsage) {
+	switch {
+	case errors.Is(err, errUsage):
 		return 2
+	case errors.Is(err, errBroken):
+		return 3
 	}
 	return 1
 }

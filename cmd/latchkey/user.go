@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -101,7 +100,7 @@ func status(ctx context.Context, args []string, out, _ io.Writer) error {
 	if *asJSON {
 		return printJSON(out, s)
 	}
-	fmt.Fprintf(out, "%s, vault %.8s, witnesses' time %s\n", s.Name, s.Vault, when(s.Now, 0))
+	fmt.Fprintf(out, "%s, vault %s, witnesses' time %s\n", s.Name, s.Vault, when(s.Now, 0))
 	for _, p := range s.Problems {
 		fmt.Fprintln(out, "PROBLEM", p)
 	}
@@ -120,11 +119,19 @@ func status(ctx context.Context, args []string, out, _ io.Writer) error {
 	}
 	fmt.Fprintln(t, "\nDEAL\tCONTRACT\tSTATE\tAT RISK\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Deals {
-		fmt.Fprintf(t, "%s\t%s as %s\t%s\t%d units\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.AtRisk, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%d units\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.AtRisk, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+	}
+	fmt.Fprintln(t, "\nDRAFT\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
+	for _, d := range s.Drafts {
+		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
 	}
 	fmt.Fprintln(t, "\nOFFER\tWAITS FOR\tTHEN")
 	for _, o := range s.Offers {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", o.What, o.WaitsFor, o.Then)
+	}
+	fmt.Fprintln(t)
+	for _, c := range s.Choices {
+		fmt.Fprintln(t, c)
 	}
 	return t.Flush()
 }
@@ -331,27 +338,5 @@ func claim(ctx context.Context, args []string, out, talk io.Writer) error {
 	}
 	fmt.Fprintf(talk, "claiming %d chunks; their coins will be swept to your wallet, which costs a fee on chain\n", len(ids))
 	_, err = c.Claim(ctx, &clientpb.ClaimRequest{Chunks: ids})
-	return plain(err)
-}
-
-func say(ctx context.Context, args []string, out, _ io.Writer) error {
-	f := newFlags("say", "latchkey say --instance ID WORD [NUMBER] speaks a word of your party in a contract.", out)
-	socket, _ := clientFlags(f)
-	instance := f.String("instance", "", "instance, 64 hexadecimal digits, as latchkey status --json shows it")
-	if err := parse(f, args, 1, 2); err != nil {
-		return err
-	}
-	q := &clientpb.SayRequest{Instance: *instance, Word: f.Arg(0)}
-	if f.NArg() == 2 {
-		n, err := strconv.ParseInt(f.Arg(1), 10, 64)
-		if err != nil {
-			return &hinted{fmt.Errorf("%w: %q is not a whole number", errUsage, f.Arg(1)), "latchkey say --instance ID award 60"}
-		}
-		q.Value, q.HasValue = n, true
-	}
-	c, err := dial(*socket)
-	if err == nil {
-		_, err = c.Say(ctx, q)
-	}
 	return plain(err)
 }

@@ -49,6 +49,10 @@ const (
 	EscrowServiceEntriesProcedure = "/latchkey.escrow.v1.EscrowService/Entries"
 	// EscrowServicePeerProcedure is the fully-qualified name of the EscrowService's Peer RPC.
 	EscrowServicePeerProcedure = "/latchkey.escrow.v1.EscrowService/Peer"
+	// EscrowServicePostProcedure is the fully-qualified name of the EscrowService's Post RPC.
+	EscrowServicePostProcedure = "/latchkey.escrow.v1.EscrowService/Post"
+	// EscrowServiceCollectProcedure is the fully-qualified name of the EscrowService's Collect RPC.
+	EscrowServiceCollectProcedure = "/latchkey.escrow.v1.EscrowService/Collect"
 )
 
 // EscrowServiceClient is a client for the latchkey.escrow.v1.EscrowService service.
@@ -74,6 +78,12 @@ type EscrowServiceClient interface {
 	Entries(context.Context, *EntriesRequest) (*EntriesResponse, error)
 	// Peer returns the identity and evidence of an enrolled vault.
 	Peer(context.Context, *PeerRequest) (*PeerResponse, error)
+	// Post leaves a letter of one enrolled vault's host for another's. The same
+	// letter again replaces the one that waits. It may be lost: send again.
+	Post(context.Context, *Signed) (*PostResponse, error)
+	// Collect returns the letters to a vault (signed: escrow.Collect) and forgets
+	// those up to its number. It waits up to wait_ms for one.
+	Collect(context.Context, *CollectRequest) (*CollectResponse, error)
 }
 
 // NewEscrowServiceClient constructs a client for the latchkey.escrow.v1.EscrowService service. By
@@ -129,6 +139,18 @@ func NewEscrowServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(escrowServiceMethods.ByName("Peer")),
 			connect.WithClientOptions(opts...),
 		),
+		post: connect.NewClient[Signed, PostResponse](
+			httpClient,
+			baseURL+EscrowServicePostProcedure,
+			connect.WithSchema(escrowServiceMethods.ByName("Post")),
+			connect.WithClientOptions(opts...),
+		),
+		collect: connect.NewClient[CollectRequest, CollectResponse](
+			httpClient,
+			baseURL+EscrowServiceCollectProcedure,
+			connect.WithSchema(escrowServiceMethods.ByName("Collect")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -141,6 +163,8 @@ type escrowServiceClient struct {
 	feed     *connect.Client[FeedRequest, FeedResponse]
 	entries  *connect.Client[EntriesRequest, EntriesResponse]
 	peer     *connect.Client[PeerRequest, PeerResponse]
+	post     *connect.Client[Signed, PostResponse]
+	collect  *connect.Client[CollectRequest, CollectResponse]
 }
 
 // Describe calls latchkey.escrow.v1.EscrowService.Describe.
@@ -206,6 +230,24 @@ func (c *escrowServiceClient) Peer(ctx context.Context, req *PeerRequest) (*Peer
 	return nil, err
 }
 
+// Post calls latchkey.escrow.v1.EscrowService.Post.
+func (c *escrowServiceClient) Post(ctx context.Context, req *Signed) (*PostResponse, error) {
+	response, err := c.post.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Collect calls latchkey.escrow.v1.EscrowService.Collect.
+func (c *escrowServiceClient) Collect(ctx context.Context, req *CollectRequest) (*CollectResponse, error) {
+	response, err := c.collect.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // EscrowServiceHandler is an implementation of the latchkey.escrow.v1.EscrowService service.
 type EscrowServiceHandler interface {
 	// Describe says whose escrow this is, with its newest witnessed head.
@@ -229,6 +271,12 @@ type EscrowServiceHandler interface {
 	Entries(context.Context, *EntriesRequest) (*EntriesResponse, error)
 	// Peer returns the identity and evidence of an enrolled vault.
 	Peer(context.Context, *PeerRequest) (*PeerResponse, error)
+	// Post leaves a letter of one enrolled vault's host for another's. The same
+	// letter again replaces the one that waits. It may be lost: send again.
+	Post(context.Context, *Signed) (*PostResponse, error)
+	// Collect returns the letters to a vault (signed: escrow.Collect) and forgets
+	// those up to its number. It waits up to wait_ms for one.
+	Collect(context.Context, *CollectRequest) (*CollectResponse, error)
 }
 
 // NewEscrowServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -280,6 +328,18 @@ func NewEscrowServiceHandler(svc EscrowServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(escrowServiceMethods.ByName("Peer")),
 		connect.WithHandlerOptions(opts...),
 	)
+	escrowServicePostHandler := connect.NewUnaryHandlerSimple(
+		EscrowServicePostProcedure,
+		svc.Post,
+		connect.WithSchema(escrowServiceMethods.ByName("Post")),
+		connect.WithHandlerOptions(opts...),
+	)
+	escrowServiceCollectHandler := connect.NewUnaryHandlerSimple(
+		EscrowServiceCollectProcedure,
+		svc.Collect,
+		connect.WithSchema(escrowServiceMethods.ByName("Collect")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/latchkey.escrow.v1.EscrowService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case EscrowServiceDescribeProcedure:
@@ -296,6 +356,10 @@ func NewEscrowServiceHandler(svc EscrowServiceHandler, opts ...connect.HandlerOp
 			escrowServiceEntriesHandler.ServeHTTP(w, r)
 		case EscrowServicePeerProcedure:
 			escrowServicePeerHandler.ServeHTTP(w, r)
+		case EscrowServicePostProcedure:
+			escrowServicePostHandler.ServeHTTP(w, r)
+		case EscrowServiceCollectProcedure:
+			escrowServiceCollectHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -331,4 +395,12 @@ func (UnimplementedEscrowServiceHandler) Entries(context.Context, *EntriesReques
 
 func (UnimplementedEscrowServiceHandler) Peer(context.Context, *PeerRequest) (*PeerResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.escrow.v1.EscrowService.Peer is not implemented"))
+}
+
+func (UnimplementedEscrowServiceHandler) Post(context.Context, *Signed) (*PostResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.escrow.v1.EscrowService.Post is not implemented"))
+}
+
+func (UnimplementedEscrowServiceHandler) Collect(context.Context, *CollectRequest) (*CollectResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.escrow.v1.EscrowService.Collect is not implemented"))
 }

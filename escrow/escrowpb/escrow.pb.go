@@ -837,6 +837,242 @@ func (x *PeerResponse) GetEvidence() []byte {
 	return nil
 }
 
+type Signed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Body          []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`           // escrow.Letter or escrow.Collect, deterministic CBOR
+	Signature     []byte                 `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"` // of the vault, for statements of its host
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signed) Reset() {
+	*x = Signed{}
+	mi := &file_escrow_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signed) ProtoMessage() {}
+
+func (x *Signed) ProtoReflect() protoreflect.Message {
+	mi := &file_escrow_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signed.ProtoReflect.Descriptor instead.
+func (*Signed) Descriptor() ([]byte, []int) {
+	return file_escrow_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Signed) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *Signed) GetSignature() []byte {
+	if x != nil {
+		return x.Signature
+	}
+	return nil
+}
+
+type PostResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PostResponse) Reset() {
+	*x = PostResponse{}
+	mi := &file_escrow_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PostResponse) ProtoMessage() {}
+
+func (x *PostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_escrow_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PostResponse.ProtoReflect.Descriptor instead.
+func (*PostResponse) Descriptor() ([]byte, []int) {
+	return file_escrow_proto_rawDescGZIP(), []int{16}
+}
+
+type CollectRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Collect       *Signed                `protobuf:"bytes,1,opt,name=collect,proto3" json:"collect,omitempty"`
+	WaitMs        uint32                 `protobuf:"varint,2,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"` // at most 30,000
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectRequest) Reset() {
+	*x = CollectRequest{}
+	mi := &file_escrow_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectRequest) ProtoMessage() {}
+
+func (x *CollectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_escrow_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
+func (*CollectRequest) Descriptor() ([]byte, []int) {
+	return file_escrow_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *CollectRequest) GetCollect() *Signed {
+	if x != nil {
+		return x.Collect
+	}
+	return nil
+}
+
+func (x *CollectRequest) GetWaitMs() uint32 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+type CollectResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Letters       []*ReceivedLetter      `protobuf:"bytes,1,rep,name=letters,proto3" json:"letters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CollectResponse) Reset() {
+	*x = CollectResponse{}
+	mi := &file_escrow_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CollectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CollectResponse) ProtoMessage() {}
+
+func (x *CollectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_escrow_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
+func (*CollectResponse) Descriptor() ([]byte, []int) {
+	return file_escrow_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CollectResponse) GetLetters() []*ReceivedLetter {
+	if x != nil {
+		return x.Letters
+	}
+	return nil
+}
+
+type ReceivedLetter struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Letter        *Signed                `protobuf:"bytes,2,opt,name=letter,proto3" json:"letter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReceivedLetter) Reset() {
+	*x = ReceivedLetter{}
+	mi := &file_escrow_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReceivedLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReceivedLetter) ProtoMessage() {}
+
+func (x *ReceivedLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_escrow_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReceivedLetter.ProtoReflect.Descriptor instead.
+func (*ReceivedLetter) Descriptor() ([]byte, []int) {
+	return file_escrow_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReceivedLetter) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *ReceivedLetter) GetLetter() *Signed {
+	if x != nil {
+		return x.Letter
+	}
+	return nil
+}
+
 var File_escrow_proto protoreflect.FileDescriptor
 
 const file_escrow_proto_rawDesc = "" +
@@ -891,7 +1127,19 @@ const file_escrow_proto_rawDesc = "" +
 	"\x05vault\x18\x01 \x01(\fR\x05vault\"F\n" +
 	"\fPeerResponse\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\fR\bidentity\x12\x1a\n" +
-	"\bevidence\x18\x02 \x01(\fR\bevidence2\xb4\x04\n" +
+	"\bevidence\x18\x02 \x01(\fR\bevidence\":\n" +
+	"\x06Signed\x12\x12\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\x12\x1c\n" +
+	"\tsignature\x18\x02 \x01(\fR\tsignature\"\x0e\n" +
+	"\fPostResponse\"_\n" +
+	"\x0eCollectRequest\x124\n" +
+	"\acollect\x18\x01 \x01(\v2\x1a.latchkey.escrow.v1.SignedR\acollect\x12\x17\n" +
+	"\await_ms\x18\x02 \x01(\rR\x06waitMs\"O\n" +
+	"\x0fCollectResponse\x12<\n" +
+	"\aletters\x18\x01 \x03(\v2\".latchkey.escrow.v1.ReceivedLetterR\aletters\"\\\n" +
+	"\x0eReceivedLetter\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x122\n" +
+	"\x06letter\x18\x02 \x01(\v2\x1a.latchkey.escrow.v1.SignedR\x06letter2\xce\x05\n" +
 	"\rEscrowService\x12U\n" +
 	"\bDescribe\x12#.latchkey.escrow.v1.DescribeRequest\x1a$.latchkey.escrow.v1.DescribeResponse\x12L\n" +
 	"\x05Greet\x12 .latchkey.escrow.v1.GreetRequest\x1a!.latchkey.escrow.v1.GreetResponse\x12I\n" +
@@ -899,7 +1147,9 @@ const file_escrow_proto_rawDesc = "" +
 	"\x04Lock\x12\x1f.latchkey.escrow.v1.LockRequest\x1a .latchkey.escrow.v1.LockResponse\x12I\n" +
 	"\x04Feed\x12\x1f.latchkey.escrow.v1.FeedRequest\x1a .latchkey.escrow.v1.FeedResponse\x12R\n" +
 	"\aEntries\x12\".latchkey.escrow.v1.EntriesRequest\x1a#.latchkey.escrow.v1.EntriesResponse\x12I\n" +
-	"\x04Peer\x12\x1f.latchkey.escrow.v1.PeerRequest\x1a .latchkey.escrow.v1.PeerResponseB\x1aZ\x18latchkey/escrow/escrowpbb\x06proto3"
+	"\x04Peer\x12\x1f.latchkey.escrow.v1.PeerRequest\x1a .latchkey.escrow.v1.PeerResponse\x12D\n" +
+	"\x04Post\x12\x1a.latchkey.escrow.v1.Signed\x1a .latchkey.escrow.v1.PostResponse\x12R\n" +
+	"\aCollect\x12\".latchkey.escrow.v1.CollectRequest\x1a#.latchkey.escrow.v1.CollectResponseB\x1aZ\x18latchkey/escrow/escrowpbb\x06proto3"
 
 var (
 	file_escrow_proto_rawDescOnce sync.Once
@@ -913,7 +1163,7 @@ func file_escrow_proto_rawDescGZIP() []byte {
 	return file_escrow_proto_rawDescData
 }
 
-var file_escrow_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_escrow_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_escrow_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: latchkey.escrow.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: latchkey.escrow.v1.DescribeResponse
@@ -930,28 +1180,40 @@ var file_escrow_proto_goTypes = []any{
 	(*EntriesResponse)(nil),  // 12: latchkey.escrow.v1.EntriesResponse
 	(*PeerRequest)(nil),      // 13: latchkey.escrow.v1.PeerRequest
 	(*PeerResponse)(nil),     // 14: latchkey.escrow.v1.PeerResponse
+	(*Signed)(nil),           // 15: latchkey.escrow.v1.Signed
+	(*PostResponse)(nil),     // 16: latchkey.escrow.v1.PostResponse
+	(*CollectRequest)(nil),   // 17: latchkey.escrow.v1.CollectRequest
+	(*CollectResponse)(nil),  // 18: latchkey.escrow.v1.CollectResponse
+	(*ReceivedLetter)(nil),   // 19: latchkey.escrow.v1.ReceivedLetter
 }
 var file_escrow_proto_depIdxs = []int32{
 	10, // 0: latchkey.escrow.v1.FeedResponse.entries:type_name -> latchkey.escrow.v1.Logged
-	0,  // 1: latchkey.escrow.v1.EscrowService.Describe:input_type -> latchkey.escrow.v1.DescribeRequest
-	2,  // 2: latchkey.escrow.v1.EscrowService.Greet:input_type -> latchkey.escrow.v1.GreetRequest
-	4,  // 3: latchkey.escrow.v1.EscrowService.Send:input_type -> latchkey.escrow.v1.SendRequest
-	6,  // 4: latchkey.escrow.v1.EscrowService.Lock:input_type -> latchkey.escrow.v1.LockRequest
-	8,  // 5: latchkey.escrow.v1.EscrowService.Feed:input_type -> latchkey.escrow.v1.FeedRequest
-	11, // 6: latchkey.escrow.v1.EscrowService.Entries:input_type -> latchkey.escrow.v1.EntriesRequest
-	13, // 7: latchkey.escrow.v1.EscrowService.Peer:input_type -> latchkey.escrow.v1.PeerRequest
-	1,  // 8: latchkey.escrow.v1.EscrowService.Describe:output_type -> latchkey.escrow.v1.DescribeResponse
-	3,  // 9: latchkey.escrow.v1.EscrowService.Greet:output_type -> latchkey.escrow.v1.GreetResponse
-	5,  // 10: latchkey.escrow.v1.EscrowService.Send:output_type -> latchkey.escrow.v1.SendResponse
-	7,  // 11: latchkey.escrow.v1.EscrowService.Lock:output_type -> latchkey.escrow.v1.LockResponse
-	9,  // 12: latchkey.escrow.v1.EscrowService.Feed:output_type -> latchkey.escrow.v1.FeedResponse
-	12, // 13: latchkey.escrow.v1.EscrowService.Entries:output_type -> latchkey.escrow.v1.EntriesResponse
-	14, // 14: latchkey.escrow.v1.EscrowService.Peer:output_type -> latchkey.escrow.v1.PeerResponse
-	8,  // [8:15] is the sub-list for method output_type
-	1,  // [1:8] is the sub-list for method input_type
-	1,  // [1:1] is the sub-list for extension type_name
-	1,  // [1:1] is the sub-list for extension extendee
-	0,  // [0:1] is the sub-list for field type_name
+	15, // 1: latchkey.escrow.v1.CollectRequest.collect:type_name -> latchkey.escrow.v1.Signed
+	19, // 2: latchkey.escrow.v1.CollectResponse.letters:type_name -> latchkey.escrow.v1.ReceivedLetter
+	15, // 3: latchkey.escrow.v1.ReceivedLetter.letter:type_name -> latchkey.escrow.v1.Signed
+	0,  // 4: latchkey.escrow.v1.EscrowService.Describe:input_type -> latchkey.escrow.v1.DescribeRequest
+	2,  // 5: latchkey.escrow.v1.EscrowService.Greet:input_type -> latchkey.escrow.v1.GreetRequest
+	4,  // 6: latchkey.escrow.v1.EscrowService.Send:input_type -> latchkey.escrow.v1.SendRequest
+	6,  // 7: latchkey.escrow.v1.EscrowService.Lock:input_type -> latchkey.escrow.v1.LockRequest
+	8,  // 8: latchkey.escrow.v1.EscrowService.Feed:input_type -> latchkey.escrow.v1.FeedRequest
+	11, // 9: latchkey.escrow.v1.EscrowService.Entries:input_type -> latchkey.escrow.v1.EntriesRequest
+	13, // 10: latchkey.escrow.v1.EscrowService.Peer:input_type -> latchkey.escrow.v1.PeerRequest
+	15, // 11: latchkey.escrow.v1.EscrowService.Post:input_type -> latchkey.escrow.v1.Signed
+	17, // 12: latchkey.escrow.v1.EscrowService.Collect:input_type -> latchkey.escrow.v1.CollectRequest
+	1,  // 13: latchkey.escrow.v1.EscrowService.Describe:output_type -> latchkey.escrow.v1.DescribeResponse
+	3,  // 14: latchkey.escrow.v1.EscrowService.Greet:output_type -> latchkey.escrow.v1.GreetResponse
+	5,  // 15: latchkey.escrow.v1.EscrowService.Send:output_type -> latchkey.escrow.v1.SendResponse
+	7,  // 16: latchkey.escrow.v1.EscrowService.Lock:output_type -> latchkey.escrow.v1.LockResponse
+	9,  // 17: latchkey.escrow.v1.EscrowService.Feed:output_type -> latchkey.escrow.v1.FeedResponse
+	12, // 18: latchkey.escrow.v1.EscrowService.Entries:output_type -> latchkey.escrow.v1.EntriesResponse
+	14, // 19: latchkey.escrow.v1.EscrowService.Peer:output_type -> latchkey.escrow.v1.PeerResponse
+	16, // 20: latchkey.escrow.v1.EscrowService.Post:output_type -> latchkey.escrow.v1.PostResponse
+	18, // 21: latchkey.escrow.v1.EscrowService.Collect:output_type -> latchkey.escrow.v1.CollectResponse
+	13, // [13:22] is the sub-list for method output_type
+	4,  // [4:13] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_escrow_proto_init() }
@@ -965,7 +1227,7 @@ func file_escrow_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_escrow_proto_rawDesc), len(file_escrow_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,459 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"latchkey/coin"
+	"latchkey/contract"
+	"latchkey/vault"
+	"latchkey/vault/enclave"
+	"latchkey/wire"
+)
+
+// A Draft is an agreement that named parties make among themselves, without a
+// market, and how far it is. Its proposer sends it to the others; each of them
+// answers when its user says so: with chunks, where it has pots to fill, and with
+// its vault's acceptance, once all pots are full. The proposer signs last and
+// brings it to the escrow. Nothing is binding before that, and after its LockBy
+// nothing is.
+//
+// A Draft of this client's own that others accepted, or one that it accepted, goes
+// on as a Deal.
+type Draft struct {
+	ID       string            `json:"id"` // 32 hexadecimal digits
+	From     wire.VaultID      `json:"from"`
+	Role     int               `json:"role"` // of this side
+	Contract string            `json:"contract"`
+	Offer    []byte            `json:"offer"`    // draftOffer, CBOR, as far as it is filled
+	State    string            `json:"state"`    // offered, agreed, accepted, done, ended, declined
+	Reason   string            `json:"reason"`   // of its end
+	Filled   map[string]bool   `json:"filled"`   // proposer: by role, who sent chunks
+	Accepted map[string][]byte `json:"accepted"` // by role: vault.SignedAcceptance, CBOR
+	Mine     [][]vault.Stake   `json:"mine"`     // by pot: chunks set aside for it
+	Known    []bool            `json:"known"`    // by pot: whether this side's user could see its chunks
+	Again    bool              `json:"again"`    // waits for the user to look once more: see unseen
+	Request  string            `json:"request"`  // the payment request that it answers, 32 hexadecimal digits; or empty
+	Began    int64             `json:"began_ms"`
+}
+
+// The states of a draft.
+const (
+	draftOffered  = "offered"  // waits for its parties' users; of the proposer's own: for their answers
+	draftAgreed   = "agreed"   // this side's user said yes
+	draftAccepted = "accepted" // this side's vault signed it; what follows is in the Deal
+	draftEnded    = "ended"
+	draftDeclined = "declined"
+)
+
+func draftName(id string) string { return "draft/" + id }
+
+func (d Draft) offer() (o draftOffer, err error) {
+	err = wire.Unmarshal(d.Offer, &o)
+	return o, err
+}
+
+func (d Draft) mine(self wire.VaultID) bool { return d.From == self }
+
+// over reports whether nothing more is to be done about a draft.
+func (d Draft) over() bool { return d.State == draftEnded || d.State == draftDeclined }
+
+func (d *Draft) set(o draftOffer) error {
+	raw, err := wire.Marshal(o)
+	d.Offer = raw
+	return err
+}
+
+func (d Draft) id() (id draftID, err error) {
+	raw, err := hex.DecodeString(d.ID)
+	if err != nil || len(raw) != len(id) {
+		return id, fmt.Errorf("draft id %.40q: want 32 hexadecimal digits", d.ID)
+	}
+	return draftID(raw), nil
+}
+
+// A sketch is a draft whose parts were looked at, as far as they need no vault
+// and no wallet.
+type sketch struct {
+	offer   draftOffer
+	deal    *contract.Deal
+	parties []wire.VaultID
+	papers  map[wire.ChunkID]vault.Paper
+	role    int // of the client that looks
+	from    int // of the proposer
+}
+
+func (s *sketch) depositor(pot int) int { return s.deal.Program().Pots()[pot].From }
+
+// missing returns the pots that are not filled yet.
+func (s *sketch) missing() (out []int) {
+	for i, pot := range s.offer.Agreement.Pots {
+		if len(pot) == 0 && s.deal.PotUnits(i) > 0 {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// weights returns what Admit takes.
+func (s *sketch) weights() [][]int64 {
+	out := make([][]int64, len(s.offer.Agreement.Pots))
+	for i, pot := range s.offer.Agreement.Pots {
+		for _, x := range pot {
+			out[i] = append(out[i], int64(x.Weight))
+		}
+	}
+	return out
+}
+
+// sketchOf looks at a draft, as self. It decides nothing about who owns what: the
+// vault does, of the complete agreement.
+func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch, error) {
+	fail := func(format string, args ...any) (*sketch, error) {
+		return nil, fmt.Errorf("%w: %w", errDraft, fmt.Errorf(format, args...))
+	}
+	a := o.Agreement
+	p, err := contract.Compile(a.Source)
+	if err != nil {
+		return fail("contract: %w", err)
+	}
+	s := &sketch{offer: o, role: -1, from: -1, papers: map[wire.ChunkID]vault.Paper{}}
+	if s.deal, err = p.Bind(a.Terms); err != nil {
+		return fail("%w", err)
+	}
+	pots := p.Pots()
+	switch {
+	case a.Escrow != escrow:
+		return fail("its escrow is %s, this client's is %s", a.Escrow.Short(), escrow.Short())
+	case a.Settle != vault.Atomic || a.Pace != nil:
+		return fail("it is not settled at once: what people agree on themselves is, in this version")
+	case len(a.Parties) != len(p.Parties()):
+		return fail("%d parties, contract %s has %d", len(a.Parties), p.Name(), len(p.Parties()))
+	case len(a.Pots) != len(pots) || len(o.Asks) != len(pots):
+		return fail("%d pots and %d asks, contract %s has %d pots", len(a.Pots), len(o.Asks), p.Name(), len(pots))
+	case a.LockBy <= now || a.LockBy > now+maxLockWait:
+		return fail("lock by %d, and it is %d", a.LockBy, now)
+	}
+	for i, r := range a.Parties {
+		v, err := r.One()
+		if err != nil {
+			return fail("party %s: %w", p.Parties()[i], err)
+		}
+		if slices.Contains(s.parties, v) {
+			return fail("vault %s is two parties", v.Short())
+		}
+		s.parties = append(s.parties, v)
+	}
+	s.role, s.from = slices.Index(s.parties, self), slices.Index(s.parties, from)
+	if s.role < 0 || s.from < 0 {
+		return fail("this client, or its proposer %s, is no party", from.Short())
+	}
+	list, err := o.Papers.unpack()
+	if err != nil {
+		return fail("%w", err)
+	}
+	for _, x := range list {
+		s.papers[x.Chunk.ID()] = x
+	}
+	for i := range pots {
+		if err := s.checkPot(i); err != nil {
+			return fail("pot %s: %w", pots[i].Name, err)
+		}
+	}
+	return s, nil
+}
+
+// denomination returns that of a filled pot.
+func (s *sketch) denomination(pot int) coin.Denomination {
+	for _, x := range s.offer.Agreement.Pots[pot] {
+		paper := s.papers[x.Chunk]
+		if c, err := paper.Cert.Unverified(); err == nil {
+			return c.Denomination
+		}
+	}
+	return coin.Denomination{}
+}
+
+// maxLockWait is the longest time that a vault accepts until LockBy.
+const maxLockWait = 24 * 3600
+
+// checkPot checks that a pot is full, of one denomination and as asked for, or
+// else empty and asked for.
+func (s *sketch) checkPot(i int) error {
+	pot, ask, units := s.offer.Agreement.Pots[i], s.offer.Asks[i], s.deal.PotUnits(i)
+	asked := ask != draftAsk{}
+	if len(pot) == 0 {
+		if units > 0 && (!asked || s.depositor(i) == s.from) {
+			return errors.New("it is empty, and nobody is asked to fill it")
+		}
+		return nil
+	}
+	var sum int64
+	var first coin.Denomination
+	for j, x := range pot {
+		sum += int64(x.Weight)
+		paper, ok := s.papers[x.Chunk]
+		if !ok {
+			return fmt.Errorf("chunk %s comes without its papers", x.Chunk.Short())
+		}
+		c, err := paper.Cert.Unverified() // the vault verifies it, with everything else
+		if err != nil {
+			return err
+		}
+		if j == 0 {
+			first = c.Denomination
+		}
+		if c.Denomination != first || c.Weight != x.Weight {
+			return fmt.Errorf("chunk %s is of another denomination or weight than said", x.Chunk.Short())
+		}
+	}
+	if sum != units {
+		return fmt.Errorf("it holds %d units, the contract wants %d", sum, units)
+	}
+	if asked && (first.Asset.ID != ask.Asset || first.Asset.Chain != ask.Chain || !sameUnit(first.Unit, ask.Unit)) {
+		return fmt.Errorf("it holds %s on %s in units of %s, asked for was %s on %s in units of about %s",
+			first.Asset.ID, first.Asset.Chain, first.Asset.Format(first.Unit), ask.Asset, ask.Chain, first.Asset.Format(ask.Unit))
+	}
+	return nil
+}
+
+// sameUnit reports whether one denomination's unit is within a twentieth of
+// another's: they follow the rate.
+func sameUnit(got, want coin.Amount) bool {
+	a, err := got.Times(20)
+	least, lerr := want.Times(19)
+	most, merr := want.Times(21)
+	return err == nil && lerr == nil && merr == nil && a.Cmp(least) >= 0 && a.Cmp(most) <= 0
+}
+
+// unseen returns why this side's user has to look at a complete draft again: which
+// chunks a pot holds decides what rounding makes of a give, and whoever fills it
+// after the user's yes could choose chunks so large that nothing comes of it.
+func (s *sketch) unseen(known []bool) (string, error) {
+	r, err := s.deal.Admit(s.weights(), contract.Limits{})
+	if err != nil {
+		return "", err
+	}
+	for _, x := range r.Rounding {
+		if x.Pot >= len(known) || !known[x.Pot] {
+			return fmt.Sprintf("with the chunks that were put in since, the give in line %d may ask for %d units of pot %s and come out as %d",
+				x.Line, x.Asked, s.deal.Program().Pots()[x.Pot].Name, x.Given), nil
+		}
+	}
+	return "", nil
+}
+
+// continues reports whether a draft is an earlier one with more pots filled, and
+// nothing else changed. What self put in is as it put it in.
+func (s *sketch) continues(old draftOffer, mine [][]vault.Stake) error {
+	a, b := s.offer.Agreement, old.Agreement
+	bare := func(x vault.Agreement) string { // all of it but the pots
+		x.Pots = nil
+		raw, err := wire.Marshal(x)
+		if err != nil {
+			return err.Error()
+		}
+		return string(raw)
+	}
+	if bare(a) != bare(b) || len(a.Pots) != len(b.Pots) || !slices.Equal(s.offer.Asks, old.Asks) || s.offer.Request != old.Request {
+		return errors.New("it is another agreement than the one first shown under this name")
+	}
+	for i := range a.Pots {
+		if len(b.Pots[i]) > 0 && !slices.Equal(a.Pots[i], b.Pots[i]) {
+			return fmt.Errorf("pot %d holds other chunks than first shown", i)
+		}
+		if i < len(mine) && len(mine[i]) > 0 && len(a.Pots[i]) > 0 && !slices.Equal(a.Pots[i], mine[i]) {
+			return fmt.Errorf("pot %d holds other chunks of this side than it put in", i)
+		}
+	}
+	return nil
+}
+
+// reserved returns the chunks that are set aside for drafts.
+func (h *Host) reserved() map[wire.ChunkID]bool {
+	out := map[wire.ChunkID]bool{}
+	each(h.store, "draft/", func(_ string, d Draft) {
+		if d.over() || d.State == draftAccepted {
+			return // free, or the vault's own pledge
+		}
+		for _, pot := range d.Mine {
+			for _, s := range pot {
+				out[s.Chunk] = true
+			}
+		}
+	})
+	return out
+}
+
+// A Proposal is what a user proposes to others.
+type Proposal struct {
+	Source  []byte
+	Terms   []int64
+	Parties []wire.VaultID
+	Pots    map[string]coin.AssetID // by the pot's name: which coins it is to hold
+	LockBy  int64                   // Unix seconds; 0: in ten minutes
+}
+
+// Propose drafts an agreement, fills this client's pots, and sends it to the
+// others. It returns the draft's id.
+func (h *Host) Propose(ctx context.Context, p Proposal) (string, error) {
+	id, err := h.propose(ctx, p, nil, draftID{})
+	if err != nil {
+		return "", fmt.Errorf("propose: %w", err)
+	}
+	return id, nil
+}
+
+// propose drafts an agreement. chosen are the chunks of its only pot; nil: they
+// are picked here.
+func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkStatus, request draftID) (string, error) {
+	st, err := h.vaultStatus(ctx)
+	if err != nil {
+		return "", err
+	}
+	program, err := contract.Compile(p.Source)
+	if err != nil {
+		return "", fmt.Errorf("contract: %w", err)
+	}
+	deal, err := program.Bind(p.Terms)
+	if err != nil {
+		return "", err
+	}
+	self, err := h.escrowID(ctx)
+	if err != nil {
+		return "", err
+	}
+	if p.LockBy == 0 {
+		p.LockBy = st.Now + 600
+	}
+	role := slices.Index(p.Parties, h.id)
+	if role < 0 {
+		return "", errors.New("this client is no party of it")
+	}
+	o := draftOffer{Request: request, Agreement: vault.Agreement{
+		Source: p.Source, Terms: p.Terms, Escrow: self, LockBy: p.LockBy, Settle: vault.Atomic,
+		Pots: make([][]vault.Stake, len(program.Pots())),
+	}, Asks: make([]draftAsk, len(program.Pots()))}
+	for _, v := range p.Parties {
+		o.Agreement.Parties = append(o.Agreement.Parties, vault.Recipients{v})
+		if v == h.id {
+			continue
+		}
+		if _, err := h.peer(ctx, v); err != nil {
+			return "", err
+		}
+	}
+	d := Draft{From: h.id, Role: role, Contract: program.Name(), State: draftOffered, Filled: map[string]bool{}, Accepted: map[string][]byte{}, Mine: make([][]vault.Stake, len(program.Pots())), Known: make([]bool, len(program.Pots())), Began: time.Now().UnixMilli()}
+	h.dealing.Lock()
+	defer h.dealing.Unlock()
+	taken := h.reserved()
+	var own []wire.ChunkID
+	for i, pot := range program.Pots() {
+		units := deal.PotUnits(i)
+		if units == 0 {
+			continue
+		}
+		asset := p.Pots[pot.Name]
+		if chosen == nil && asset == "" {
+			return "", fmt.Errorf("pot %s: which coins is it to hold?", pot.Name)
+		}
+		if pot.From != role {
+			a, err := h.asset(ctx, asset)
+			if err != nil {
+				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
+			}
+			unit, err := h.unitOf(ctx, a, st)
+			if err != nil {
+				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
+			}
+			o.Asks[i] = draftAsk{a.ID, a.Chain, unit}
+			continue
+		}
+		list := chosen
+		if list == nil {
+			if list, err = pickUnits(usable(st, h.id, taken, h.fundedState, deal.LastDeadline(p.LockBy)), asset, coin.Amount{}, units); err != nil {
+				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
+			}
+		}
+		for _, c := range list {
+			o.Agreement.Pots[i] = append(o.Agreement.Pots[i], vault.Stake{Chunk: c.ID, Epoch: c.Chunk.Epoch, Weight: c.Chunk.Weight})
+			taken[c.ID] = true
+			own = append(own, c.ID)
+		}
+		d.Mine[i], d.Known[i] = o.Agreement.Pots[i], true
+	}
+	if o.Papers, err = h.papersOf(ctx, own); err != nil {
+		return "", err
+	}
+	if _, err := sketchOf(o, h.id, h.id, self, st.Now); err != nil {
+		return "", err
+	}
+	var id draftID
+	rand.Read(id[:])
+	d.ID = id.String()
+	if request != (draftID{}) {
+		d.Request = request.String()
+	}
+	if err := d.set(o); err != nil {
+		return "", err
+	}
+	if err := h.store.put(ctx, draftName(d.ID), d); err != nil {
+		return "", err
+	}
+	h.store.journal(ctx, Event{Kind: "proposed", Deal: d.ID, With: short(others(p.Parties, h.id)), Text: fmt.Sprintf("proposed %s to vault %s: draft %.8s", d.Contract, short(others(p.Parties, h.id)), d.ID)})
+	wake(h.work)
+	return d.ID, nil
+}
+
+func others(list []wire.VaultID, but wire.VaultID) (out []wire.VaultID) {
+	for _, v := range list {
+		if v != but {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+func (h *Host) papersOf(ctx context.Context, ids []wire.ChunkID) (papers, error) {
+	if len(ids) == 0 {
+		return papers{}, nil
+	}
+	r, err := h.call(ctx, enclave.Call{Papers: &enclave.Chunks{IDs: ids}})
+	return packPapers(r.Papers), err
+}
+
+// unitOf returns about what a unit of an asset is today: that of the newest chunks
+// held, or what the switchboard says.
+func (h *Host) unitOf(ctx context.Context, a coin.Asset, st enclave.Status) (coin.Amount, error) {
+	d, err := h.board.Denominate(ctx, a)
+	if err == nil {
+		return d.Unit, nil
+	}
+	var newest int64
+	var unit coin.Amount
+	for _, c := range st.Chunks {
+		if c.Cert.Denomination.Asset == a && c.Cert.Made > newest {
+			newest, unit = c.Cert.Made, c.Cert.Denomination.Unit
+		}
+	}
+	if newest == 0 {
+		return coin.Amount{}, err
+	}
+	return unit, nil
+}
+
+// fundedState reports whether a chunk holds coins as far as this side's records
+// say: own ones once they are confirmed, others' since they were checked when they
+// came.
+func (h *Host) fundedState(c enclave.ChunkStatus) bool {
+	if c.Chunk.Epoch > 0 {
+		return true
+	}
+	var f Funding
+	return h.store.get("fund/"+c.Chunk.Cert.String(), &f) && (f.State == "confirmed" || f.State == "announced")
+}

@@ -1,0 +1,3 @@
+package client
+
+//go:generate env GOWORK=off go run -C ../tools ./protogen ../client/client.proto ../client/clientpb

@@ -1,0 +1,167 @@
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"latchkey/client/clientpb"
+	"latchkey/coin"
+	"latchkey/contract"
+	"latchkey/wire"
+)
+
+// What a user asks about agreements and payments without a switchboard.
+
+func (s server) Propose(ctx context.Context, r *clientpb.ProposeRequest) (*clientpb.ProposeResponse, error) {
+	id, err := s.proposed(ctx, r)
+	return &clientpb.ProposeResponse{Id: id}, refused(err)
+}
+
+func (s server) proposed(ctx context.Context, r *clientpb.ProposeRequest) (string, error) {
+	program, err := contract.Compile(r.Source)
+	if err != nil {
+		return "", fmt.Errorf("contract: %w", err)
+	}
+	st, err := s.h.vaultStatus(ctx)
+	if err != nil {
+		return "", err
+	}
+	p := Proposal{Source: r.Source, Pots: map[string]coin.AssetID{}}
+	if r.LockWithin < 0 || r.LockWithin > maxLockWait {
+		return "", fmt.Errorf("all are to accept within %d seconds, want at most a day", r.LockWithin)
+	} else if r.LockWithin > 0 {
+		p.LockBy = st.Now + r.LockWithin
+	}
+	if p.Parties, err = s.h.parseParties(r.Parties); err != nil {
+		return "", err
+	}
+	if p.Terms, err = ParseTerms(program.Terms(), r.Terms, st.Now); err != nil {
+		return "", err
+	}
+	for _, x := range r.Pots {
+		name, asset, ok := strings.Cut(x, "=")
+		if !ok {
+			return "", fmt.Errorf("pot %.60q: write NAME=ASSET", x)
+		}
+		p.Pots[name] = coin.AssetID(asset)
+	}
+	return s.h.Propose(ctx, p)
+}
+
+func (s server) Review(ctx context.Context, r *clientpb.ReviewRequest) (*clientpb.ReviewResponse, error) {
+	out, err := s.h.Review(ctx, r.Id)
+	return out, refused(err)
+}
+
+func (s server) Answer(ctx context.Context, r *clientpb.AnswerRequest) (*clientpb.AnswerResponse, error) {
+	if r.Reason == "" {
+		r.Reason = "its user said no"
+	}
+	return &clientpb.AnswerResponse{}, refused(s.h.AnswerDraft(ctx, r.Id, r.Accept, fmt.Sprintf("%.200s", r.Reason)))
+}
+
+func (s server) Receive(ctx context.Context, r *clientpb.ReceiveRequest) (*clientpb.ReceiveResponse, error) {
+	out, err := s.received(ctx, r)
+	return out, refused(err)
+}
+
+func (s server) received(ctx context.Context, r *clientpb.ReceiveRequest) (*clientpb.ReceiveResponse, error) {
+	id := coin.AssetID(r.Asset)
+	a, err := s.h.asset(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var amount coin.Amount
+	switch {
+	case (r.Amount == "") == (r.UsdCents == 0):
+		return nil, errors.New("receive: say an amount of coins or of dollars")
+	case r.Amount != "":
+		amount, err = coin.ParseDecimal(r.Amount, int(a.Decimals))
+	default:
+		amount, err = s.h.worthOf(ctx, id, r.UsdCents)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	q, err := s.h.Receive(ctx, id, amount, r.GoodFor)
+	if err != nil {
+		return nil, err
+	}
+	return &clientpb.ReceiveResponse{Request: q.String(), Asset: string(id), Amount: amount.String(), Decimals: uint32(a.Decimals), Expiry: q.Expiry}, nil
+}
+
+func (s server) Pay(ctx context.Context, r *clientpb.PayRequest) (*clientpb.PayResponse, error) {
+	var p PaymentPlan
+	var id string
+	var err error
+	if r.PlanOnly {
+		p, err = s.h.Plan(ctx, r.Request)
+	} else {
+		p, id, err = s.h.Pay(ctx, r.Request, r.Over)
+	}
+	if err != nil {
+		return nil, refused(err)
+	}
+	out := &clientpb.PayResponse{
+		Vault: p.Request.Vault.String(), Asset: string(p.Asset.ID), Decimals: uint32(p.Asset.Decimals), Asked: p.Request.Amount.String(),
+		Exact: p.Exact, Free: p.Free.String(), Expiry: p.Request.Expiry, Id: id,
+	}
+	if len(p.Pays.Chunks) > 0 {
+		out.Pays, out.Chunks, out.Over = p.Pays.Amount.String(), uint32(len(p.Pays.Chunks)), p.Over().String()
+	}
+	if len(p.Below.Chunks) > 0 {
+		out.Below = p.Below.Amount.String()
+	}
+	return out, nil
+}
+
+func (s server) Keep(ctx context.Context, r *clientpb.KeepRequest) (*clientpb.KeepResponse, error) {
+	c := Choice{Keep: r.Keep, Until: r.Until}
+	id := coin.AssetID(r.Asset)
+	a, err := s.h.asset(ctx, id)
+	if err == nil && r.UpTo != "" {
+		if c.UpTo, err = coin.ParseDecimal(r.UpTo, int(a.Decimals)); err == nil && c.UpTo.IsZero() {
+			err = errors.New("keep up to nothing: say not to keep instead")
+		}
+	}
+	if err == nil {
+		err = s.h.SetChoice(ctx, id, c)
+	}
+	if err != nil {
+		return nil, refused(err)
+	}
+	return &clientpb.KeepResponse{Choice: c.describe(a)}, nil
+}
+
+func (s server) Words(ctx context.Context, r *clientpb.WordsRequest) (*clientpb.WordsResponse, error) {
+	out := &clientpb.WordsResponse{}
+	for _, x := range s.h.said() {
+		word, err := x.Word.Hash()
+		if err != nil {
+			return nil, refused(err)
+		}
+		w := &clientpb.SaidWord{
+			Instance: x.Word.Body.Instance.String(), Text: x.Word.Body.Word, Word: hex.EncodeToString(word[:]), SaidMs: x.At, Entry: x.Entry,
+		}
+		if x.Word.Body.HasValue {
+			w.Text += fmt.Sprintf(" %d", x.Word.Body.Value)
+		}
+		if x.Receipt != nil {
+			w.Promised = x.Receipt.By
+		}
+		if r.Prove && x.Receipt != nil && x.Entry == 0 {
+			proof, err := s.h.prove(ctx, x)
+			if err == nil {
+				w.Proof, err = wire.Marshal(proof)
+			}
+			if err != nil {
+				w.Problem = err.Error()
+			}
+		}
+		out.Words = append(out.Words, w)
+	}
+	return out, nil
+}

@@ -1,0 +1,170 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"latchkey/escrow"
+	"latchkey/head"
+	"latchkey/vault"
+	"latchkey/vault/enclave"
+	"latchkey/wire"
+)
+
+// Said is a word that this client spoke, and what became of it: the escrow's
+// receipt promises that it is logged by a time, the log shows whether it was.
+type Said struct {
+	Word    vault.SignedWord `json:"word"`
+	At      int64            `json:"at_ms"`
+	Receipt *vault.Receipt   `json:"receipt,omitempty"`
+	Entry   vault.Index      `json:"entry"` // of the log that has it; 0: not seen
+}
+
+func saidName(word wire.Hash) string { return fmt.Sprintf("word/%x", word[:]) }
+
+// Say speaks a word in an instance and returns the name of the signed word.
+func (h *Host) Say(ctx context.Context, c enclave.Say) (wire.Hash, error) {
+	r, err := h.call(ctx, enclave.Call{Say: &c})
+	if err != nil {
+		return wire.Hash{}, err
+	}
+	word, err := r.Word.Hash()
+	if err != nil {
+		return wire.Hash{}, err
+	}
+	h.wording.Lock()
+	err = h.store.put(ctx, saidName(word), Said{Word: *r.Word, At: time.Now().UnixMilli()})
+	h.wording.Unlock()
+	if err != nil {
+		return wire.Hash{}, err
+	}
+	h.store.journal(ctx, Event{Kind: "said", Text: fmt.Sprintf("said %q in instance %s", c.Word, c.Instance.Short())})
+	wake(h.talk)
+	return word, nil
+}
+
+// receipt keeps the escrow's receipt for a word: the first one, which promises
+// the earliest time.
+func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
+	h.wording.Lock()
+	defer h.wording.Unlock()
+	var s Said
+	if !h.store.get(saidName(r.Word), &s) || s.Receipt != nil {
+		return
+	}
+	s.Receipt = &r
+	_ = h.store.put(ctx, saidName(r.Word), s) // the store keeps its failure
+	h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %q by %s", s.Word.Body.Word, time.Unix(r.By, 0).UTC().Format(time.TimeOnly))})
+}
+
+// heard notes which of this client's words are in entries that its vault has
+// verified.
+func (h *Host) heard(ctx context.Context, entries []vault.Logged) {
+	for _, l := range entries {
+		e, err := vault.ParseEntry(l.Entry)
+		if err != nil || e.Run == nil || e.Run.Word == nil {
+			continue
+		}
+		word, err := e.Run.Word.Hash()
+		if err != nil {
+			continue
+		}
+		h.wording.Lock()
+		var s Said
+		if h.store.get(saidName(word), &s) && s.Entry == 0 {
+			s.Entry = vault.Index(l.Position + 1)
+			_ = h.store.put(ctx, saidName(word), s) // the store keeps its failure
+		}
+		h.wording.Unlock()
+	}
+}
+
+// overdue shows as a problem the words whose promised time has passed unseen.
+func (h *Host) overdue(s enclave.Status) {
+	each(h.store, "word/", func(name string, w Said) {
+		var err error
+		if w.Receipt != nil && w.Entry == 0 && s.Now > w.Receipt.By {
+			err = fmt.Errorf("the escrow's receipt promises %q of instance %s in its log by %s, and it is not seen there: latchkey withheld shows the proof",
+				w.Word.Body.Word, w.Word.Body.Instance.Short(), time.Unix(w.Receipt.By, 0).UTC().Format(time.DateTime))
+		}
+		h.problem("a word "+name[5:13], err)
+	})
+}
+
+// said returns all words, the first spoken first.
+func (h *Host) said() (out []Said) {
+	each(h.store, "word/", func(_ string, s Said) { out = append(out, s) })
+	slices.SortStableFunc(out, func(a, b Said) int { return int(a.At - b.At) })
+	return out
+}
+
+// maxProof bounds what a proof may hold of the log, in bytes.
+const maxProof = wire.MaxSize * 3 / 4
+
+// prove reads the escrow's log and puts together what shows that a word is not in
+// it. It returns escrow.ErrKept if the log has the word. Whether the promised time
+// has come, the head's stamps say, which this host has no keys to read: who trusts
+// the witnesses checks that with the rest.
+func (h *Host) prove(ctx context.Context, s Said) (escrow.Withheld, error) {
+	fail := func(err error) (escrow.Withheld, error) { return escrow.Withheld{}, fmt.Errorf("prove: %w", err) }
+	if s.Receipt == nil {
+		return fail(errors.New("there is no receipt for this word"))
+	}
+	d, err := h.escrow.Describe(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	w := escrow.Withheld{Word: s.Word, Party: h.status.Identity, Escrow: d.Identity, Receipt: *s.Receipt}
+	word, err := s.Word.Hash()
+	if err != nil {
+		return fail(err)
+	}
+	var front head.Frontier
+	size := 0
+	for n := int64(0); ; {
+		p, err := h.escrow.Entries(ctx, n, 1024, 0)
+		if err != nil {
+			return fail(err)
+		}
+		c, err := head.OpenCheckpoint(p.Head, d.LogKey)
+		if err != nil {
+			return fail(err)
+		}
+		for _, raw := range p.Entries {
+			e, err := vault.ParseEntry(raw)
+			if err != nil {
+				return fail(err)
+			}
+			if _, id := e.Touches(); w.Before == nil && e.Lock != nil && id == s.Word.Body.Instance {
+				if w.Before, err = front.MarshalBinary(); err != nil {
+					return fail(err)
+				}
+			}
+			if err := front.Append(raw); err != nil {
+				return fail(err)
+			}
+			if n++; w.Before == nil {
+				continue
+			}
+			if e.Run != nil && e.Run.Word != nil {
+				if x, err := e.Run.Word.Hash(); err == nil && x == word {
+					return fail(fmt.Errorf("%w: entry %d has the word", escrow.ErrKept, n-1))
+				}
+			}
+			w.Entries = append(w.Entries, raw)
+			if size += len(raw); size > maxProof {
+				return fail(fmt.Errorf("the log since the lock is longer than a proof may be, %d bytes: keep the receipt, and have the whole log audited", maxProof))
+			}
+		}
+		if n >= c.Size {
+			w.Head = p.Head
+			return w, nil
+		}
+		if len(p.Entries) == 0 {
+			return fail(fmt.Errorf("the escrow's host shows %d of the %d entries under its head: it withholds its log as well", n, c.Size))
+		}
+	}
+}

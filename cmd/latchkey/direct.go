@@ -1,0 +1,379 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"latchkey/client"
+	"latchkey/client/clientpb"
+	"latchkey/contract"
+)
+
+// many collects a flag that may be given several times.
+type many []string
+
+func (m *many) String() string     { return strings.Join(*m, " ") }
+func (m *many) Set(s string) error { *m = append(*m, s); return nil }
+
+func receive(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("receive", "latchkey receive prints a payment request: give it to whoever is to pay you, from chunks of the same escrow\nand without any transaction. It is paid once, and you have to be online until it is.", out)
+	socket, asJSON := clientFlags(f)
+	asset := f.String("asset", "", "asset, such as btc")
+	amount := f.String("amount", "", "how much, in whole coins, such as 0.001")
+	usd := f.String("usd", "", "or about how much, in dollars; rounded to what chunks can make up")
+	good := f.Duration("good-for", time.Hour, "how long the request stands")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	if *good < time.Second {
+		return &hinted{fmt.Errorf("%w: receive: --good-for %v: want a second or more", errUsage, *good), "--good-for 1h"}
+	}
+	q := &clientpb.ReceiveRequest{Asset: *asset, Amount: *amount, GoodFor: int64(good.Seconds())}
+	if (*amount == "") == (*usd == "") {
+		return &hinted{fmt.Errorf("%w: receive: say either --amount or --usd", errUsage), "latchkey receive --asset btc --usd 100"}
+	}
+	if *usd != "" {
+		n, err := cents(*usd)
+		if err != nil {
+			return err
+		}
+		q.UsdCents = n
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	r, err := c.Receive(ctx, q)
+	if err != nil {
+		return plain(err)
+	}
+	if *asJSON {
+		return printJSON(out, r)
+	}
+	fmt.Fprintf(talk, "asks for %s, until %s\n", coins(r.Asset, r.Amount, r.Decimals), when(r.Expiry, 0))
+	_, err = fmt.Fprintln(out, r.Request)
+	return err
+}
+
+func pay(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("pay", "latchkey pay REQUEST pays with chunks that you hold, without a transaction on any chain. It says first what it\nwill do. Chunks are not divisible: where those at hand do not make up the amount exactly, it pays nothing,\nunless --over lets it pay the least more.", out)
+	socket, asJSON := clientFlags(f)
+	over := f.Bool("over", false, "pay the least more that chunks make up, if they do not make up the amount exactly")
+	dry := f.Bool("dry-run", false, "say what would be done, and do nothing")
+	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	if _, err := client.ParseRequest(f.Arg(0)); err != nil {
+		return &hinted{fmt.Errorf("%w: pay: %w", errUsage, err), "copy the whole request that latchkey receive printed"}
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	p, err := c.Pay(ctx, &clientpb.PayRequest{Request: f.Arg(0), PlanOnly: true})
+	if err != nil {
+		return plain(err)
+	}
+	say := func(amount string) string { return coins(p.Asset, amount, p.Decimals) }
+	fmt.Fprintf(talk, "vault %.8s asks for %s, until %s\n", p.Vault, say(p.Asked), when(p.Expiry, 0))
+	below := "less than a chunk"
+	if p.Below != "" {
+		below = say(p.Below)
+	}
+	switch {
+	case p.Pays == "":
+		have := "you have no chunks that could pay it"
+		if p.Below != "" {
+			have = "your chunks of one denomination make up at most " + below
+		}
+		return &hinted{fmt.Errorf("%s cannot be paid: %s", say(p.Asked), have), "deposit more, or wait until what is on its way is yours: latchkey status"}
+	case p.Exact:
+		fmt.Fprintf(talk, "pays %s with %d chunks, exactly; no transaction, no fee; it cannot be taken back\n", say(p.Pays), p.Chunks)
+	case !*over:
+		return &hinted{
+			fmt.Errorf("%s cannot be paid exactly, for chunks are not divisible: yours make up %s, or %s, which is %s more", say(p.Asked), below, say(p.Pays), say(p.Over)),
+			"pay more with --over, or ask for a request of an amount that chunks make up",
+		}
+	default:
+		fmt.Fprintf(talk, "pays %s with %d chunks, %s more than asked; no transaction, no fee; it cannot be taken back\n", say(p.Pays), p.Chunks, say(p.Over))
+	}
+	if !*dry {
+		if p, err = c.Pay(ctx, &clientpb.PayRequest{Request: f.Arg(0), Over: *over}); err != nil {
+			return plain(err)
+		}
+	}
+	switch {
+	case *asJSON:
+		return printJSON(out, p)
+	case *dry:
+		return nil
+	}
+	_, err = fmt.Fprintf(out, "%s\n", p.Id)
+	return err
+}
+
+func keep(ctx context.Context, args []string, out, _ io.Writer) error {
+	f := newFlags("keep", "latchkey keep sets the standing choice for what you receive of an asset: keep it in the vault, to use it again\nwithout a chain, or claim it at once. What nears the end of its certificate is claimed in any case.", out)
+	socket, asJSON := clientFlags(f)
+	asset := f.String("asset", "", "asset, such as btc")
+	until := f.String("until", "", "claim all of it on this date, 2027-01-31, or at this time, 2027-01-31T12:00:00Z")
+	upTo := f.String("up-to", "", "claim what is more than this, in whole coins")
+	no := f.Bool("claim", false, "do not keep: claim at once")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	q := &clientpb.KeepRequest{Asset: *asset, Keep: !*no, UpTo: *upTo}
+	if *no && (*until != "" || *upTo != "") {
+		return &hinted{fmt.Errorf("%w: keep: --claim goes with neither --until nor --up-to", errUsage), "latchkey keep --asset btc --claim"}
+	}
+	if *until != "" {
+		var err error
+		if q.Until, err = client.ParseTime(*until); err != nil {
+			return &hinted{fmt.Errorf("%w: keep: --until: %w", errUsage, err), "latchkey keep --asset btc --until 2027-01-31"}
+		}
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	r, err := c.Keep(ctx, q)
+	switch {
+	case err != nil:
+		return plain(err)
+	case *asJSON:
+		return printJSON(out, r)
+	}
+	_, err = fmt.Fprintf(out, "what is received of %s is %s\n", *asset, r.Choice)
+	return err
+}
+
+func propose(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("propose", "latchkey propose sends a contract with its terms to the vaults that are its parties. Your own pots are filled\nfrom your chunks; each of the others fills its own when its user accepts. Nothing is binding until all have.\n\nexample:\n  latchkey propose --contract examples/escrow.latchkey --party buyer=me --party seller=VAULT --party arbiter=VAULT \\\n    --term price=20 --term fee=5 --term ship_by=+10d --term judge_by=+20d --pot payment=btc --pot costs=eth", out)
+	socket, asJSON := clientFlags(f)
+	source := f.String("contract", "", "file with the contract")
+	within := f.Duration("within", time.Hour, "in which all must have accepted, at most a day")
+	var parties, terms, pots many
+	f.Var(&parties, "party", "NAME=VAULT, for each party in the order declared; VAULT is a vault id, or me")
+	f.Var(&terms, "term", "NAME=VALUE, for each term; times as 2027-01-31 or +10d, durations as 30m or 10d")
+	f.Var(&pots, "pot", "NAME=ASSET, for each pot: which coins it is to hold")
+	if err := parse(f, args, 0, 0); err != nil {
+		return err
+	}
+	if *within < time.Second || *within > 24*time.Hour {
+		return &hinted{fmt.Errorf("%w: propose: --within %v: want a second to a day", errUsage, *within), "--within 1h"}
+	}
+	text, err := os.ReadFile(*source)
+	if err != nil {
+		return &hinted{fmt.Errorf("%w: propose: --contract: %w", errUsage, err), "latchkey propose -h"}
+	}
+	q := &clientpb.ProposeRequest{Source: text, Terms: terms, Pots: pots, LockWithin: int64(within.Seconds())}
+	if q.Parties, err = inOrder(text, parties); err != nil {
+		return &hinted{fmt.Errorf("%w: propose: %w", errUsage, err), "latchkey propose -h"}
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(talk, "proposing %s to %d parties; your chunks for it are set aside until all have answered\n", *source, len(parties))
+	r, err := c.Propose(ctx, q)
+	switch {
+	case err != nil:
+		return plain(err)
+	case *asJSON:
+		return printJSON(out, r)
+	}
+	_, err = fmt.Fprintln(out, r.Id)
+	return err
+}
+
+// inOrder puts NAME=VAULT in the order in which a contract declares its parties.
+func inOrder(source []byte, given []string) ([]string, error) {
+	p, err := contract.Compile(source)
+	if err != nil {
+		return nil, err
+	}
+	by := map[string]string{}
+	for _, x := range given {
+		name, v, ok := strings.Cut(x, "=")
+		if _, twice := by[name]; !ok || twice {
+			return nil, fmt.Errorf("--party %.80q: write NAME=VAULT, each name once", x)
+		}
+		by[name] = v
+	}
+	var out []string
+	for _, name := range p.Parties() {
+		v, ok := by[name]
+		if !ok {
+			return nil, fmt.Errorf("party %s is missing", name)
+		}
+		out = append(out, v)
+		delete(by, name)
+	}
+	for name := range by {
+		return nil, fmt.Errorf("contract %s has no party %.40q", p.Name(), name)
+	}
+	return out, nil
+}
+
+func review(ctx context.Context, args []string, out, _ io.Writer) error {
+	f := newFlags("review", "latchkey review DRAFT shows what somebody proposes: who puts in what, until when, and what each party can end up\nwith at least and at most. The first digits of the draft's id are enough.", out)
+	socket, asJSON := clientFlags(f)
+	text := f.Bool("source", false, "print the contract's text as well")
+	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	r, err := c.Review(ctx, &clientpb.ReviewRequest{Id: f.Arg(0)})
+	switch {
+	case err != nil:
+		return plain(err)
+	case *asJSON:
+		return printJSON(out, r)
+	}
+	return printReview(out, r, *text)
+}
+
+func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
+	fmt.Fprintf(out, "draft %s: %s, with you as %s; %s\n", r.Draft.Id, r.Draft.Contract, r.Draft.Role, r.Draft.State)
+	fmt.Fprintf(out, "all must have accepted by %s; over by %s at the latest\n", when(r.LockBy, 0), when(r.EndsBy, 0))
+	if source {
+		fmt.Fprintf(out, "\n%s\n", r.Source)
+	}
+	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "\nPARTY\tVAULT\t")
+	for _, p := range r.Parties {
+		var note []string
+		if p.You {
+			note = append(note, "you")
+		}
+		if p.Proposer {
+			note = append(note, "proposed it")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", p.Name, p.Vault, strings.Join(note, ", "))
+	}
+	fmt.Fprintln(t, "\nTERM\tVALUE")
+	for _, x := range r.Terms {
+		fmt.Fprintf(t, "%s\t%s\n", x.Name, x.Value)
+	}
+	fmt.Fprintln(t, "\nPOT\tFILLED BY\tHOLDS\tIN\tMAY GO TO")
+	for _, p := range r.Pots {
+		holds, in := coins(p.Asset, p.Amount, p.Decimals), fmt.Sprintf("%d chunks", p.Chunks)
+		if p.Chunks == 0 && p.Units > 0 {
+			holds, in = "about "+holds, "not filled yet"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.From, holds, in, p.To)
+	}
+	fmt.Fprintln(t, "\nPARTY\tOF POT\tAT LEAST\tWHEN\tAT MOST\tWHEN")
+	for _, x := range r.Payouts {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", x.Party, x.Pot, coins(x.Asset, x.LeastAmount, x.Decimals), x.LeastWay, coins(x.Asset, x.MostAmount, x.Decimals), x.MostWay)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if !r.Indivisible {
+		fmt.Fprintln(out, "\nNot all pots are filled yet: the last table is as if what is missing could be divided at will.")
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintln(out, "\nWARNING", w)
+	}
+	_, err := fmt.Fprintf(out, "\n%s: %s\n", r.Draft.Wait.WaitsFor, r.Draft.Wait.Then)
+	return err
+}
+
+func accept(ctx context.Context, args []string, out, talk io.Writer) error {
+	return answer(ctx, "accept", "latchkey accept DRAFT says yes to what somebody proposed: your chunks for it are set aside, and your vault signs\nit when it is complete and all that you were shown still holds. Look at it with latchkey review first.", true, args, out, talk)
+}
+
+func decline(ctx context.Context, args []string, out, talk io.Writer) error {
+	return answer(ctx, "decline", "latchkey decline DRAFT says no to what somebody proposed, or takes back what you proposed.", false, args, out, talk)
+}
+
+func answer(ctx context.Context, name, about string, yes bool, args []string, out, talk io.Writer) error {
+	f := newFlags(name, about, out)
+	socket, _ := clientFlags(f)
+	why := ""
+	if !yes {
+		f.StringVar(&why, "reason", "", "told to the other side")
+	}
+	if err := parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	if yes {
+		r, err := c.Review(ctx, &clientpb.ReviewRequest{Id: f.Arg(0)})
+		if err != nil {
+			return plain(err)
+		}
+		for _, p := range r.Pots {
+			if p.From == r.Draft.Role && p.Units > 0 {
+				fmt.Fprintf(talk, "puts about %s into pot %s\n", coins(p.Asset, p.Amount, p.Decimals), p.Name)
+			}
+		}
+		fmt.Fprintf(talk, "accepting %s as %s, over by %s at the latest\n", r.Draft.Contract, r.Draft.Role, when(r.EndsBy, 0))
+	}
+	_, err = c.Answer(ctx, &clientpb.AnswerRequest{Id: f.Arg(0), Accept: yes, Reason: why})
+	return plain(err)
+}
+
+func say(ctx context.Context, args []string, out, _ io.Writer) error {
+	f := newFlags("say", "latchkey say --instance ID WORD [NUMBER] speaks a word of your party in a contract.", out)
+	socket, _ := clientFlags(f)
+	instance := f.String("instance", "", "instance, as latchkey status --json shows it; its first 8 digits are enough, or those of its deal")
+	if err := parse(f, args, 1, 2); err != nil {
+		return err
+	}
+	q := &clientpb.SayRequest{Instance: *instance, Word: f.Arg(0)}
+	if f.NArg() == 2 {
+		n, err := strconv.ParseInt(f.Arg(1), 10, 64)
+		if err != nil {
+			return &hinted{fmt.Errorf("%w: %q is not a whole number", errUsage, f.Arg(1)), "latchkey say --instance ID award 60"}
+		}
+		q.Value, q.HasValue = n, true
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	if n := len(*instance); n >= 8 && n < 64 {
+		s, err := c.Status(ctx, &clientpb.StatusRequest{})
+		if err != nil {
+			return plain(err)
+		}
+		if q.Instance, err = instanceOf(s, *instance); err != nil {
+			return err
+		}
+	}
+	_, err = c.Say(ctx, q)
+	return plain(err)
+}
+
+// instanceOf returns the one instance whose id, or whose deal's, begins with some
+// digits.
+func instanceOf(s *clientpb.StatusResponse, digits string) (string, error) {
+	found := ""
+	for _, d := range s.Deals {
+		if d.Instance == "" || !strings.HasPrefix(d.Instance, digits) && !strings.HasPrefix(d.Id, digits) || d.Instance == found {
+			continue
+		}
+		if found != "" {
+			return "", fmt.Errorf("several instances begin with %q: give more digits", digits)
+		}
+		found = d.Instance
+	}
+	if found == "" {
+		return "", &hinted{fmt.Errorf("no instance begins with %q", digits), "latchkey status --json lists them"}
+	}
+	return found, nil
+}

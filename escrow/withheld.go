@@ -1,0 +1,111 @@
+package escrow
+
+import (
+	"errors"
+	"fmt"
+
+	"latchkey/head"
+	"latchkey/vault"
+	"latchkey/wire"
+)
+
+// Withheld proves that an escrow gave its receipt for a word and left the word
+// out of its log: whoever trusts the log's key and its witnesses can check it,
+// without asking anybody.
+type Withheld struct {
+	Word    vault.SignedWord `cbor:"1,keyasint"`
+	Party   wire.Identity    `cbor:"2,keyasint"` // who said it
+	Escrow  wire.Identity    `cbor:"3,keyasint"`
+	Receipt vault.Receipt    `cbor:"4,keyasint"`
+	Before  []byte           `cbor:"5,keyasint"` // head.Frontier of the log before the instance was locked
+	Entries [][]byte         `cbor:"6,keyasint"` // from its Lock on, all of them
+	Head    []byte           `cbor:"7,keyasint"` // witnessed after the promised time, of the log that ends with Entries
+}
+
+var (
+	// ErrKept is wrapped where the log has the word after all, or the promised time
+	// has not come.
+	ErrKept = errors.New("the promise is not broken")
+	// ErrProof is wrapped by every refusal of a proof that does not hold together.
+	ErrProof = errors.New("no proof")
+)
+
+// Check returns nil if w proves what it claims under the keys of g, and the head
+// that shows it.
+//
+// That nothing is left out of Entries rests on the head: with what came before
+// them they make up its root. That the word could stand nowhere else rests on
+// their beginning with the lock of its instance.
+func (w Withheld) Check(g head.Group) (head.Cosigned, error) {
+	fail := func(format string, args ...any) (head.Cosigned, error) {
+		return head.Cosigned{}, fmt.Errorf("%w: %w", ErrProof, fmt.Errorf(format, args...))
+	}
+	if string(w.Escrow.Sign) != string(g.Log.Public()) {
+		return fail("the escrow shown is not the one of log %s", g.Log.Name())
+	}
+	hash, err := w.Word.Hash()
+	if err != nil {
+		return fail("%w", err)
+	}
+	if err := w.Receipt.Verify(w.Escrow); err != nil {
+		return fail("the receipt: %w", err)
+	}
+	if w.Receipt.Word != hash {
+		return fail("the receipt is for another word")
+	}
+	c, err := g.Verify(w.Head)
+	if err != nil {
+		return fail("the head: %w", err)
+	}
+	var f head.Frontier
+	if err := f.UnmarshalBinary(w.Before); err != nil {
+		return fail("%w", err)
+	}
+	for i, raw := range w.Entries {
+		if err := f.Append(raw); err != nil {
+			return fail("%w", err)
+		}
+		e, err := vault.ParseEntry(raw)
+		if err != nil {
+			return fail("entry %d: %w", i, err)
+		}
+		if i == 0 {
+			if err := w.locks(e); err != nil {
+				return fail("%w", err)
+			}
+		}
+		if e.Run != nil && e.Run.Word != nil {
+			if h, err := e.Run.Word.Hash(); err == nil && h == hash {
+				return head.Cosigned{}, fmt.Errorf("%w: entry %d has the word", ErrKept, f.Size()-1)
+			}
+		}
+	}
+	switch {
+	case len(w.Entries) == 0 || f.Size() != c.Size || f.Root() != c.Root:
+		return fail("these entries are not the log under the head")
+	case c.Time <= w.Receipt.By:
+		return head.Cosigned{}, fmt.Errorf("%w: it was to be logged by %d, and the head is of %d", ErrKept, w.Receipt.By, c.Time)
+	}
+	return c, nil
+}
+
+// locks checks that an entry is the lock of the word's instance, among whose
+// parties is the one that signed it.
+func (w Withheld) locks(e vault.Entry) error {
+	_, instance := e.Touches()
+	if e.Lock == nil || instance != w.Word.Body.Instance {
+		return fmt.Errorf("the entries do not begin with the lock of instance %s", w.Word.Body.Instance.Short())
+	}
+	parties := e.Lock.Agreement.Parties
+	if int64(w.Word.Body.Role) >= int64(len(parties)) {
+		return fmt.Errorf("the instance has no party %d", w.Word.Body.Role)
+	}
+	id, err := w.Party.ID()
+	if err != nil {
+		return err
+	}
+	if v, err := parties[w.Word.Body.Role].One(); err != nil || v != id {
+		return fmt.Errorf("party %d is another vault than %s", w.Word.Body.Role, id.Short())
+	}
+	return w.Word.Verify(w.Party)
+}
