@@ -49,6 +49,9 @@ var rows = map[string]row{
 
 	"market": {own: "coin wire contract settle", why: "the market proposes and holds no share: it has no business with keys, vaults or logs"},
 
+	"studio":   {own: "coin contract examples", why: "the tools around the contract language know contracts and nothing of custody"},
+	"examples": {why: "the examples are texts"},
+
 	"event":           {own: "wire head", other: "golang.org/x/mod/sumdb/tlog", why: "the log stores bytes and does not know what they mean"},
 	"event/disk":      {own: "event", other: "github.com/cockroachdb/pebble/v2 github.com/cockroachdb/pebble/v2/...", why: "an engine stores blocks"},
 	"event/eventtest": {own: "event head", kit: true, why: "it tests engines"},
