@@ -46,7 +46,7 @@ example:
 func contractCommand(ctx context.Context, args []string, out, talk io.Writer) error {
 	commands := map[string]command{
 		"new": contractNew, "check": contractCheck, "fmt": contractFormat, "explain": contractExplain, "explore": contractExplore,
-		"plot": contractPlot, "simulate": contractSimulate, "test": contractTest, "hash": contractHash,
+		"plot": contractPlot, "simulate": contractSimulate, "test": contractTest, "hash": contractHash, "lsp": contractServe,
 	}
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
 		fmt.Fprint(out, contractUsage)
