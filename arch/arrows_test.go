@@ -49,7 +49,8 @@ var rows = map[string]row{
 
 	"market": {own: "coin wire contract settle", why: "the market proposes and holds no share: it has no business with keys, vaults or logs"},
 
-	"studio":   {own: "coin contract examples", why: "the tools around the contract language know contracts and nothing of custody"},
+	"feed":     {own: "contract/oracle", why: "an oracle's operator knows values and keys, and nothing of who uses them"},
+	"studio":   {own: "contract examples", other: "golang.org/x/image/...", why: "the tools around the contract language know contracts and nothing of custody"},
 	"examples": {why: "the examples are texts"},
 
 	"event":           {own: "wire head", other: "golang.org/x/mod/sumdb/tlog", why: "the log stores bytes and does not know what they mean"},

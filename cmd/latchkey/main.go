@@ -27,6 +27,7 @@ usage:
   latchkey claim     --client SOCKET CHUNK...
   latchkey say       --client SOCKET --instance ID WORD [NUMBER]
   latchkey contract  COMMAND FILE    write, check, explain, explore and test contracts
+  latchkey oracle    COMMAND         sign values for contracts
 
   latchkey doctor    --config FILE   what is wrong with a set-up, and how to mend it
   latchkey head      --escrow URL    the newest head of an escrow's log, for witness adopt
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string, out, talk io.Writer) int {
 		"demo": demo, "status": status, "timeline": timeline, "deposit": deposit,
 		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say,
 		"doctor": examine, "head": newestHead, "simulate": simulate,
-		"contract": contractCommand,
+		"contract": contractCommand, "oracle": oracleCommand,
 	}
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
 		fmt.Fprint(out, usage)
