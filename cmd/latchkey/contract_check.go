@@ -274,7 +274,11 @@ func contractTest(_ context.Context, args []string, out, talk io.Writer) error {
 			}
 		}
 		if ran += len(s.Scenarios); len(failed) == 0 && !*asJSON {
-			fmt.Fprintf(out, "%s: %d scenarios come out as they say\n", file, len(s.Scenarios))
+			comeOut := fmt.Sprintf("%d scenarios come out as they say", len(s.Scenarios))
+			if len(s.Scenarios) == 1 {
+				comeOut = "1 scenario comes out as it says"
+			}
+			fmt.Fprintf(out, "%s: %s\n", file, comeOut)
 		}
 	}
 	if *asJSON {

@@ -47,20 +47,21 @@ func contractPlot(_ context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var payoff *picture.Payoff
+	why := "no terms are given"
+	if b.deal != nil {
+		payoff, err = newPayoff(b, *of, before, *from, *to)
+		if asked := *of + *from + *to; err != nil && (!errors.Is(err, picture.ErrNothing) || asked != "") {
+			return err
+		}
+		why = fmt.Sprint(err)
+	}
 	if err := writePictures(out, name+".phases", phases); err != nil {
 		return err
 	}
-	if b.deal == nil {
-		fmt.Fprintln(talk, "no terms are given: no payoff is drawn")
+	if payoff == nil {
+		fmt.Fprintf(talk, "no payoff is drawn: %s\n", why)
 		return nil
-	}
-	payoff, err := newPayoff(b, *of, before, *from, *to)
-	if errors.Is(err, picture.ErrNothing) && *of == "" {
-		fmt.Fprintf(talk, "no payoff is drawn: %v\n", err)
-		return nil
-	}
-	if err != nil {
-		return err
 	}
 	return writePictures(out, name+".payoff", payoff.Drawing())
 }

@@ -159,6 +159,10 @@ func (r *reader) fail(expected string) {
 		what := "`" + t.Text + "` stands"
 		if t.Kind == EOF {
 			what = "the text ends"
+			if r.at > 0 { // behind what is there, not behind what follows it
+				last := r.Tokens[r.at-1]
+				t.Line, t.Col = last.Line, last.Col+len(last.Text)
+			}
 		}
 		r.err = &Error{t.Line, t.Col, what + " where " + expected + " is expected"}
 	}

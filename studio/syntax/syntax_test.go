@@ -213,7 +213,7 @@ func TestParseRefuses(t *testing.T) {
 	for src, want := range map[string]string{
 		"":                                   "line 1, column 1: the text ends where `contract` is expected",
 		"contract A\nparties":                "line 2, column 8: the text ends where the name of a party is expected",
-		"contract A\nparties a\nat open:\n":  "line 4, column 1: the text ends where something to do is expected",
+		"contract A\nparties a\nat open:\n":  "line 3, column 9: the text ends where something to do is expected",
 		"contract A\nparties a\nfoo":         "line 3, column 1: `foo` stands where a declaration or a phase is expected",
 		"contract A\nparties a\n§":           "line 3, column 1: the character '§' has no meaning here",
 		"contract A\nparties a\nrequire 1 +": "line 3, column 12: the text ends where the name of a value is expected",
