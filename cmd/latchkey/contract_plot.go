@@ -54,13 +54,16 @@ func contractPlot(_ context.Context, args []string, out, talk io.Writer) error {
 		if asked := *of + *from + *to; err != nil && (!errors.Is(err, picture.ErrNothing) || asked != "") {
 			return err
 		}
-		why = fmt.Sprint(err)
+		why = strings.TrimPrefix(fmt.Sprint(err), picture.ErrNothing.Error()+": ")
 	}
 	if err := writePictures(out, name+".phases", phases); err != nil {
 		return err
 	}
 	if payoff == nil {
 		fmt.Fprintf(talk, "no payoff is drawn: %s\n", why)
+		if b.deal != nil {
+			fmt.Fprintln(talk, "--after says what comes before the value")
+		}
 		return nil
 	}
 	return writePictures(out, name+".payoff", payoff.Drawing())

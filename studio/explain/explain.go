@@ -66,7 +66,7 @@ func Contract(src []byte, p *contract.Program, s *play.Session, terms string, ex
 		if n := len(f.Open.Body); f.Open.Body[n-1].Kind != "close" && f.Open.Body[n-1].Kind != "next" && len(f.Phases) > 0 {
 			begins := "phase " + f.Phases[0].Name.Text + " begins"
 			if len(it.items) > 0 {
-				it.items = append(it.items, item{text: "and then " + begins})
+				it.items = append(it.items, item{text: "then " + begins})
 			} else {
 				it.text += ", and then " + begins
 			}
@@ -365,7 +365,7 @@ func (d *doc) silentWay() (items []item) {
 				when += ", if " + d.say(c.If)
 			}
 			if it.text == "" {
-				it.text = "it depends:"
+				it.text = "as follows:"
 			}
 			it.text = when + ": " + it.text
 			items = append(items, it)

@@ -284,14 +284,10 @@ func (d *doc) deeds(body []*syntax.Stmt, given map[string]share, here string) it
 		case s.Kind == "for":
 			sub := d.deeds(s.Then, clone(given), here)
 			sub.text = strings.TrimSpace("for each " + s.Role.Text + ": " + sub.text)
-			if it.items == nil && len(s.Then) == 1 && len(sub.items) == 0 {
-				parts = append(parts, sub.text)
-			} else {
-				it.items = append(it.items, sub)
-			}
+			it.items = append(it.items, sub)
 			continue
 		case s.Kind != "if" && len(it.items) > 0:
-			it.items = append(it.items, item{text: "and then " + d.deed(s, given, here)})
+			it.items = append(it.items, item{text: "then " + d.deed(s, given, here)})
 			continue
 		case s.Kind != "if":
 			parts = append(parts, d.deed(s, given, here))
@@ -413,7 +409,7 @@ func (d *doc) clause(c *syntax.Clause, ph *syntax.Phase) item {
 	it := d.deeds(c.Body, map[string]share{}, ph.Name.Text)
 	then := it.text
 	if then == "" && len(it.items) > 0 {
-		then = "it depends:"
+		then = "as follows:"
 	}
 	switch {
 	case c.Kind == "deadline" && c.If != nil:

@@ -112,7 +112,7 @@ func await(s *play.Session, of string) (*play.Session, *awaited, error) {
 	case fresh != nil:
 		return freshAt, fresh, nil
 	case of == "":
-		return nil, nil, fmt.Errorf("%w: this contract waits for no value", ErrNothing)
+		return nil, nil, fmt.Errorf("%w: if nobody does anything, this contract waits for no value", ErrNothing)
 	}
 	return nil, nil, fmt.Errorf("%w: if nobody does anything, this contract never waits for a value of %q", ErrNothing, of)
 }

@@ -119,12 +119,27 @@ func (a *Act) word(p *contract.Program, party int, word string, rest []string) e
 	return nil
 }
 
-// wordType returns the type of the value that comes with a word.
+// wordType returns the type of the value that comes with a word. Of a sealed one it
+// is that of the values that are sealed, where they have one type, as in any
+// contract that we know of.
 func wordType(p *contract.Program, word string) contract.Type {
-	for _, ph := range p.Outline().Phases {
+	o := p.Outline()
+	sealed := contract.Number
+	if len(o.Sealed) > 0 {
+		sealed = o.Sealed[0].Type
+	}
+	for _, s := range o.Sealed {
+		if s.Type != sealed {
+			sealed = contract.Number
+		}
+	}
+	for _, ph := range o.Phases {
 		for _, c := range ph.Clauses {
 			if c.Kind == contract.Word && c.Word == word && c.Value.Name != "" {
 				return c.Value.Type
+			}
+			if c.Kind == contract.Word && c.Word == word && c.Sealed {
+				return sealed
 			}
 		}
 	}

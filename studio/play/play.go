@@ -374,8 +374,10 @@ func (s *Session) Balance() string {
 			}
 		}
 	}
-	if len(parts) == 0 {
+	if len(parts) == 0 && !s.Closed() {
 		return "nobody has anything yet"
+	} else if len(parts) == 0 {
+		return "nobody has anything"
 	}
 	return strings.Join(parts, ", ")
 }
