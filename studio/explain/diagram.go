@@ -37,7 +37,7 @@ func Diagram(src []byte) (*Chart, error) {
 	c := &Chart{Name: f.Name.Text}
 	who := names(f.Parties)
 	for _, r := range f.Roles {
-		who = append(who, spread(r.Range)+" of "+r.Name.Text)
+		who = append(who, strings.Replace(spread(r.Range), "..", "to", 1)+" of "+r.Name.Text)
 	}
 	c.Parties = figures.List(who, "and")
 	first := 0
@@ -65,33 +65,8 @@ func Diagram(src []byte) (*Chart, error) {
 
 // step tells a clause in short; where it leads, the arrows say.
 func (d *doc) step(c *syntax.Clause, here string, first int) Step {
-	var s Step
-	var deeds []string
-	given := map[string]share{}
-	var look func(body []*syntax.Stmt, when string)
-	look = func(body []*syntax.Stmt, when string) {
-		for _, st := range body {
-			switch st.Kind {
-			case "next":
-				for i, ph := range d.file.Phases {
-					if ph.Name.Text == st.Phase.Text && !slices.Contains(s.To, i+first) {
-						s.To = append(s.To, i+first)
-					}
-				}
-			case "close":
-				s.Ends = true
-			case "if":
-				look(st.Then, "if "+d.say(st.Value)+", ")
-				look(st.Else, "otherwise ")
-			case "for":
-				look(st.Then, "for each "+st.Role.Text+" "+when)
-			case "stay":
-			default:
-				deeds = append(deeds, when+d.deed(st, given, here))
-			}
-		}
-	}
-	look(c.Body, "")
+	s := Step{Text: d.short(c.Body, map[string]share{}, here)}
+	d.leads(c.Body, first, &s)
 	head := d.head(c)
 	if c.Kind == "deadline" {
 		head = "deadline"
@@ -99,11 +74,56 @@ func (d *doc) step(c *syntax.Clause, here string, first int) Step {
 			head += ", if " + d.say(c.If)
 		}
 	}
-	s.Text = strings.Join(deeds, "; ")
 	if head != "" && s.Text != "" {
 		s.Text = head + ": " + s.Text
 	} else if head != "" {
 		s.Text = head
 	}
 	return s
+}
+
+// short tells a body in one line, without what the arrows say.
+func (d *doc) short(body []*syntax.Stmt, given map[string]share, here string) string {
+	var parts []string
+	for _, st := range body {
+		switch st.Kind {
+		case "next", "close", "stay":
+		case "for":
+			if text := d.short(st.Then, clone(given), here); text != "" {
+				parts = append(parts, "for each "+st.Role.Text+", "+text)
+			}
+		case "if":
+			yes, no := d.short(st.Then, clone(given), here), d.short(st.Else, clone(given), here)
+			cond := d.say(st.Value)
+			switch {
+			case yes != "" && no != "":
+				parts = append(parts, "if "+cond+", "+yes+", otherwise "+no)
+			case yes != "":
+				parts = append(parts, "if "+cond+", "+yes)
+			case no != "":
+				parts = append(parts, "unless "+cond+", "+no)
+			}
+		default:
+			parts = append(parts, d.deed(st, given, here))
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// leads collects the phases to which a body leads, and whether it ends the contract.
+func (d *doc) leads(body []*syntax.Stmt, first int, s *Step) {
+	for _, st := range body {
+		switch st.Kind {
+		case "next":
+			for i, ph := range d.file.Phases {
+				if ph.Name.Text == st.Phase.Text && !slices.Contains(s.To, i+first) {
+					s.To = append(s.To, i+first)
+				}
+			}
+		case "close":
+			s.Ends = true
+		}
+		d.leads(st.Then, first, s)
+		d.leads(st.Else, first, s)
+	}
 }
