@@ -117,7 +117,7 @@ func (t *Text) figures(s *play.Session, with string) {
 		it.items = append(it.items, item{text: line})
 	}
 	last.items = append(last.items, it)
-	gains := Gains(s)
+	gains, whole := Gains(s)
 	var items []item
 	for _, g := range gains {
 		items = append(items, item{text: g.String()})
@@ -125,6 +125,9 @@ func (t *Text) figures(s *play.Session, with string) {
 	head := item{text: with + ", each time compared with nobody doing anything from there on:", items: items}
 	if len(gains) == 0 {
 		head = item{text: with + ", nobody ends up with more by keeping silent than by speaking."}
+	}
+	if !whole {
+		head.items = append(head.items, item{text: "This contract is large: not all of it was looked at."})
 	}
 	t.add("Who could gain by silence", head, item{text: "One word is looked at a time, and nobody does anything after it. What others would do then is not weighed, and units of all pots count alike."})
 }

@@ -73,12 +73,14 @@ func (g Gain) String() string {
 // if from there on nobody does anything, with what it ends up with if one word is
 // said, or one oracle's value reported, and nothing after it. It returns those
 // that keeping silent serves better, the greatest gain of each party, phase and
-// word. Units of all pots count alike.
-func Gains(start *play.Session) (gains []Gain) {
+// word. Units of all pots count alike. Of a contract that is very large it looks
+// at a part only, and whole is false.
+func Gains(start *play.Session) (gains []Gain, whole bool) {
 	s := start.Clone()
 	if _, err := s.Do(play.Act{Open: true}); err != nil || s.Closed() {
-		return nil
+		return nil, true
 	}
+	plays := 0
 	p := s.Deal.Program()
 	reached := map[int]bool{s.State().Phase(): true}
 	for queue := []*play.Session{s}; len(queue) > 0; queue = queue[1:] {
@@ -95,6 +97,9 @@ func Gains(start *play.Session) (gains []Gain) {
 			}
 		}
 		for _, m := range moves(s) {
+			if plays++; plays > maxPlays {
+				return gains, false
+			}
 			c := s.Clone()
 			if !m.do(c) {
 				continue
@@ -116,8 +121,11 @@ func Gains(start *play.Session) (gains []Gain) {
 			follow(c)
 		}
 	}
-	return gains
+	return gains, true
 }
+
+// maxPlays bounds the work on a contract that somebody has made large.
+const maxPlays = 5000
 
 // keep adds a gain, or replaces a lesser one of the same party, phase and kind.
 func keep(list []Gain, g Gain, key string) []Gain {

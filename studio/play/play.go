@@ -122,10 +122,15 @@ func (s *Session) Do(a Act) ([]Step, error) {
 	return steps, nil
 }
 
-// errNotOpen and errOpen are refusals of the play, not of the machine.
+// maxDeadlines bounds how many deadlines pass in one act. A contract may count to
+// nine trillion, a day each; whoever plays it does not want to wait for that.
+const maxDeadlines = 20_000
+
+// Refusals of the play, not of the machine.
 var (
 	errNotOpen = errors.New("the contract is not open yet: `open` comes first")
 	errOpen    = errors.New("the contract is open already")
+	errLong    = fmt.Errorf("more than %d deadlines would pass; say a nearer time", maxDeadlines)
 )
 
 func (s *Session) do(m *moment, a Act) (steps []Step, err error) {
@@ -160,7 +165,9 @@ func (s *Session) do(m *moment, a Act) (steps []Step, err error) {
 		if !a.Nobody && until > at && !(a.Deadline && len(steps) == 0) {
 			break
 		}
-		at = max(at, until)
+		if at = max(at, until); len(steps) == maxDeadlines {
+			return nil, errLong
+		}
 		step := Step{At: until, Event: contract.Event{Kind: contract.Deadline, At: until}}
 		if m.state, step.Outcome, err = s.Deal.Step(m.state, step.Event); err != nil {
 			return nil, err

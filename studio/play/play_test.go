@@ -125,6 +125,25 @@ func TestSealed(t *testing.T) {
 	}
 }
 
+// A contract that counts for ages is not waited for.
+func TestEndlessSilence(t *testing.T) {
+	s := begin(t, `
+contract Ages
+parties a, b
+pot p = 1 units from a
+counter c = 0 in 0..9_000_000_000_000
+phase Wait until now + 0 days
+  at deadline if c < 9_000_000_000_000:
+    set c = c + 1
+    next Wait
+  at deadline: close
+`)
+	act(t, s, "open", "!nobody does anything", "deadline", "!after 1 hour")
+	if s.Closed() || s.Now() != 1000 {
+		t.Errorf("closed %t, now %d", s.Closed(), s.Now())
+	}
+}
+
 // What an act writes is the act that was read.
 func TestActsAreRead(t *testing.T) {
 	for _, c := range []struct{ source, line string }{
