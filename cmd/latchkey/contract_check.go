@@ -12,7 +12,7 @@ import (
 
 	"latchkey/contract"
 	"latchkey/studio/figures"
-	"latchkey/studio/scenario"
+	"latchkey/studio/play"
 )
 
 // finding is a contract.Finding in JSON.
@@ -149,16 +149,16 @@ func showReport(out io.Writer, b *bound, r contract.Report) {
 			if pay.Party != i {
 				continue
 			}
-			fmt.Fprintf(out, "  %s, %s, %s: %s\n", party, pots[pay.Pot].Name, figures.Number(pay.Least), scenario.Way(p, pay.LeastPath))
+			fmt.Fprintf(out, "  %s, %s, %s: %s\n", party, pots[pay.Pot].Name, figures.Number(pay.Least), play.Way(p, pay.LeastPath))
 			if pay.Most != pay.Least {
-				fmt.Fprintf(out, "  %s, %s, %s: %s\n", party, pots[pay.Pot].Name, figures.Number(pay.Most), scenario.Way(p, pay.MostPath))
+				fmt.Fprintf(out, "  %s, %s, %s: %s\n", party, pots[pay.Pot].Name, figures.Number(pay.Most), play.Way(p, pay.MostPath))
 			}
 		}
 	}
 	if len(r.Rounding) > 0 {
 		fmt.Fprintln(out, "\nWhat rounding to whole chunks can cost")
 		for _, round := range r.Rounding {
-			fmt.Fprintf(out, "  line %d gives %s of %s where %s are asked for: %s\n", round.Line, figures.Number(round.Given), pots[round.Pot].Name, figures.Number(round.Asked), scenario.Way(p, round.Path))
+			fmt.Fprintf(out, "  line %d gives %s of %s where %s are asked for: %s\n", round.Line, figures.Number(round.Given), pots[round.Pot].Name, figures.Number(round.Asked), play.Way(p, round.Path))
 		}
 	}
 	if w := p.Warnings(); len(w) > 0 {
@@ -209,7 +209,7 @@ func explorationJSON(b *bound, r contract.Report, found *contract.Error) explora
 	way := func(events []contract.Event) []string {
 		list := []string{}
 		for _, ev := range events {
-			list = append(list, p.Describe(ev))
+			list = append(list, play.Tell(p, ev))
 		}
 		return list
 	}

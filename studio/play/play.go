@@ -304,9 +304,41 @@ func (s *Session) Describe(st Step) []string {
 func (s *Session) Title(st Step) string {
 	what := "the contract opens"
 	if st.Event.Kind != 0 {
-		what = s.Deal.Program().Describe(st.Event)
+		what = Tell(s.Deal.Program(), st.Event)
 	}
 	return figures.Time(st.At) + "  " + what
+}
+
+// Tell says an event in plain words, its value in the type that it has.
+func Tell(p *contract.Program, ev contract.Event) string {
+	value := ""
+	switch {
+	case ev.Kind == contract.Oracle && ev.Oracle >= 0 && ev.Oracle < len(p.Oracles()):
+		value = figures.Show(p.Oracles()[ev.Oracle].Type, ev.Value)
+	case ev.Kind == contract.Word && ev.HasValue:
+		value = figures.Show(wordType(p, ev.Word), ev.Value)
+	case ev.Kind == contract.Deposit && ev.Pot >= 0 && ev.Pot < len(p.Pots()):
+		pot := p.Pots()[ev.Pot]
+		chunks := "the next " + figures.Number(ev.Value) + " chunks"
+		if ev.Value == 1 {
+			chunks = "the next chunk"
+		}
+		return p.Parties()[pot.From] + " deposits " + chunks + " of " + pot.Name
+	}
+	text := p.Describe(ev)
+	if value != "" {
+		text = strings.TrimSuffix(text, fmt.Sprint(ev.Value)) + value
+	}
+	return text
+}
+
+// Way says a way through a contract that an exploration found.
+func Way(p *contract.Program, way []contract.Event) string {
+	words := []string{"the contract opens"}
+	for _, ev := range way {
+		words = append(words, Tell(p, ev))
+	}
+	return strings.Join(words, ", ")
 }
 
 // Choice is one thing that can be done now.
@@ -330,7 +362,7 @@ func (s *Session) Choices() (list []Choice) {
 		for _, party := range w.Parties {
 			c := Choice{Text: fmt.Sprintf("%s says %q", parties[party], w.Word)}
 			if typ := wordType(p, w.Word); w.HasValue || w.Sealed {
-				c.Text, c.Value, c.Note = c.Text+" with …", true, figures.Show(typ, w.Lo)+" to "+figures.Show(typ, w.Hi)
+				c.Text, c.Value, c.Note = c.Text+" with …", true, figures.Range(contract.Term{Type: typ, Lo: w.Lo, Hi: w.Hi})
 			}
 			if w.Sealed {
 				c.Text = strings.Replace(c.Text, "with …", "with sealed …", 1)
@@ -360,7 +392,7 @@ func (s *Session) Choices() (list []Choice) {
 			if w.Each > 0 {
 				c.Note = "at most " + figures.Duration(w.Each) + " old"
 			}
-			c.Note = figures.Show(feed.Type, feed.Lo) + " to " + figures.Show(feed.Type, feed.Hi) + ", " + c.Note
+			c.Note = figures.Range(contract.Term{Type: feed.Type, Lo: feed.Lo, Hi: feed.Hi}) + ", " + c.Note
 		}
 		if !slices.Contains(list, c) {
 			list = append(list, c)

@@ -431,18 +431,9 @@ func bound(s *play.Session, report contract.Report, text string) string {
 	}
 	switch {
 	case got.Least < least:
-		return fmt.Sprintf("%s can end up with %s of %s: %s", p.Parties()[who], figures.Number(got.Least), potName, Way(p, got.LeastPath))
+		return fmt.Sprintf("%s can end up with %s of %s: %s", p.Parties()[who], figures.Number(got.Least), potName, play.Way(p, got.LeastPath))
 	case got.Most > most:
-		return fmt.Sprintf("%s can end up with %s of %s: %s", p.Parties()[who], figures.Number(got.Most), potName, Way(p, got.MostPath))
+		return fmt.Sprintf("%s can end up with %s of %s: %s", p.Parties()[who], figures.Number(got.Most), potName, play.Way(p, got.MostPath))
 	}
 	return ""
-}
-
-// Way writes a way that an exploration found.
-func Way(p *contract.Program, way []contract.Event) string {
-	words := []string{"the contract opens"}
-	for _, ev := range way {
-		words = append(words, p.Describe(ev))
-	}
-	return strings.Join(words, ", ")
 }
