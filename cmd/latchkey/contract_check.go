@@ -116,8 +116,8 @@ func contractExplore(_ context.Context, args []string, out, talk io.Writer) erro
 		}
 	} else if found != nil {
 		showFindings(out, b.path, b.source, found.Findings)
-	} else {
-		showReport(out, b, report)
+	} else if err := showReport(out, b, report); err != nil {
+		return err
 	}
 	if found != nil {
 		return &hinted{refused{fmt.Errorf("with these terms %s is refused: %s", b.program.Name(), countFindings(found.Findings))}, "each finding says a shortest way that leads there; a vault would not sign"}
@@ -125,7 +125,7 @@ func contractExplore(_ context.Context, args []string, out, talk io.Writer) erro
 	return nil
 }
 
-func showReport(out io.Writer, b *bound, r contract.Report) {
+func showReport(out io.Writer, b *bound, r contract.Report) error {
 	p := b.deal.Program()
 	with := ""
 	if s := b.settings.String(b.program); s != "" {
@@ -142,7 +142,9 @@ func showReport(out io.Writer, b *bound, r contract.Report) {
 			}
 		}
 	}
-	t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
 	fmt.Fprintln(out, "\nHow it comes to that")
 	for i, party := range parties {
 		for _, pay := range r.Payouts {
@@ -167,6 +169,7 @@ func showReport(out io.Writer, b *bound, r contract.Report) {
 			fmt.Fprintf(out, "  %s\n", f)
 		}
 	}
+	return nil
 }
 
 // exploration is an exploration in JSON.

@@ -126,7 +126,7 @@ func oracleSign(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer signer.Close()
+	defer func() { _ = signer.Close() }() // what counts was synced
 	sign := func(o feed.Observation) error {
 		s, err := signer.Sign(oracle.Value{Feed: *name, Time: o.Time, Value: o.Value})
 		if err != nil {

@@ -61,6 +61,24 @@ func FuzzServe(f *testing.F) {
 	})
 }
 
+// Whatever stands in a document, and wherever the cursor is, there is an answer.
+func FuzzDocument(f *testing.F) {
+	f.Add("contract A\nparties a, b\nterm n : units 1..5\npot p = n from a\nphase P until now + 1 days\n  when a says \"x\" with v in 0..5 units if v < n: give v of p to b close\n  at deadline: close # é😀\n", 5, 9)
+	f.Add("contract A\nparties a\nrole r 1..3\nfor each r: sealed s in 0..1 end\nphase P until 5 when any r says \"x\" with opened s: stay at deadline: for each r: if s = 1 then close end end close", 3, 20)
+	f.Fuzz(func(t *testing.T, text string, line, char int) {
+		diagnostics(text)
+		hover(text, position{line % 1000, char % 1000})
+		symbols(text)
+		if edits, fail := formatting(text); fail == nil {
+			for _, e := range edits.([]textEdit) {
+				if again, fail := formatting(changed(text, &e.Range, e.NewText)); fail != nil || len(again.([]textEdit)) != 0 {
+					t.Errorf("%q formatted is not formatted: %v %v", text, again, fail)
+				}
+			}
+		}
+	})
+}
+
 func ExampleServe() {
 	in := frame(`{"id":1,"method":"initialize"}`) + frame(`{"id":2,"method":"shutdown"}`) + frame(`{"method":"exit"}`)
 	fmt.Println(Serve(strings.NewReader(in), io.Discard))

@@ -229,6 +229,17 @@ func TestParseRefuses(t *testing.T) {
 
 func FuzzFormat(f *testing.F) {
 	f.Add([]byte("contract A\nparties a\nat open: close # x\n"))
+	paths, err := filepath.Glob("../../examples/*.latchkey")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range paths {
+		src, err := os.ReadFile(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(src)
+	}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		if _, err := Format(src); err == nil {
 			steady(t, "fuzzed", src)
