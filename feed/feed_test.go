@@ -199,3 +199,25 @@ func TestHTTP(t *testing.T) {
 		t.Errorf("a pointer without /: %v", err)
 	}
 }
+
+func ExampleSigner_Sign() {
+	dir, err := os.MkdirTemp("", "feed")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	s, err := NewSigner(filepath.Join(dir, "journal"), testKey(1))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer s.Close()
+	signed, err := s.Sign(oracle.Value{Feed: "gold/usd", Time: 1_772_323_200, Value: 195025})
+	fmt.Println(signed.Verify(), err)
+	_, err = s.Sign(oracle.Value{Feed: "gold/usd", Time: 1_772_323_200, Value: 195026})
+	fmt.Println(err)
+	// Output:
+	// <nil> <nil>
+	// gold/usd at 1772323200: another value was signed for this time: 195025, not 195026
+}

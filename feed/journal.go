@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"latchkey/contract/oracle"
 )
@@ -28,6 +27,7 @@ var ErrSigned = errors.New("another value was signed for this time")
 type Signer struct {
 	key    ed25519.PrivateKey
 	file   *os.File
+	unlock func()
 	signed map[string]int64 // by feed and time
 }
 
@@ -41,19 +41,22 @@ func NewSigner(path string, key ed25519.PrivateKey) (s *Signer, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
+	unlock, err := lock(f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
+			unlock()
 			f.Close()
 		}
 	}()
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, fmt.Errorf("journal %s is in use by another process: %w", path, err)
-	}
 	raw, err := io.ReadAll(f)
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
-	s = &Signer{key: key, file: f, signed: make(map[string]int64)}
+	s = &Signer{key: key, file: f, unlock: unlock, signed: make(map[string]int64)}
 	head := journalHead + hex.EncodeToString(key.Public().(ed25519.PublicKey)) + "\n"
 	whole := raw[:bytes.LastIndexByte(raw, '\n')+1]
 	if len(whole) == 0 {
@@ -124,8 +127,11 @@ func entry(line string) (time, value int64, feed string, err error) {
 
 func name(feed string, time int64) string { return strconv.FormatInt(time, 10) + " " + feed }
 
-// Close closes the journal.
-func (s *Signer) Close() error { return s.file.Close() }
+// Close closes the journal and lets others have it.
+func (s *Signer) Close() error {
+	defer s.unlock()
+	return s.file.Close()
+}
 
 // Sign signs a value. What it returns is in the journal already. The same value
 // again has the same signature; another one for the same feed and time is

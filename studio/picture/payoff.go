@@ -203,7 +203,7 @@ func window(lo, hi int64, seeds []int64, outcome func(int64) []int64) (int64, in
 	}
 	first, last := list[0].Hi, list[len(list)-1].Lo
 	room := max((last-first)/5, 2)
-	if hi-lo <= 2*(last-first) {
+	if hi-lo <= max(200, 2*(last-first)) {
 		return lo, hi
 	}
 	a, b := max(lo, first-room), min(hi, last+room)

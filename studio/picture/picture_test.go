@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"image/color"
 	"image/png"
 	"io"
@@ -237,4 +238,54 @@ func TestPNGRefusesTheHuge(t *testing.T) {
 	if _, err := (&Drawing{Width: 1e6, Height: 10}).PNG(1); err == nil {
 		t.Error("a picture of a million dots is drawn")
 	}
+}
+
+func ExampleNewPayoff() {
+	p, err := contract.Compile([]byte(`
+contract Bet
+parties over, under
+term by : time
+pot a = 10 units from over
+pot b = 10 units from under
+oracle goals in 0..20
+phase Match until by + 1 days
+  when oracle goals for by:
+    if goals > 2 then
+      give all of b to over
+    else
+      give all of a to under
+    end
+    close
+  at deadline: close
+`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	d, err := p.Bind([]int64{1_772_323_200})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	payoff, err := NewPayoff(play.New(d, nil, 1_700_000_000), "goals", nil, 0, 0, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, s := range payoff.Stretch {
+		fmt.Println(s.Lo, "to", s.Hi, payoff.Parties, s.Units)
+	}
+	// Output:
+	// 0 to 2 [over under] [0 20]
+	// 3 to 20 [over under] [20 0]
+}
+
+func ExamplePhases() {
+	d, err := Phases([]byte("contract A\nparties a, b\nterm t : time\nphase P until t\n  at deadline: close\n"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(d.Title, strings.Contains(string(d.SVG()), "until ‘t’"))
+	// Output: The phases of A true
 }
