@@ -56,7 +56,7 @@ func contractPlot(_ context.Context, args []string, out, talk io.Writer) error {
 		}
 		why = strings.TrimPrefix(fmt.Sprint(err), picture.ErrNothing.Error()+": ")
 	}
-	if err := writePictures(out, name+".phases", phases); err != nil {
+	if err := writePictures(out, talk, name+".phases", phases); err != nil {
 		return err
 	}
 	if payoff == nil {
@@ -66,7 +66,7 @@ func contractPlot(_ context.Context, args []string, out, talk io.Writer) error {
 		}
 		return nil
 	}
-	return writePictures(out, name+".payoff", payoff.Drawing())
+	return writePictures(out, talk, name+".payoff", payoff.Drawing())
 }
 
 func newPayoff(b *bound, of string, before []string, from, to string) (*picture.Payoff, error) {
@@ -114,20 +114,25 @@ func newPayoff(b *bound, of string, before []string, from, to string) (*picture.
 	return payoff, nil
 }
 
-// writePictures writes a drawing as SVG and as PNG.
-func writePictures(out io.Writer, name string, d *picture.Drawing) error {
-	png, err := d.PNG(2)
+// writePictures writes a drawing as SVG and as PNG, with two dots to a pixel, fewer
+// if it is large. Of one on which nothing could be read the PNG is left out.
+func writePictures(out, talk io.Writer, name string, d *picture.Drawing) error {
+	if err := replaceFile(name+".svg", d.SVG()); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, name+".svg")
+	scale := min(2, picture.MaxDots/max(d.Width, d.Height))
+	if scale < 0.6 {
+		fmt.Fprintf(talk, "%s.png is left out: the picture is too large to be read as one\n", name)
+		return nil
+	}
+	png, err := d.PNG(scale)
 	if err != nil {
 		return err
 	}
-	for _, file := range []struct {
-		path string
-		data []byte
-	}{{name + ".svg", d.SVG()}, {name + ".png", png}} {
-		if err := replaceFile(file.path, file.data); err != nil {
-			return err
-		}
-		fmt.Fprintln(out, file.path)
+	if err := replaceFile(name+".png", png); err != nil {
+		return err
 	}
-	return nil
+	_, err = fmt.Fprintln(out, name+".png")
+	return err
 }

@@ -186,10 +186,13 @@ func (d *Drawing) SVG() []byte {
 	return b.Bytes()
 }
 
+// MaxDots is how wide and how high a PNG may be.
+const MaxDots = 1 << 14
+
 // PNG draws with so many dots to a pixel.
 func (d *Drawing) PNG(scale float64) ([]byte, error) {
 	w, h := int(math.Ceil(d.Width*scale)), int(math.Ceil(d.Height*scale))
-	if scale <= 0 || w > 1<<14 || h > 1<<14 {
+	if scale <= 0 || w > MaxDots || h > MaxDots {
 		return nil, fmt.Errorf("draw a picture of %d by %d dots: too large", w, h)
 	}
 	img := image.NewRGBA(image.Rect(0, 0, w, h))
