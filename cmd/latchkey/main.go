@@ -34,7 +34,7 @@ usage:
   latchkey simulate  ...             SIMULATED platforms, in the place of hardware
 
 SOCKET is where the client's host listens: unix:PATH or http://127.0.0.1:PORT;
-the variable LATCHKEY_CLIENT serves instead. Every command takes --json.
+the variable LATCHKEY_CLIENT serves instead. Each of them takes --json.
 latchkey COMMAND -h says more.
 
 example:
