@@ -49,6 +49,10 @@ var rows = map[string]row{
 
 	"market": {own: "coin wire contract settle", why: "the market proposes and holds no share: it has no business with keys, vaults or logs"},
 
+	"feed":     {own: "contract/oracle", why: "an oracle's operator knows values and keys, and nothing of who uses them"},
+	"studio":   {own: "contract examples", other: "golang.org/x/image/...", why: "the tools around the contract language know contracts and nothing of custody"},
+	"examples": {why: "the examples are texts"},
+
 	"event":           {own: "wire head", other: "golang.org/x/mod/sumdb/tlog", why: "the log stores bytes and does not know what they mean"},
 	"event/disk":      {own: "event", other: "github.com/cockroachdb/pebble/v2 github.com/cockroachdb/pebble/v2/...", why: "an engine stores blocks"},
 	"event/eventtest": {own: "event head", kit: true, why: "it tests engines"},
@@ -74,8 +78,6 @@ var rows = map[string]row{
 	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... examples", other: rpc + " " + toml, why: asShells},
 	"doctor":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... client", other: toml, why: "the doctor reads configurations and asks peers"},
 	"sim":           {own: trusted + " market rate vault/session escrow event wallet wallet/fake", other: "golang.org/x/mod/sumdb/...", why: "the simulation drives the machines themselves, in one process without network and disk"},
-
-	"examples": {why: "contracts import nothing"},
 
 	"cmd":          {own: "*", other: "*", why: "a command may import everything"},
 	"devnet":       {own: "*", other: "*", why: "it starts everything"},

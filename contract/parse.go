@@ -227,6 +227,9 @@ func (p *parser) of(s *symbol, at pos) int {
 		p.fail(at, "each "+role+" has its own `"+s.name+"`, and none is meant here", "write `when any "+role+" says …`, `for each "+role+": … end`, or sum("+role+": …)")
 		return 0
 	}
+	if p.errors > 0 {
+		return s.index // after an error the other holders may have none
+	}
 	return s.index + k
 }
 

@@ -1,8 +1,13 @@
-// Package examples holds the example contracts that programs use by name, as
-// text.
+// Package examples holds contracts in Latchkey's language, each with scenarios that
+// play it. `latchkey contract new` copies them, and programs use some by name.
 package examples
 
-import _ "embed" // for the texts
+import "embed"
+
+// Files holds NAME.latchkey, and NAME.scenario beside it.
+//
+//go:embed *.latchkey *.scenario
+var Files embed.FS
 
 // Pay is the contract of a plain payment.
 //

@@ -39,12 +39,16 @@ payments without a chain, and agreements between people who know each other:
   latchkey withheld  --client SOCKET --trust FILE
                                      whether the escrow kept its promises
 
+contracts, written and looked at without any process running:
+  latchkey contract  COMMAND FILE    write, check, explain, explore and test contracts
+  latchkey oracle    COMMAND         sign values for contracts
+
   latchkey doctor    --config FILE   what is wrong with a set-up, and how to mend it
   latchkey head      --escrow URL    the newest head of an escrow's log, for witness adopt
   latchkey simulate  ...             SIMULATED platforms, in the place of hardware
 
 SOCKET is where the client's host listens: unix:PATH or http://127.0.0.1:PORT;
-the variable LATCHKEY_CLIENT serves instead. Every command takes --json.
+the variable LATCHKEY_CLIENT serves instead. Each of them takes --json.
 latchkey COMMAND -h says more.
 
 example:
@@ -79,6 +83,7 @@ func run(ctx context.Context, args []string, out, talk io.Writer) int {
 		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say, "keep": keep,
 		"receive": receive, "pay": pay, "propose": propose, "review": review, "accept": accept, "decline": decline, "withheld": withheld,
 		"doctor": examine, "head": newestHead, "simulate": simulate,
+		"contract": contractCommand, "oracle": oracleCommand,
 	}
 	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
 		fmt.Fprint(out, usage)

@@ -1,0 +1,262 @@
+package explain
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"latchkey/contract"
+	"latchkey/studio/figures"
+	"latchkey/studio/play"
+)
+
+// silence plays a contract that nobody touches, and tells it.
+func silence(start *play.Session) ([]string, error) {
+	s := start.Clone()
+	steps, err := s.Do(play.Act{Open: true})
+	if err != nil {
+		return nil, err
+	}
+	if !s.Closed() {
+		more, err := s.Do(play.Act{Nobody: true})
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, more...)
+	}
+	var lines []string
+	phases := s.Deal.Program().Phases()
+	for _, st := range steps {
+		line := figures.Time(st.At) + ": "
+		if st.Event.Kind == 0 {
+			line += "it opens"
+		} else {
+			line += "the deadline passes"
+		}
+		said := append([]string{line}, s.Describe(st)...)
+		if st.Outcome.Phase >= 0 {
+			said = append(said, "phase "+phases[st.Outcome.Phase]+" begins")
+		}
+		if n := len(lines); n == maxLines {
+			lines = append(lines, "and so on")
+		} else if n < maxLines {
+			lines = append(lines, strings.Join(said, "; "))
+		}
+	}
+	return append(lines, "In the end: "+s.Balance()), nil
+}
+
+// maxLines bounds what is told of a contract with many deadlines.
+const maxLines = 24
+
+// Gain is what somebody has more by silence, in one phase, for one word or value.
+type Gain struct {
+	Phase  string
+	Party  string
+	Act    string // what is not done
+	Oracle bool   // it is an oracle that keeps silent, not the party
+	Silent int64  // units that the party ends up with if nobody does anything any more
+	Spoken int64  // units if this one thing is done and nothing after it
+}
+
+// String is the gain as a sentence.
+func (g Gain) String() string {
+	if g.Oracle {
+		return fmt.Sprintf("In phase %s, %s would rather have the oracle silent: %s ends up with %s if it is, and with %s after %s.",
+			g.Phase, g.Party, g.Party, figures.Units(g.Silent), figures.Number(g.Spoken), g.Act)
+	}
+	return fmt.Sprintf("In phase %s, %s has a reason to keep silent: it ends up with %s if nothing is said, and with %s if %s.",
+		g.Phase, g.Party, figures.Units(g.Silent), figures.Number(g.Spoken), g.Act)
+}
+
+// Gains compares, in each phase as it is first reached, what a party ends up with
+// if from there on nobody does anything, with what it ends up with if one word is
+// said, or one oracle's value reported, and nothing after it. It returns those
+// that keeping silent serves better, the greatest gain of each party, phase and
+// word. Units of all pots count alike. Of a contract that is very large it looks
+// at a part only, and whole is false.
+func Gains(start *play.Session) (gains []Gain, whole bool) {
+	s := start.Clone()
+	if _, err := s.Do(play.Act{Open: true}); err != nil || s.Closed() {
+		return nil, true
+	}
+	plays := 0
+	p := s.Deal.Program()
+	reached := map[int]bool{s.State().Phase(): true}
+	for queue := []*play.Session{s}; len(queue) > 0; queue = queue[1:] {
+		s := queue[0]
+		phase := p.Phases()[s.State().Phase()]
+		silent, ok := settled(s)
+		if !ok {
+			continue
+		}
+		follow := func(c *play.Session) {
+			if !c.Closed() && !reached[c.State().Phase()] {
+				reached[c.State().Phase()] = true
+				queue = append(queue, c)
+			}
+		}
+		for _, m := range moves(s) {
+			if plays++; plays > maxPlays {
+				return gains, false
+			}
+			c := s.Clone()
+			if !m.do(c) {
+				continue
+			}
+			follow(c)
+			spoken, ok := settled(c)
+			if !ok {
+				continue
+			}
+			for _, party := range m.parties {
+				g := Gain{phase, p.Parties()[party], m.text, m.oracle, silent[party], spoken[party]}
+				if g.Silent > g.Spoken {
+					gains = keep(gains, g, m.key)
+				}
+			}
+		}
+		c := s.Clone()
+		if _, err := c.Do(play.Act{Deadline: true}); err == nil {
+			follow(c)
+		}
+	}
+	return gains, true
+}
+
+// maxPlays bounds the work on a contract that somebody has made large.
+const maxPlays = 5000
+
+// keep adds a gain, or replaces a lesser one of the same party, phase and kind.
+func keep(list []Gain, g Gain, key string) []Gain {
+	for i, o := range list {
+		if o.Phase == g.Phase && o.Party == g.Party && o.Oracle == g.Oracle && strings.HasPrefix(o.Act, key) {
+			if g.Silent-g.Spoken > o.Silent-o.Spoken {
+				list[i] = g
+			}
+			return list
+		}
+	}
+	return append(list, g)
+}
+
+// settled plays a session to its end by deadlines and adds up what each party has,
+// less what it has deposited on the way.
+func settled(s *play.Session) (units []int64, ok bool) {
+	c := s.Clone()
+	if !c.Closed() {
+		if _, err := c.Do(play.Act{Nobody: true}); err != nil {
+			return nil, false
+		}
+	}
+	p := c.Deal.Program()
+	for party := range p.Parties() {
+		sum := int64(0)
+		for pot := range p.Pots() {
+			sum += c.Got(party, pot)
+		}
+		sum -= c.Put(party)
+		units = append(units, sum)
+	}
+	return units, true
+}
+
+// move is one word or value, with whose silence would prevent it.
+type move struct {
+	text, key string
+	oracle    bool
+	parties   []int
+	acts      []play.Act
+}
+
+func (m move) do(s *play.Session) bool {
+	for _, a := range m.acts {
+		if _, err := s.Do(a); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// moves returns the words and values that a state waits for, with values at the
+// ends of their ranges and in the middle.
+func moves(s *play.Session) (list []move) {
+	p := s.Deal.Program()
+	parties := p.Parties()
+	for _, w := range s.Deal.Words(s.State()) {
+		if len(w.Parties)+len(w.Said) < w.Need {
+			continue
+		}
+		values := []int64{0}
+		if w.HasValue || w.Sealed {
+			values = spreadOver(w.Lo, w.Hi)
+		}
+		speakers := w.Parties[:w.Need-len(w.Said)]
+		all := w.Need == len(w.Parties)+len(w.Said)
+		for _, v := range values {
+			for i := range w.Parties {
+				m := move{parties: speakers}
+				if !all && w.Need > 1 {
+					m.parties = nil // no single silence prevents it
+				} else if w.Need == 1 {
+					speakers = w.Parties[i : i+1]
+					m.parties = speakers
+				}
+				var who []string
+				for _, party := range speakers {
+					who = append(who, parties[party])
+					m.acts = append(m.acts, play.Act{Event: contract.Event{Kind: contract.Word, Party: party, Word: w.Word, HasValue: w.HasValue || w.Sealed, Value: v}})
+				}
+				verb := " says "
+				if len(who) > 1 {
+					verb = " say "
+				}
+				m.key = figures.List(who, "and") + verb + fmt.Sprintf("%q", w.Word)
+				if m.text = m.key; w.HasValue || w.Sealed {
+					m.text += " with " + figures.Number(v)
+				}
+				list = append(list, m)
+				if w.Need > 1 {
+					break
+				}
+			}
+		}
+	}
+	for _, w := range s.Deal.Wants(s.State()) {
+		if w.Pot >= 0 {
+			pot := p.Pots()[w.Pot]
+			act := play.Act{All: true, Event: contract.Event{Kind: contract.Deposit, Party: pot.From, Pot: w.Pot}}
+			text := parties[pot.From] + " deposits " + pot.Name
+			list = append(list, move{text: text, key: text, parties: []int{pot.From}, acts: []play.Act{act}})
+			continue
+		}
+		feed := p.Oracles()[w.Oracle]
+		var everybody []int
+		for i := range parties {
+			everybody = append(everybody, i)
+		}
+		for _, v := range spreadOver(feed.Lo, feed.Hi) {
+			a := play.Act{Timed: true, Time: s.Now() + 1, Event: contract.Event{Kind: contract.Oracle, Oracle: w.Oracle, HasValue: true, Value: v}}
+			if w.Each == 0 {
+				a.Time, a.Observed, a.Event.Observed = max(s.Now(), w.For), true, w.For
+			}
+			list = append(list, move{text: feed.Name + " = " + figures.Show(feed.Type, v), key: feed.Name, oracle: true, parties: everybody, acts: []play.Act{a}})
+		}
+	}
+	return list
+}
+
+// spreadOver returns a few values of a range, its ends among them.
+func spreadOver(lo, hi int64) []int64 {
+	list := []int64{lo, hi}
+	for i := int64(1); i < 8; i++ {
+		list = append(list, lo+int64(uint64(hi-lo)/8)*i)
+	}
+	for v := int64(1); v > 0 && v < hi; v *= 2 { // prices lie anywhere on a wide scale
+		if v > lo {
+			list = append(list, v)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
