@@ -122,7 +122,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 		return err
 	}
 	defer wc.Close()
-	running.Go(func() { cancel(h.witness(ctx, v, wc, heads)) })
+	running.Go(func() { cancel(h.witness(ctx, v, log, wc, heads)) })
 	running.Go(func() { cancel(h.tick(ctx, v, heads)) })
 	h.mu.Lock()
 	h.vault, h.asked = v, wc
@@ -170,14 +170,37 @@ func (h *Host) index(c enclave.Commit) {
 	}
 }
 
+// An order lets heads pass that are not behind one before. One that a tick brings
+// may have been overtaken by that of a commit: to the witnesses, it would look
+// like a log that was rolled back.
+type order struct {
+	log  head.LogKey
+	last int64
+}
+
+func (o *order) take(signed []byte) (bool, error) {
+	c, err := head.OpenCheckpoint(signed, o.log)
+	if err != nil || c.Size < o.last {
+		return false, err
+	}
+	o.last = c.Size
+	return true, nil
+}
+
 // witness has heads countersigned, the newest each time.
-func (h *Host) witness(ctx context.Context, v *enclave.Client, wc *witness.Client, heads <-chan []byte) error {
+func (h *Host) witness(ctx context.Context, v *enclave.Client, log head.LogKey, wc *witness.Client, heads <-chan []byte) error {
+	order := order{log: log}
 	for {
 		var signed []byte
 		select {
 		case signed = <-heads:
 		case <-ctx.Done():
 			return nil
+		}
+		if ok, err := order.take(signed); err != nil {
+			return fmt.Errorf("a head of the vault's: %w", err)
+		} else if !ok {
+			continue
 		}
 		began := time.Now()
 		note, err := wc.Cosign(ctx, signed)
@@ -192,15 +215,11 @@ func (h *Host) witness(ctx context.Context, v *enclave.Client, wc *witness.Clien
 			h.cfg.Logger.Warn("the vault takes no notice of a cosigned head", "err", err)
 			continue
 		}
-		h.publish(note)
+		h.publish(note, log)
 	}
 }
 
-func (h *Host) publish(note []byte) {
-	log, err := head.ParseLogKey(h.status.LogKey)
-	if err != nil {
-		return
-	}
+func (h *Host) publish(note []byte, log head.LogKey) {
 	c, err := head.OpenCheckpoint(note, log)
 	if err != nil {
 		return
