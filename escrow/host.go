@@ -237,13 +237,17 @@ func (h *Host) publish(note []byte, log head.LogKey) {
 func (h *Host) tick(ctx context.Context, v *enclave.Client, heads chan []byte) error {
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	for {
+	for stuck := ""; ; {
 		r, err := v.Call(ctx, enclave.Call{Tick: &enclave.Nothing{}})
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
 			return fmt.Errorf("tick: %w", err)
+		case r.Stuck != stuck:
+			if stuck = r.Stuck; stuck != "" {
+				h.cfg.Logger.Error("the vault cannot carry out what is due; all else goes on", "err", stuck)
+			}
 		}
 		select {
 		case heads <- r.Bytes:

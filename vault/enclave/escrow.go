@@ -76,17 +76,19 @@ func (e *Enclave) doEscrow(c Call) (Result, int64, error) {
 	case c.Cosigned != nil:
 		return Result{}, 0, e.cosigned(c.Cosigned.Bytes)
 	case c.Tick != nil:
+		var r Result
 		for range maxDueRounds {
 			b, err := e.escrow.Due(rand.Reader)
-			if err := e.add(b, err); err != nil {
-				return Result{}, 0, err
+			if err := e.add(b, err); err != nil { // what cannot go on stops neither the log nor the clock
+				r.Stuck = err.Error()
 			}
 			if len(b.Entries) == 0 {
 				break
 			}
 		}
 		h, err := e.escrow.Head()
-		return Result{Bytes: h}, 0, err
+		r.Bytes = h
+		return r, 0, err
 	}
 	return Result{}, 0, errors.New("not a call to a vault in the escrow's role")
 }
