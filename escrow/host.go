@@ -75,7 +75,7 @@ func NewHost(ctx context.Context, cfg HostConfig) (*Host, error) {
 		if err != nil {
 			return nil, err
 		}
-		e, err := vault.ParseEntry(raw)
+		e, err := vault.ParseOwn(raw)
 		if err != nil {
 			return nil, fmt.Errorf("entry %d of the log: %w", h.added, err)
 		}
@@ -163,7 +163,7 @@ func (h *Host) index(c enclave.Commit) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, raw := range c.Entries {
-		if e, err := vault.ParseEntry(raw); err == nil {
+		if e, err := vault.ParseOwn(raw); err == nil {
 			h.feed.Add(h.added, e)
 		}
 		h.added++
@@ -259,6 +259,14 @@ func (h *Host) tick(ctx context.Context, v *enclave.Client, heads chan []byte) e
 			return nil
 		}
 	}
+}
+
+// Sizes returns how many entries are durable and how many of them are witnessed,
+// and a channel that is closed when more are.
+func (h *Host) Sizes() (durable, witnessed int64, changed <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.added, h.seen, h.changed
 }
 
 // call passes a call on to the vault.

@@ -82,22 +82,36 @@ func CheckSum(shares []Share, points []Point) error {
 		return fmt.Errorf("check sum: %d shares for %d points", len(shares), len(points))
 	}
 	for _, t := range []coin.KeyType{coin.Secp256k1, coin.Ed25519} {
-		x := scalar{t: t}
-		sum := x.base()
-		for i, s := range shares {
-			if s.IsZero() || s.scalar().t != points[i].t {
-				return fmt.Errorf("check sum: share of %v for a point of %v", s.Type(), points[i].t)
+		const parts = 64 // for several cores
+		var xs [parts]scalar
+		var sums [parts]*element
+		err := each(parts, func(k int) error {
+			x := scalar{t: t}
+			sum := x.base()
+			for i := k * len(shares) / parts; i < (k+1)*len(shares)/parts; i++ {
+				s := shares[i]
+				if s.IsZero() || s.scalar().t != points[i].t {
+					return fmt.Errorf("share of %v for a point of %v", s.Type(), points[i].t)
+				}
+				if s.scalar().t != t {
+					continue
+				}
+				p, err := points[i].element()
+				if err != nil {
+					return err
+				}
+				x, sum = x.plus(s.scalar()), sum.plus(p)
 			}
-			if s.scalar().t != t {
-				continue
-			}
-			p, err := points[i].element()
-			if err != nil {
-				return fmt.Errorf("check sum: %w", err)
-			}
-			x, sum = x.plus(s.scalar()), sum.plus(p)
+			xs[k], sums[k] = x, sum
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("check sum: %w", err)
 		}
-		if got := x.base(); !got.equal(sum) {
+		for k := 1; k < parts; k++ {
+			xs[0], sums[0] = xs[0].plus(&xs[k]), sums[0].plus(sums[k])
+		}
+		if got := xs[0].base(); !got.equal(sums[0]) {
 			return fmt.Errorf("check sum: %w", ErrMismatch)
 		}
 	}

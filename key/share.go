@@ -76,8 +76,12 @@ func ParseShare(t coin.KeyType, b []byte) (Share, error) {
 }
 
 func newShare(x scalar) Share {
-	p := &x
-	return Share{x: &p}
+	m := &struct { // as one object: there are millions
+		p *scalar
+		x scalar
+	}{x: x}
+	m.p = &m.x
+	return Share{x: &m.p}
 }
 
 // scalar returns the secret in place, or one without a type when s holds nothing.

@@ -56,7 +56,7 @@ const (
 var allMutations = []mutation{
 	// The escrow and the orders of owners.
 	{"escrow: claim of a locked chunk", "claim of a locked chunk", "or locked", []edit{off(fClaim, "case c.instance != nil:")}},
-	{"escrow: who owns what is claimed", "claim of another's chunk", "by another than its owner", []edit{off(fClaim, "case c.owner != from:")}},
+	{"escrow: who owns what is claimed", "claim of another's chunk", "by another than its owner", []edit{off(fClaim, "case *c.owner != from:")}},
 	{"escrow: epoch of a claim", "claim of an old epoch", "at another epoch", []edit{off(fClaim, "case c.epoch != o.Epoch:")}},
 	{
 		"escrow: signature under an order", "claim that its owner did not sign", "did not sign",
@@ -77,13 +77,13 @@ var allMutations = []mutation{
 	}},
 
 	// The escrow and its locks.
-	{"escrow: who owns what is staked", "a stake of another's chunk", "another than its owner", []edit{off(fInstance, "case c.owner != d.parties[d.depositor(pot)]:")}},
+	{"escrow: who owns what is staked", "a stake of another's chunk", "another than its owner", []edit{off(fInstance, "case *c.owner != d.parties[d.depositor(pot)]:")}},
 	{"escrow: epoch of a stake", "a stake of an old epoch", "by an agreement of epoch 0", []edit{off(fInstance, "case c.epoch != s.Epoch:")}},
 	{"escrow: one lock", "a second lock", "has a second lock", []edit{off(fInstance, "case c.instance != nil:")}},
 	{"escrow: stake of a claimed chunk", "a stake of a claimed chunk", "after its claim", []edit{off(fInstance, "case c.state != chunkLive:")}},
-	{"escrow: weight of a stake", "a stake that weighs less", "the agreement says 100", []edit{off(fInstance, "case e.certs[c.cert].Weight != s.Weight:")}},
+	{"escrow: weight of a stake", "a stake that weighs less", "the agreement says 100", []edit{off(fInstance, "case c.cert.Weight != s.Weight:")}},
 	{"escrow: expiry of a stake", "a stake that expires", "beyond its expiry", []edit{
-		off(fInstance, "case d.ends() >= e.certs[c.cert].Expiry:"),
+		off(fInstance, "case d.ends() >= c.cert.Expiry:"),
 	}},
 	{"escrow: lock in time", "a lock after its time", "to be locked by", []edit{
 		{fInstance, "q.Agreement.LockBy <= e.clock || ", ""},

@@ -40,6 +40,7 @@ type Escrow struct {
 	note      []byte              // the witnessed head with the latest time, signed and cosigned
 	noteTime  int64               // its median stamp
 	vaults    map[wire.VaultID]*Enrol
+	owners    map[wire.VaultID]*wire.VaultID // itself, for chunks to point to
 	pending   map[wire.Hash]*pendingBatch
 	certified map[wire.Hash]wire.CertID // by batch
 	certs     map[wire.CertID]*key.Certificate
@@ -53,15 +54,14 @@ type Escrow struct {
 
 // escrowed is a chunk as the escrow knows it. There are millions: it is small.
 type escrowed struct {
-	p, b     key.Point
-	share    key.Share // b; zero after a restart until loaded, and once swept
-	owner    wire.VaultID
-	cert     wire.CertID
+	b        key.Point
+	state    chunkState
+	epoch    uint32
+	share    key.Share     // b; zero after a restart until loaded, and once swept
+	owner    *wire.VaultID // shared by all that it owns
+	cert     *key.Certificate
 	last     Index
 	instance *instance // nil when free
-	index    uint32
-	epoch    uint32
-	state    chunkState
 }
 
 type chunkState uint8
@@ -110,6 +110,7 @@ type Answer struct {
 	Block Block
 	Reply Reply
 	Hold  int64 // how many entries must be witnessed before Reply leaves; 0: none
+	Early bool  // what was asked for is not there yet: asked again after the next entries, there may be more
 }
 
 // plan collects one decision. Nothing in it has happened yet.
@@ -162,7 +163,7 @@ func NewEscrow(cfg EscrowConfig) (*Escrow, error) {
 	}
 	return &Escrow{
 		cfg: cfg, self: self,
-		roots: map[int64]head.Hash{}, vaults: map[wire.VaultID]*Enrol{},
+		roots: map[int64]head.Hash{}, vaults: map[wire.VaultID]*Enrol{}, owners: map[wire.VaultID]*wire.VaultID{},
 		pending: map[wire.Hash]*pendingBatch{}, certified: map[wire.Hash]wire.CertID{},
 		certs: map[wire.CertID]*key.Certificate{}, born: map[wire.CertID]Index{}, chunks: map[wire.ChunkID]*escrowed{},
 		instances: map[wire.InstanceID]*instance{}, ended: map[wire.InstanceID]Index{},

@@ -86,12 +86,22 @@ func (e *Escrow) applyCertify(c *Certify, at Index) error {
 	if len(c.B) != len(c.Points) {
 		return errors.New("certify: as many B as P are needed")
 	}
-	e.certs[id], e.certified[c.Certificate.Batch], e.born[id] = &c.Certificate, id, at
+	cert := c.Certificate // a copy: a pointer into c would keep all its points
+	e.certs[id], e.certified[cert.Batch], e.born[id] = &cert, id, at
 	delete(e.pending, c.Certificate.Batch)
-	for i, p := range c.Points {
-		e.chunks[key.ChunkIDOf(id, uint32(i))] = &escrowed{p: p, b: c.B[i], owner: owner, cert: id, index: uint32(i), last: at}
+	chunks := make([]escrowed, len(c.Points)) // as one object
+	for i := range chunks {
+		chunks[i] = escrowed{b: c.B[i], owner: e.owner(owner), cert: &cert, last: at}
+		e.chunks[key.ChunkIDOf(id, uint32(i))] = &chunks[i]
 	}
 	return nil
+}
+
+func (e *Escrow) owner(v wire.VaultID) *wire.VaultID {
+	if e.owners[v] == nil {
+		e.owners[v] = &v
+	}
+	return e.owners[v]
 }
 
 func (e *Escrow) applyLock(l *Lock, at Index) error {
@@ -177,7 +187,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 			return err
 		}
 		in.given[x.Chunk] = true
-		c.owner, c.epoch, c.b, c.instance, c.last = to, x.Epoch, x.B, nil, at
+		c.owner, c.epoch, c.b, c.instance, c.last = e.owner(to), x.Epoch, x.B, nil, at
 	}
 	if in.closed = r.Closed; in.closed {
 		in.steps, in.stepAt = in.steps+1, e.clock
@@ -208,7 +218,7 @@ func (e *Escrow) applyOrder(list []ChunkEpoch, at Index, to chunkState) error {
 // Replay folds an entry that an earlier run of this escrow made durable. The
 // shell compares Size and Root with what it sealed before it goes on to Load.
 func (e *Escrow) Replay(entry []byte) error {
-	n, err := ParseEntry(entry)
+	n, err := ParseOwn(entry)
 	if err == nil {
 		err = e.front.Append(entry)
 	}
@@ -235,7 +245,7 @@ func (e *Escrow) Load(rows []Row) error {
 			if c == nil || len(r.Value) != 36 || binary.BigEndian.Uint32(r.Value) != c.epoch {
 				return fmt.Errorf("load: share row %x is of no chunk, or of another epoch", r.Key[1:5])
 			}
-			s, err := key.ParseShare(c.p.Type(), r.Value[4:])
+			s, err := key.ParseShare(c.b.Type(), r.Value[4:])
 			if err != nil {
 				return fmt.Errorf("load: share row %x: %w", r.Key[1:5], err)
 			}

@@ -25,12 +25,16 @@ func (e *Escrow) fetch(from wire.VaultID, q Fetch) (Answer, error) {
 		return Answer{}, err
 	}
 	var r Reply
-	for _, v := range in.deal.parties {
+	early := false
+	for i, v := range in.deal.parties {
 		if m, ok := e.mail[handRow(q.Instance, from, v)]; ok {
 			r.Mail = append(r.Mail, m)
 		}
+		early = early || in.deal.handsOver(i) && !in.handed[i]
 	}
-	return e.say(r, 0) // its owner let it go; nothing of the escrow's own leaves
+	a, err := e.say(r, 0) // its owner let it go; nothing of the escrow's own leaves
+	a.Early = early && !in.open
+	return a, err
 }
 
 // stored forgets the sealed r of a step: its receiver has them.
@@ -68,7 +72,7 @@ func (e *Escrow) checkOrder(from wire.VaultID, purpose string, order any, escrow
 			return fmt.Errorf("chunk %s: %w", o.Chunk.Short(), ErrUnknown)
 		case seen[o.Chunk]:
 			return fmt.Errorf("chunk %s is named twice", o.Chunk.Short())
-		case c.owner != from:
+		case *c.owner != from:
 			return fmt.Errorf("chunk %s: %w", o.Chunk.Short(), ErrNotYours)
 		case c.epoch != o.Epoch:
 			return fmt.Errorf("chunk %s: %w: it is at %d, the order says %d", o.Chunk.Short(), ErrEpoch, c.epoch, o.Epoch)

@@ -69,7 +69,7 @@ func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
 	switch {
 	case c == nil:
 		return refuse(ErrUnknown)
-	case c.owner != d.parties[d.depositor(pot)]:
+	case *c.owner != d.parties[d.depositor(pot)]:
 		return refuse(ErrNotYours)
 	case c.epoch != s.Epoch:
 		return refuse(fmt.Errorf("%w: it is at %d, the agreement says %d", ErrEpoch, c.epoch, s.Epoch))
@@ -77,18 +77,18 @@ func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
 		return refuse(fmt.Errorf("%w in instance %s", ErrLocked, c.instance.id.Short()))
 	case c.state != chunkLive:
 		return refuse(errors.New("it is claimed"))
-	case e.certs[c.cert].Weight != s.Weight:
-		return refuse(fmt.Errorf("it weighs %d, the agreement says %d", e.certs[c.cert].Weight, s.Weight))
-	case d.ends() >= e.certs[c.cert].Expiry:
-		return refuse(fmt.Errorf("%w: its certificate ends at %d, the contract may run until %d", ErrExpired, e.certs[c.cert].Expiry, d.ends()))
+	case c.cert.Weight != s.Weight:
+		return refuse(fmt.Errorf("it weighs %d, the agreement says %d", c.cert.Weight, s.Weight))
+	case d.ends() >= c.cert.Expiry:
+		return refuse(fmt.Errorf("%w: its certificate ends at %d, the contract may run until %d", ErrExpired, c.cert.Expiry, d.ends()))
 	}
-	if err := d.checkAsset(pot, e.certs[c.cert].Denomination.Asset.ID); err != nil {
+	if err := d.checkAsset(pot, c.cert.Denomination.Asset.ID); err != nil {
 		return refuse(err)
 	}
 	return c.last, nil
 }
 
-func (e *Escrow) unitOf(s Stake) any { return e.certs[e.chunks[s.Chunk].cert].Denomination }
+func (e *Escrow) unitOf(s Stake) any { return e.chunks[s.Chunk].cert.Denomination }
 
 func (e *Escrow) identity(v wire.VaultID) (wire.Identity, bool) {
 	if n := e.vaults[v]; n != nil {
@@ -320,12 +320,12 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 			return fmt.Errorf("instance %s gives chunk %s twice", in.id.Short(), m.chunk.Short())
 		}
 		given[m.chunk] = true
-		if c.share.Public() != c.b {
-			return fmt.Errorf("chunk %s: the share table holds another share", m.chunk.Short())
-		}
 		rr, bNew, R, BNew, err := key.Refresh(c.share, rnd)
 		if err != nil {
 			return err
+		}
+		if err := key.CheckRefresh(c.b, R, BNew); err != nil { // r + b' is b, so this is b against the log
+			return fmt.Errorf("chunk %s: the share table holds another share: %w", m.chunk.Short(), err)
 		}
 		x := Exit{Chunk: m.chunk, To: Recipients{m.to}, Epoch: c.epoch + 1, R: R, B: BNew, Prev: c.last}
 		if in.last == Index(e.front.Size()+1) && c.instance == nil {

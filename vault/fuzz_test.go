@@ -100,12 +100,23 @@ func FuzzParseEntry(f *testing.F) {
 		f.Add(e)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		own, ownErr := vault.ParseOwn(b)
+		if ownErr == nil {
+			again(t, b, own)
+			own.Touches()
+		}
 		e, err := vault.ParseEntry(b)
 		if err != nil {
 			return
 		}
 		again(t, b, e)
 		e.Touches()
+		if ownErr != nil {
+			t.Errorf("an entry is none of its own log's: %v", ownErr)
+		}
+		if got, err := wire.Marshal(own); err != nil || !bytes.Equal(got, b) {
+			t.Errorf("an entry of its own log differs: %v", err)
+		}
 	})
 }
 

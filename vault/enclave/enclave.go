@@ -66,8 +66,12 @@ type Enclave struct {
 	block    vault.Block // of the commit in the making
 	sessions map[[16]byte]*session.Session
 	byPeer   map[wire.VaultID][][16]byte
+	parked   []parked // requests that came too early
+	ticked   bool     // since they were asked again last
 
 	durable uint64
+	taken   []held // since the last commit
+	bytes   int    // of entries and rows in the commit in the making
 	held    []held
 	out     []Message
 	hurry   bool // rotate with the next commit
@@ -103,6 +107,13 @@ type trusted struct {
 const (
 	rotateAfter = 4096
 	resealed    = 1024
+)
+
+// Calls that wait are decided together and share one commit, one head and one
+// round of the witnesses: at most so many calls, and about so many bytes.
+const (
+	commitCalls = 32
+	commitBytes = 1 << 20
 )
 
 // digest names a trust, for the identity row: another one in any part is another
@@ -143,24 +154,58 @@ func New(cfg Config) (*Enclave, error) {
 
 // Handle takes one message of the host and returns those for it, in order.
 func (e *Enclave) Handle(c Call) []Message {
+	e.decide(c)
+	return e.settle()
+}
+
+// decide carries out one call. What it changed is in the commit in the making, with
+// what other calls changed since the last: settle closes it.
+func (e *Enclave) decide(c Call) {
 	if c.Durable != nil {
 		e.durable = max(e.durable, c.Durable.Commit)
-		e.release()
-		return e.flush()
+		return
 	}
 	r, size, err := e.do(c)
+	e.took(c.N, r, size, err)
+}
+
+func (e *Enclave) took(call uint64, r Result, size int64, err error) {
+	if early := (*earlyError)(nil); errors.As(err, &early) {
+		early.call = call
+		e.parked = append(e.parked, early.parked)
+		return
+	}
 	if err != nil {
 		r = Result{Error: err.Error(), NoSession: errors.Is(err, errNoSession)}
 	}
-	r.N = c.N
-	if cerr := e.commit(); cerr != nil {
-		r = Result{N: c.N, Error: cerr.Error()}
+	r.N = call
+	e.taken = append(e.taken, held{r, 0, size})
+}
+
+// full reports whether a commit in the making should take no more calls: one
+// that waits for too many keeps the first waiting, and its messages are bounded.
+func (e *Enclave) full() bool { return len(e.taken) >= commitCalls || e.bytes >= commitBytes }
+
+// settle closes the commit of the calls taken, whose results wait until it is
+// durable, and returns the messages for the host, in order.
+func (e *Enclave) settle() []Message {
+	if e.ticked || len(e.block.Entries) > 0 {
+		e.unpark()
 	}
-	at := e.table.number
-	if !e.ready { // nothing was decided: why it does not start is said at once
-		at = 0
+	if len(e.taken) > 0 {
+		err := e.commit()
+		for _, h := range e.taken {
+			if err != nil {
+				h.result = Result{N: h.result.N, Error: err.Error()}
+			}
+			if e.ready { // else nothing was decided: why it does not start is said at once
+				h.commit = e.table.number
+			}
+			e.held = append(e.held, h)
+		}
+		clear(e.taken)
+		e.taken, e.bytes = e.taken[:0], 0
 	}
-	e.held = append(e.held, held{r, at, size})
 	e.release()
 	return e.flush()
 }
@@ -399,6 +444,9 @@ func (e *Enclave) ownDigest(now int64) (wire.Hash, error) {
 // keep puts what a machine changed into the commit in the making.
 func (e *Enclave) keep(rows []vault.Row) {
 	e.stale += len(rows)
+	for _, r := range rows {
+		e.bytes += len(r.Value)
+	}
 	e.table.apply(rows)
 }
 

@@ -12,7 +12,11 @@ import (
 )
 
 // maxDueRounds bounds the work of one Tick; what is left waits for the next.
-const maxDueRounds = 16
+// maxParked bounds the requests that wait for what they ask for.
+const (
+	maxDueRounds = 16
+	maxParked    = 1024
+)
 
 // startEscrow begins a new log, or replays the one that the host brought back
 // and compares it with what was sealed.
@@ -49,6 +53,9 @@ func (e *Enclave) add(b vault.Block, err error) error {
 			e.block.First = b.First
 		}
 		e.block.Entries = append(e.block.Entries, b.Entries...)
+		for _, entry := range b.Entries {
+			e.bytes += len(entry)
+		}
 	}
 	e.keep(b.Rows)
 	return nil
@@ -76,6 +83,7 @@ func (e *Enclave) doEscrow(c Call) (Result, int64, error) {
 	case c.Cosigned != nil:
 		return Result{}, 0, e.cosigned(c.Cosigned.Bytes)
 	case c.Tick != nil:
+		e.ticked = true
 		var r Result
 		for range maxDueRounds {
 			b, err := e.escrow.Due(rand.Reader)
@@ -160,23 +168,63 @@ func (e *Enclave) frame(raw []byte) (Result, int64, error) {
 		}
 		e.byPeer[s.Peer] = [][16]byte{s.ID}
 	}
-	var a vault.Answer
 	q, err := vault.ParseRequest(plain)
+	if err != nil {
+		return refuse(s, f.N, err)
+	}
+	return e.request(s, f.N, q, len(e.parked) < maxParked)
+}
+
+// request decides a request of a session. One that comes too early waits, if it
+// may, for the entries that bring what it asks for, or for the next tick.
+func (e *Enclave) request(s *session.Session, n uint64, q vault.Request, wait bool) (Result, int64, error) {
+	a, err := e.escrow.Handle(s.Peer, q, rand.Reader)
 	if err == nil {
-		if a, err = e.escrow.Handle(s.Peer, q, rand.Reader); err == nil {
-			err = e.add(a.Block, nil)
-		}
+		err = e.add(a.Block, nil)
 	}
 	if err != nil {
-		a = vault.Answer{Reply: vault.Reply{Refused: &vault.Refused{Reason: err.Error()}}}
+		return refuse(s, n, err)
 	}
-	reply, err := wire.Marshal(a.Reply)
+	if a.Early && wait {
+		return Result{}, 0, &earlyError{parked{s: s, n: n, q: q}}
+	}
+	return answer(s, n, a.Reply, a.Hold)
+}
+
+func refuse(s *session.Session, n uint64, err error) (Result, int64, error) {
+	return answer(s, n, vault.Reply{Refused: &vault.Refused{Reason: err.Error()}}, 0)
+}
+
+func answer(s *session.Session, n uint64, r vault.Reply, hold int64) (Result, int64, error) {
+	reply, err := wire.Marshal(r)
 	if err != nil {
 		return Result{}, 0, err
 	}
-	out, err := s.Answer(f.N, reply)
+	out, err := s.Answer(n, reply)
 	clear(reply)
-	return Result{Bytes: out}, a.Hold, err
+	return Result{Bytes: out}, hold, err
+}
+
+// parked is a request that came too early.
+type parked struct {
+	call uint64 // of the host
+	s    *session.Session
+	n    uint64 // of the session
+	q    vault.Request
+}
+
+type earlyError struct{ parked }
+
+func (*earlyError) Error() string { return "too early" }
+
+// unpark asks the requests again that came too early. After a tick none waits on.
+func (e *Enclave) unpark() {
+	again, tick := e.parked, e.ticked
+	e.parked, e.ticked = nil, false
+	for _, p := range again {
+		r, size, err := e.request(p.s, p.n, p.q, !tick)
+		e.took(p.call, r, size, err)
+	}
 }
 
 // sameLog reports whether an escrow's identity is the one that a log key pins.

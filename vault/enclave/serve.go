@@ -20,8 +20,7 @@ const maxFrame = wire.MaxSize
 // orphanEnds is how long a vault that lost its host may take to end.
 const orphanEnds = 2 * time.Second
 
-// batchCalls is how many waiting calls are decided before their commits go out
-// in one write.
+// batchCalls is how many calls may wait to be decided.
 const batchCalls = 256
 
 // WriteFrame writes one message of the socket's protocol: its length as 4 bytes,
@@ -126,16 +125,20 @@ func (e *Enclave) Serve(ctx context.Context, l net.Listener) error {
 	w := bufio.NewWriterSize(conn, 1<<16)
 	for c := range calls {
 		for more := true; more; {
-			for _, m := range e.Handle(c) {
-				if err := WriteFrame(w, m); err != nil {
-					return e.gone(ctx, err)
-				}
-			}
+			e.decide(c)
 			select {
 			case next, ok := <-calls:
 				c, more = next, ok
 			default:
 				more = false
+			}
+			if more && !e.full() {
+				continue
+			}
+			for _, m := range e.settle() {
+				if err := WriteFrame(w, m); err != nil {
+					return e.gone(ctx, err)
+				}
 			}
 		}
 		if err := w.Flush(); err != nil {

@@ -38,18 +38,19 @@ const maxOpened = 4096
 type Mailbox struct {
 	self   wire.VaultID
 	secret hpke.PrivateKey
-	sent   map[wire.VaultID]*sent
+	sent   map[string]*sent // by the recipient's keys
 	opened map[[32]byte]*hpke.Recipient
 }
 
 type sent struct {
+	id  wire.VaultID
 	enc []byte
 	ctx *hpke.Sender
 }
 
 // NewMailbox returns the mailbox of the vault with this id and HPKE key.
 func NewMailbox(self wire.VaultID, secret hpke.PrivateKey) *Mailbox {
-	return &Mailbox{self: self, secret: secret, sent: map[wire.VaultID]*sent{}, opened: map[[32]byte]*hpke.Recipient{}}
+	return &Mailbox{self: self, secret: secret, sent: map[string]*sent{}, opened: map[[32]byte]*hpke.Recipient{}}
 }
 
 // Format hides the mailbox's secrets from every verb.
@@ -64,26 +65,27 @@ func mailInfo(from, to wire.VaultID) []byte {
 // Seal seals a share to a vault. enc is the same for all mail of this boot to
 // that vault.
 func (m *Mailbox) Seal(to wire.Identity, label []byte, share key.Share) (enc, text []byte, err error) {
-	id, err := to.ID()
-	if err != nil {
-		return nil, nil, fmt.Errorf("seal: %w", err)
-	}
-	s := m.sent[id]
+	keys := string(to.Sign) + string(to.KEM) // cheaper than its ID, which reads the KEM's key
+	s := m.sent[keys]
 	if s == nil {
+		id, err := to.ID()
+		if err != nil {
+			return nil, nil, fmt.Errorf("seal: %w", err)
+		}
 		pub, err := to.HPKE()
 		if err != nil {
 			return nil, nil, fmt.Errorf("seal: %w", err)
 		}
 		kdf, aead := suite()
-		s = &sent{}
+		s = &sent{id: id}
 		if s.enc, s.ctx, err = hpke.NewSender(pub, kdf, aead, mailInfo(m.self, id)); err != nil {
 			return nil, nil, fmt.Errorf("seal to vault %s: %w", id.Short(), err)
 		}
-		m.sent[id] = s
+		m.sent[keys] = s
 	}
 	k, err := s.ctx.Export(string(label), 32)
 	if err != nil {
-		return nil, nil, fmt.Errorf("seal to vault %s: %w", id.Short(), err)
+		return nil, nil, fmt.Errorf("seal to vault %s: %w", s.id.Short(), err)
 	}
 	gcm, err := newGCM(k)
 	if err != nil {

@@ -1,0 +1,305 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"latchkey/coin"
+	"latchkey/escrow"
+	"latchkey/vault"
+	"latchkey/vault/enclave"
+	"latchkey/wire"
+)
+
+// payOnWord gives all that is locked to the other party when its owner says so:
+// one signed order, one entry.
+const payOnWord = `contract Pay
+parties alice, bob
+term n : units 1..100000
+pot money = n units from alice
+phase Held until now + 30 days
+  when alice says "pay":
+    give all of money to bob
+    close
+  at deadline:
+    give all of money to alice
+    close
+`
+
+// payers is how many vaults order: a session takes requests that are at most
+// 1,024 behind the newest.
+const payers = 8
+
+// assigns measures, in one world: single assigns, gives of a hundred chunks, and
+// claims. All requests are signed and sealed before the time that counts; what
+// counts is from sending to the moment at which the entry is durable and
+// witnessed, or the share is there.
+func assigns(ctx context.Context, o options) ([]figure, error) {
+	w, err := newWorld(ctx, o, "assign", 0)
+	if err != nil {
+		return nil, err
+	}
+	out, err := w.assigns(o)
+	return out, errors.Join(err, w.close())
+}
+
+func (w *world) assigns(o options) (out []figure, err error) {
+	ctx := w.ctx
+	l, err := w.measureLimit(o, coin.Secp256k1)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(os.Stderr, l)
+	s := &stage{world: w, spec: vault.BatchSpec{Denomination: denomination("left", coin.Secp256k1), Weight: 5, Expiry: time.Now().Unix() + 80*86400}}
+	if s.bob, err = w.newNode(ctx); err != nil {
+		return nil, err
+	}
+	for range payers {
+		n, err := w.newNode(ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.alices = append(s.alices, n)
+	}
+	note := "key secp256k1; the lock, handing over and opening not included; "
+	for _, x := range []struct{ atOnce, rounds, each int }{{1, 5, 48}, {64, 5, 128}, {1024, 3, 1024}} {
+		f := figure{
+			name: fmt.Sprintf("single assigns, %s at a time", short(float64(x.atOnce))), unit: "assigns/s", limit: l.atMost(x.atOnce, 1), goal: "60%", note: note,
+		}
+		var waited, used []float64
+		n := max(payers, o.few(x.each))
+		for range x.rounds {
+			frames, err := s.prepare(n, 1)
+			if err != nil {
+				return nil, err
+			}
+			before := cpu()
+			took, each, err := s.send(frames, x.atOnce)
+			if err != nil {
+				return nil, err
+			}
+			used = append(used, (cpu()-before).Seconds()/float64(n))
+			f.samples, waited, f.n = append(f.samples, float64(n)/took), append(waited, each...), f.n+n
+		}
+		mid, _, _ := quantiles(used)
+		f.note = fmt.Sprintf("%seach takes %.1f ms, p99 %.1f ms, and %.0f µs of CPU in all parties", note, percentile(waited, .5), percentile(waited, .99), 1e6*mid)
+		note = ""
+		out = append(out, f)
+	}
+	gives := figure{name: "gives, one order moves 100 chunks", unit: "chunks/s", goal: "60%", note: "8 at a time"}
+	l.commit[8] = l.commit[64]
+	gives.limit = 100 * l.atMost(8, 100)
+	for range 3 {
+		n := max(payers, o.few(32))
+		frames, err := s.prepare(n, 100)
+		if err != nil {
+			return nil, err
+		}
+		took, _, err := s.send(frames, 8)
+		if err != nil {
+			return nil, err
+		}
+		gives.samples, gives.n = append(gives.samples, float64(100*n)/took), gives.n+100*n
+	}
+	out = append(out, gives)
+	for _, many := range []int{1, 100} {
+		f := figure{name: "claims", unit: "chunks/s", note: fmt.Sprintf("orders of %d, %d at a time; until the shares are back", many, payers)}
+		for range 5 {
+			took, err := s.claim(many, max(1, o.few(16)))
+			if err != nil {
+				return nil, err
+			}
+			n := payers * many * max(1, o.few(16))
+			f.samples, f.n = append(f.samples, float64(n)/took), f.n+n
+		}
+		out = append(out, f)
+	}
+	out[0].note += ". " + l.String()
+	return out, nil
+}
+
+// A stage is vaults that order, and one that receives.
+type stage struct {
+	*world
+	spec   vault.BatchSpec
+	alices []*node
+	bob    *node
+}
+
+// prepare brings n instances of so many chunks each to where one word moves
+// them, and returns the sealed words.
+func (s *stage) prepare(n, chunks int) ([][]byte, error) {
+	var perAlice [][]wire.InstanceID
+	for i, a := range s.alices {
+		mine := n / payers
+		if i < n%payers {
+			mine++
+		}
+		ids, err := a.deposit(s.ctx, s.spec, mine*chunks)
+		if err != nil {
+			return nil, err
+		}
+		var asks []vault.LockAsk
+		for j := range mine {
+			q, err := s.agree(a, ids[j*chunks:(j+1)*chunks])
+			if err != nil {
+				return nil, err
+			}
+			asks = append(asks, q)
+		}
+		instances := make([]wire.InstanceID, mine)
+		if err := parallel(32, mine, func(j int) (err error) {
+			instances[j], err = a.escrow.Lock(s.ctx, asks[j])
+			return err
+		}); err != nil {
+			return nil, err
+		}
+		perAlice = append(perAlice, instances)
+	}
+	// All see the locks and hand over before bob asks for what they leave: what
+	// is asked too early waits for a second.
+	durable, _, _ := s.host.Sizes()
+	if err := s.witnessed(durable); err != nil {
+		return nil, err
+	}
+	for _, nodes := range [][]*node{s.alices, {s.bob}, s.alices} {
+		if err := rest(s.ctx, nodes...); err != nil {
+			return nil, err
+		}
+	}
+	frames := make([][]byte, 0, n)
+	spoken := make([][]enclave.Spoken, payers)
+	for i, a := range s.alices {
+		for _, id := range perAlice[i] {
+			if _, err := a.call(enclave.Call{Say: &enclave.Say{Instance: id, Word: "pay"}}); err != nil {
+				return nil, err
+			}
+		}
+		r, err := a.call(enclave.Call{Talk: &enclave.Nothing{}})
+		if err != nil {
+			return nil, err
+		}
+		if spoken[i] = r.Talk; len(r.Talk) != len(perAlice[i]) {
+			return nil, fmt.Errorf("a vault says %d things, want %d words", len(r.Talk), len(perAlice[i]))
+		}
+	}
+	for j := 0; len(frames) < n; j++ { // in turn, so that no session runs ahead
+		for i := range spoken {
+			if j < len(spoken[i]) {
+				frames = append(frames, spoken[i][j].Frame)
+			}
+		}
+	}
+	return frames, nil
+}
+
+// agree has both parties accept that chunks go from a to bob when a says so.
+func (s *stage) agree(a *node, ids []wire.ChunkID) (vault.LockAsk, error) {
+	weight := s.spec.Weight
+	g := vault.Agreement{
+		Source: []byte(payOnWord), Terms: []int64{int64(weight) * int64(len(ids))}, Parties: []vault.Recipients{{a.id}, {s.bob.id}},
+		Pots: [][]vault.Stake{nil}, LockBy: time.Now().Unix() + 3600, Settle: vault.Atomic,
+	}
+	var err error
+	if g.Escrow, err = s.escrowID(); err != nil {
+		return vault.LockAsk{}, err
+	}
+	for _, id := range ids {
+		g.Pots[0] = append(g.Pots[0], vault.Stake{Chunk: id, Weight: weight})
+	}
+	papers, err := a.call(enclave.Call{Papers: &enclave.Chunks{IDs: ids}})
+	if err != nil {
+		return vault.LockAsk{}, err
+	}
+	q := vault.LockAsk{Agreement: g}
+	for _, x := range []struct {
+		n, peer *node
+		papers  []vault.Paper
+	}{{a, s.bob, nil}, {s.bob, a, papers.Papers}} {
+		r, err := x.n.call(enclave.Call{Accept: &enclave.Accept{
+			Agreement: g, Papers: x.papers, Peers: []enclave.Peer{{Identity: x.peer.status.Identity, Evidence: x.peer.status.Evidence}},
+		}})
+		if err != nil {
+			return q, err
+		}
+		q.Acceptances = append(q.Acceptances, *r.Accepted)
+	}
+	return q, nil
+}
+
+func (w *world) escrowID() (wire.VaultID, error) {
+	d, err := escrow.NewClient(w.url, &http.Client{}).Describe(w.ctx)
+	if err != nil {
+		return wire.VaultID{}, err
+	}
+	return d.Identity.ID()
+}
+
+// send sends frames, so many at a time, each until what it did is durable and
+// witnessed. It returns the seconds for all and the milliseconds of each.
+func (s *stage) send(frames [][]byte, atOnce int) (float64, []float64, error) {
+	each := make([]float64, len(frames))
+	start := time.Now()
+	err := parallel(atOnce, len(frames), func(i int) error {
+		sent := time.Now()
+		if _, err := s.alices[0].escrow.Send(s.ctx, frames[i]); err != nil {
+			return err
+		}
+		durable, _, _ := s.host.Sizes() // the answer came after its entry was durable
+		err := s.witnessed(durable)
+		each[i] = time.Since(sent).Seconds() * 1000
+		return err
+	})
+	return time.Since(start).Seconds(), each, err
+}
+
+// claim has every ordering vault claim chunks that it made, so many times so many.
+func (s *stage) claim(many, times int) (float64, error) {
+	var ids [payers][]wire.ChunkID
+	for i, a := range s.alices {
+		var err error
+		if ids[i], err = a.deposit(s.ctx, s.spec, many*times); err != nil {
+			return 0, err
+		}
+	}
+	var took time.Duration
+	for t := range times {
+		var frames, answers [payers][]byte
+		var said [payers]enclave.Spoken
+		for i, a := range s.alices {
+			if _, err := a.call(enclave.Call{Claim: &enclave.Chunks{IDs: ids[i][t*many : (t+1)*many]}}); err != nil {
+				return 0, err
+			}
+			r, err := a.call(enclave.Call{Talk: &enclave.Nothing{}})
+			if err != nil {
+				return 0, err
+			}
+			for _, x := range r.Talk {
+				if x.What == "claim" {
+					said[i], frames[i] = x, x.Frame
+				}
+			}
+			if frames[i] == nil {
+				return 0, fmt.Errorf("a vault has no claim to say")
+			}
+		}
+		start := time.Now()
+		if err := parallel(payers, payers, func(i int) (err error) {
+			answers[i], err = s.alices[i].escrow.Send(s.ctx, frames[i])
+			return err
+		}); err != nil {
+			return 0, err
+		}
+		took += time.Since(start)
+		for i, a := range s.alices {
+			if _, err := a.call(enclave.Call{Heard: &enclave.Heard{N: said[i].N, Frame: answers[i]}}); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return took.Seconds(), rest(s.ctx, s.alices...)
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"latchkey/coin"
+	"latchkey/event"
+	"latchkey/event/witness"
+	"latchkey/head"
+	"latchkey/key"
+	"latchkey/wire"
+)
+
+// A limit is what an assign cannot do without, each part measured by itself.
+type limit struct {
+	check   float64         // seconds to check an order's signature
+	refresh float64         // seconds for r, b', R and B'
+	commit  map[int]float64 // seconds until n writers' entries are durable, by n
+	witness float64         // seconds for one head to be cosigned, each witness with a commit of its own
+}
+
+// atMost returns how many assigns a second are possible, n at a time, if each
+// carries so many chunks: one core decides in order, and each waits for its
+// check, its refreshes, a commit that it shares with the others, and a round of
+// the witnesses.
+func (l limit) atMost(n, chunks int) float64 {
+	cpu := l.check + float64(chunks)*l.refresh
+	return min(1/cpu, float64(n)/(cpu+l.commit[n]+l.witness))
+}
+
+func (l limit) String() string {
+	return fmt.Sprintf("limit: order checked %.0f µs, refresh %.0f µs, commit of 1 %.0f µs, of 64 %.0f µs, of 1,024 %.0f µs, witness round %.0f µs",
+		1e6*l.check, 1e6*l.refresh, 1e6*l.commit[1], 1e6*l.commit[64], 1e6*l.commit[1024], 1e6*l.witness)
+}
+
+// entryBytes is about what one assign writes: its entry, two rows, the meta row
+// and the hashes of the tree.
+const entryBytes = 1500
+
+func (w *world) measureLimit(o options, t coin.KeyType) (l limit, err error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return l, err
+	}
+	id, order := wire.Identity{Sign: public}, make([]byte, 120)
+	sig := wire.Sign(private, "bench", order)
+	if l.check, err = cost(5, o.few(400), func() error { return id.Verify("bench", order, sig) }); err != nil {
+		return l, err
+	}
+	b, err := key.NewShare(t, rand.Reader)
+	if err != nil {
+		return l, err
+	}
+	if l.refresh, err = cost(5, o.few(400), func() error {
+		_, _, _, _, err := key.Refresh(b, rand.Reader)
+		return err
+	}); err != nil {
+		return l, err
+	}
+	if l.commit, err = bareCommits(filepath.Join(w.dir, "bare"), o); err != nil {
+		return l, err
+	}
+	l.witness, err = w.witnessRound(o)
+	return l, err
+}
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)              {}
+func (quiet) Errorf(string, ...any)             {}
+func (quiet) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+// bareCommits measures Pebble's group commit: n writers, each with one synced
+// batch at a time.
+func bareCommits(folder string, o options) (map[int]float64, error) {
+	db, err := pebble.Open(folder, &pebble.Options{MemTableSize: 16 << 20, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	out := map[int]float64{}
+	var next atomic.Uint64
+	value := make([]byte, entryBytes)
+	for _, n := range []int{1, 64, 1024} {
+		var took []float64
+		for range 5 {
+			each := max(o.few(8192)/n, 4)
+			if n == 1 {
+				each = o.few(512)
+			}
+			var failed atomic.Pointer[error]
+			var writing sync.WaitGroup
+			start := time.Now()
+			for range n {
+				writing.Go(func() {
+					for range each {
+						batch := db.NewBatch()
+						err := batch.Set(binary.BigEndian.AppendUint64(nil, next.Add(1)), value, nil)
+						if err == nil {
+							err = batch.Commit(pebble.Sync)
+						}
+						if err != nil {
+							failed.Store(&err)
+							return
+						}
+					}
+				})
+			}
+			writing.Wait()
+			if err := failed.Load(); err != nil {
+				return nil, *err
+			}
+			took = append(took, time.Since(start).Seconds()/float64(each))
+		}
+		out[n], _, _ = quantiles(took)
+	}
+	return out, nil
+}
+
+// witnessRound measures how long the world's witnesses take for the heads of a
+// log that does nothing but grow.
+func (w *world) witnessRound(o options) (float64, error) {
+	log, err := event.NewMemory().Open()
+	if err != nil {
+		return 0, err
+	}
+	defer log.Close()
+	tree, err := event.OpenTree(w.ctx, log)
+	if err != nil {
+		return 0, err
+	}
+	vkey, err := head.NewLogKey(bareOrigin, w.bare.Public().(ed25519.PublicKey))
+	if err != nil {
+		return 0, err
+	}
+	prover := event.NewProver(log)
+	c, err := witness.NewClient(witness.ClientConfig{
+		Group: head.Group{Log: vkey, Witnesses: w.trust.Witnesses, K: w.trust.K, F: w.trust.F}, URLs: w.urls, Prove: prover.Consistency,
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	return cost(5, o.few(100), func() error {
+		block := event.Block{Events: [][]byte{{1}}}
+		block.Puts = tree.Append(block.Events...)
+		if err := log.Append(w.ctx, log.Next(), block); err != nil {
+			return err
+		}
+		root, err := prover.Root(w.ctx, tree.Size())
+		if err != nil {
+			return err
+		}
+		signed, err := head.SignCheckpoint(head.Checkpoint{Origin: bareOrigin, Size: tree.Size(), Root: root}, w.bare)
+		if err != nil {
+			return err
+		}
+		_, err = c.Cosign(w.ctx, signed)
+		return err
+	})
+}

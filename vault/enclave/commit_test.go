@@ -1,0 +1,157 @@
+package enclave_test
+
+import (
+	"testing"
+
+	"latchkey/coin"
+	"latchkey/vault"
+	"latchkey/vault/enclave"
+)
+
+// Calls that wait together are made durable by one commit with one head. None is
+// answered before that; a head signed between two of them is not given out before
+// it either.
+func TestCommitTogether(t *testing.T) {
+	w := newWorld(t, 2)
+	spec := vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: w.now + 80*86400}
+	e := w.escrow
+	var calls []enclave.Call
+	for _, o := range w.owners {
+		for range 2 {
+			o.must(enclave.Call{Batch: &spec})
+		}
+		for _, s := range o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk {
+			calls = append(calls, enclave.Call{Frame: &enclave.Raw{Bytes: s.Frame}})
+		}
+	}
+	if len(calls) != 4 {
+		t.Fatalf("%d requests, want 4", len(calls))
+	}
+	calls = append(calls[:2:2], append([]enclave.Call{{Tick: &enclave.Nothing{}}, {Frame: &enclave.Raw{Bytes: []byte("garbage")}}}, calls[2:]...)...)
+	for i := range calls {
+		e.n++
+		calls[i].N = e.n
+	}
+	var commits []enclave.Commit
+	for _, m := range e.e.HandleAll(calls...) {
+		if m.Result != nil {
+			t.Errorf("call %d is answered before its commit is durable", m.Result.N)
+		}
+		if m.Commit != nil {
+			commits = append(commits, *m.Commit)
+		}
+	}
+	if len(commits) != 1 || len(commits[0].Entries) != 4 || len(commits[0].Head) == 0 {
+		t.Fatalf("%d commits, want one with 4 entries and a head", len(commits))
+	}
+	e.entries = append(e.entries, commits[0].Entries...)
+	answered := 0
+	for _, m := range e.e.Handle(enclave.Call{Durable: &enclave.Durable{Commit: commits[0].Number}}) {
+		if m.Commit != nil {
+			t.Error("news of durability changes something")
+		}
+		if m.Result == nil {
+			continue
+		}
+		if want := calls[answered].N; m.Result.N != want {
+			t.Errorf("answered is call %d, want %d", m.Result.N, want)
+		}
+		if garbage := m.Result.N == calls[3].N; garbage != (m.Result.Error != "") {
+			t.Errorf("call %d: error %q", m.Result.N, m.Result.Error)
+		}
+		answered++
+	}
+	if answered != len(calls) {
+		t.Errorf("%d of %d calls are answered", answered, len(calls))
+	}
+	w.witness() // the head of the tick, too, is of this log
+}
+
+// A commit takes so many calls and no more, however many wait: those before it
+// are answered without it.
+func TestCommitBounds(t *testing.T) {
+	w := newWorld(t, 1)
+	n := enclave.CommitCalls
+	var calls []enclave.Call
+	spec := vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: w.now + 80*86400}
+	o := w.owners[0]
+	for range 2*n + 1 {
+		w.escrow.n++
+		calls = append(calls, enclave.Call{N: w.escrow.n, Status: &enclave.Nothing{}})
+	}
+	o.must(enclave.Call{Batch: &spec})
+	frame := o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk[0].Frame
+	calls[n] = enclave.Call{N: calls[n].N, Frame: &enclave.Raw{Bytes: frame}}
+	answers := 0
+	for i, m := range w.escrow.e.HandleAll(calls...) {
+		if m.Result != nil {
+			answers++
+		}
+		if m.Commit != nil && answers != n {
+			t.Errorf("message %d is the commit of call %d, after %d answers", i, n, answers)
+		}
+	}
+	if answers != n { // what comes after a change in doubt waits as well
+		t.Errorf("%d answers before the commit is durable, want %d", answers, n)
+	}
+}
+
+// Who asks for shares that are not handed over yet is answered when they are, and
+// with the next tick if they are not.
+func TestAskedEarly(t *testing.T) {
+	w := newWorld(t, 2)
+	alice, bob := w.owners[0], w.owners[1]
+	w.deposit(alice, denomination("btc", coin.Secp256k1), 1)
+	w.deposit(bob, denomination("xmr", coin.Ed25519), 1)
+	q, err := w.accept(w.agreement())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.escrow.must(enclave.Call{Lock: &q})
+	w.witness()
+	said := map[string]enclave.Spoken{}
+	for i, o := range w.owners {
+		w.sync(o)
+		for _, s := range o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk {
+			said[[]string{"alice ", "bob "}[i]+s.What] = s
+		}
+	}
+	send := func(what string) uint64 {
+		t.Helper()
+		if said[what].Frame == nil {
+			t.Fatalf("nobody says %s", what)
+		}
+		return w.escrow.send(enclave.Call{Frame: &enclave.Raw{Bytes: said[what].Frame}})
+	}
+	answered := func(n uint64) bool { _, ok := w.escrow.results[n]; return ok }
+	early := send("alice fetch")
+	if answered(early) {
+		t.Fatal("a question that comes too early is answered at once")
+	}
+	w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}})
+	if !answered(early) {
+		t.Fatal("a question that comes too early is not answered at the tick")
+	}
+	alice.must(enclave.Call{Heard: &enclave.Heard{N: said["alice fetch"].N, Frame: w.escrow.results[early].Bytes}})
+	for _, s := range alice.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk {
+		said["alice "+s.What] = s // asks again
+	}
+	early = send("alice fetch")
+	if hand := send("alice hand"); !answered(hand) || answered(early) {
+		t.Error("alice's own shares are what she is told of, or nobody heard her")
+	}
+	if hand := send("bob hand"); !answered(hand) || !answered(early) {
+		t.Fatal("bob's shares are there, and alice is not told")
+	}
+	alice.must(enclave.Call{Heard: &enclave.Heard{N: said["alice fetch"].N, Frame: w.escrow.results[early].Bytes}})
+	acks := 0
+	for _, s := range alice.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk {
+		if s.What == "ack" {
+			acks++
+		}
+	}
+	if acks != 1 {
+		t.Error("alice has what was handed to her, and does not say so")
+	}
+	w.run()
+}
