@@ -31,6 +31,7 @@ var rules = map[string]rule{
 	"doc":       docComments,
 	"words":     words,
 	"vectors":   specVectors,
+	"purposes":  purposes,
 	"modules":   modules,
 	"licences":  licences,
 	"testtools": testTools,

@@ -3,8 +3,11 @@ package arch
 import (
 	"encoding/json"
 	"fmt"
+	"go/ast"
 	"path"
 	"regexp"
+	"strconv"
+	"strings"
 )
 
 var expectLine = regexp.MustCompile(`(?m)^expect: (.+)$`)
@@ -86,4 +89,34 @@ func expectations(p string, data []byte) ([]string, error) {
 		return nil, fmt.Errorf("there is no line that begins with \"expect: \"")
 	}
 	return []string{string(m[1])}, nil
+}
+
+// purpose is a string that separates domains: of a hash, a signature, a label.
+var purpose = regexp.MustCompile("^latchkey/[a-z-]+(/[a-z-]+)*/v[0-9]+")
+
+// purposes asks spec/wire.md for every purpose that Go outside of tests uses:
+// whoever reads the pages must know all of them, to use none for something else.
+func purposes(t *tree) (findings []string) {
+	page, err := fsRead(t, "spec/wire.md")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for _, f := range t.files {
+		if f.test || f.generated {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			l, ok := n.(*ast.BasicLit)
+			if !ok {
+				return true
+			}
+			if s, err := strconv.Unquote(l.Value); err == nil {
+				if p := purpose.FindString(s); p != "" && !strings.Contains(string(page), "`"+p+"`") {
+					findings = append(findings, fmt.Sprintf("%s: purpose %s is not in spec/wire.md", f.at(l.Pos()), p))
+				}
+			}
+			return true
+		})
+	}
+	return findings
 }

@@ -91,8 +91,11 @@ type world struct {
 	note      []byte
 	size      int64 // of note
 	owners    []*client
-	say       func(format string, args ...any) // for transcripts
-	shown     func(c *client, position int64)  // before a client's vault is shown the first of several new entries
+	say       func(format string, args ...any)   // for transcripts
+	shown     func(c *client, position int64)    // before a client's vault is shown the first of several new entries
+	stored    func(vault.Row)                    // a row of the escrow's table
+	answered  func(vault.Request, vault.Reply)   // in a session
+	showing   func(c *client, positions []int64) // before it is shown any
 }
 
 type witness struct {
@@ -173,6 +176,11 @@ func (w *world) persist(b vault.Block, err error) {
 		w.say("log %d: %s", len(w.entries)-1, w.describe(e))
 	}
 	save(w.rows, b.Rows)
+	for _, r := range b.Rows {
+		if w.stored != nil && r.Value != nil {
+			w.stored(r)
+		}
+	}
 }
 
 // append adds an entry to the log, whoever wrote it.
@@ -322,6 +330,9 @@ func (c *client) sync() {
 	if c.w.shown != nil && len(positions) > 0 && positions[0] < c.w.size && positions[0] >= c.o.Size() {
 		c.w.shown(c, positions[0])
 	}
+	if c.w.showing != nil && len(positions) > 0 {
+		c.w.showing(c, positions)
+	}
 	c.advance()
 	for _, p := range positions {
 		if p >= c.w.size {
@@ -364,6 +375,9 @@ func (c *client) talk() bool {
 		if c.w.escrow.Witnessed() < a.Hold {
 			c.w.say("escrow: holds its answer until %d entries are witnessed", a.Hold)
 			c.w.witness()
+		}
+		if c.w.answered != nil {
+			c.w.answered(q, a.Reply)
 		}
 		c.w.say("escrow to %s: %s", c.name, describeReply(a.Reply))
 		rows, err := c.o.Hear(q, a.Reply)
