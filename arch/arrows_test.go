@@ -80,6 +80,8 @@ var rows = map[string]row{
 	"doctor":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... client", other: toml, why: "the doctor reads configurations and asks peers"},
 	"sim":           {own: trusted + " market rate vault/session escrow event wallet wallet/fake", other: "golang.org/x/mod/sumdb/...", why: "the simulation drives the machines themselves, in one process without network and disk"},
 
+	"rival": {tests: "contract github.com/ethereum/go-ethereum/... github.com/holiman/uint256 github.com/tetratelabs/wazero github.com/tetratelabs/wazero/...", why: "it measures the contract language beside other machines, in tests alone"},
+
 	"cmd":          {own: "*", other: "*", why: "a command may import everything"},
 	"devnet":       {own: "*", other: "*", why: "it starts everything"},
 	"devnet/btc":   {own: "coin wallet wallet/btc/... devnet", other: "*", why: "a node is outside the project"},

@@ -48,6 +48,7 @@ type leave struct {
 var leaves = []leave{
 	{"coin/... rate/... wallet wallet/walletpb", "*", "comment", "an example in a doc comment says what a field looks like"},
 	{"sim/...", "btc eth xmr sol", "any", "names of assets in a simulated world without chains"},
+	{"rival", "evm ethereum", "comment", "the machines that contracts are measured beside have names; only tests use them"},
 	{"cmd/latchkey/...", "btc eth usdc bitcoin ethereum btcd geth regtest", "any", "the demo's story and the user's help are about coins that people know"},
 }
 

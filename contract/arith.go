@@ -86,9 +86,12 @@ func muldiv(x, num, den int64) (int64, bool) {
 	if hi >= d {
 		return limit(neg), false
 	}
-	q := lo / d
-	if hi > 0 {
+	q := lo
+	switch {
+	case hi > 0:
 		q, _ = bits.Div64(hi, lo, d)
+	case d > 1: // a plain product needs no division, the slowest thing here
+		q = lo / d
 	}
 	switch {
 	case neg && q <= 1<<63:

@@ -8,7 +8,7 @@ import (
 )
 
 func (p *parser) phase() {
-	ph := phase{pos: p.tok.pos, name: p.name("a phase").text}
+	ph := phase{pos: p.tok.pos, name: p.name("a phase").text, clauses: make([]clause, 0, 4)}
 	if slices.ContainsFunc(p.phases, func(other phase) bool { return other.name == ph.name }) || len(p.phases) >= MaxPhases {
 		p.fail(ph.pos, fmt.Sprintf("there are two phases of this name, or more than %d", MaxPhases), "choose another name for this one, or split the contract")
 	}

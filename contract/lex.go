@@ -176,7 +176,10 @@ func (l *lexer) space() (at pos, ok bool) {
 }
 
 func invisible(r rune) bool {
-	return r == utf8.RuneError || r != '\t' && r != '\r' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	if r < utf8.RuneSelf { // nearly every comment is ASCII, and the tables take their time
+		return r < ' ' && r != '\t' && r != '\r' || r == 0x7f
+	}
+	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }

@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -167,7 +166,10 @@ func (r *run) apply(ev *Event) (err error) {
 		r.line = c.pos.line
 		r.do(c.body)
 	}
-	return cmp.Or(r.fault, err)
+	if r.fault != nil {
+		return r.fault
+	}
+	return err
 }
 
 // word counts a word towards the first clause that waits for it and whose condition holds.
@@ -299,7 +301,9 @@ func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 
 // holds tells that a condition, if there is one, is true.
 func (r *run) holds(cond int32) bool {
-	r.exploring.decided(cond)
+	if r.exploring != nil { // asked here: nothing is called so often
+		r.exploring.decided(cond)
+	}
 	return cond == none || r.eval(cond) != 0
 }
 
@@ -423,12 +427,21 @@ func (r *run) eval(i int32) int64 {
 		return r.input
 	case opCurve:
 		return r.d.p.curves[n.v].at(r.eval(n.a))
+	case opNot:
+		return 1 - r.eval(n.a)
+	case opAnd:
+		if r.eval(n.a) == 0 {
+			return 0
+		}
+		return r.eval(n.b)
+	case opOr:
+		if r.eval(n.a) != 0 {
+			return 1
+		}
+		return r.eval(n.b)
 	}
-	a, b, c := r.eval(n.a), int64(0), int64(0)
-	if n.op == opNot || n.op == opAnd && a == 0 || n.op == opOr && a != 0 {
-		return a ^ truthOf(n.op == opNot)
-	}
-	if b = r.eval(n.b); n.op == opShare {
+	a, b, c := r.eval(n.a), r.eval(n.b), int64(0)
+	if n.op == opShare {
 		c = r.eval(n.c)
 	}
 	v, ok := n.op.apply(a, b, c)

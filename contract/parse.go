@@ -59,7 +59,7 @@ type parser struct {
 
 // parse reads a source for the given numbers of holders of its roles; where there are none, for the greatest.
 func parse(source string, counts []int64) (*Program, *findings) {
-	p := &parser{lexer: lexer{src: source}, Program: &Program{nodes: make([]node, 0, 48), counts: counts}, each: none, any: none, operators: operators()}
+	p := &parser{lexer: lexer{src: source}, Program: &Program{nodes: make([]node, 0, 48), counts: counts}, symbols: make([]symbol, 0, 16), each: none, any: none, operators: operators()}
 	for i := range p.holder {
 		p.holder[i] = none
 	}
@@ -199,11 +199,10 @@ func (p *parser) declare(of string, what op, n, limit int) *symbol {
 	if old != nil {
 		p.fail(t.pos, "the name `"+t.text+"` is taken", "choose another name for "+of)
 	}
-	s := symbol{name: t.text, what: what, index: n, role: p.each, pos: t.pos}
 	if p.failed {
-		return &s
+		return &symbol{name: t.text, what: what, index: n, role: p.each, pos: t.pos}
 	}
-	p.symbols = append(p.symbols, s)
+	p.symbols = append(p.symbols, symbol{name: t.text, what: what, index: n, role: p.each, pos: t.pos})
 	return &p.symbols[len(p.symbols)-1]
 }
 
