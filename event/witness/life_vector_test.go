@@ -140,7 +140,9 @@ func TestLifeVectors(t *testing.T) {
 		log.add(t, fmt.Sprint("entry ", i))
 		fork.add(t, fmt.Sprint("fork ", i))
 	}
-	body := func(l *testLog, old, size int64) string { return string(witness.FormatRequest(l.request(t, old, size))) }
+	body := func(l *testLog, old, size int64) string {
+		return string(witness.FormatRequest(l.request(t, old, size)))
+	}
 	post := func(now int64, body string) lifeStep { return lifeStep{Do: "post", Now: now, Body: body} }
 	create, crash := lifeStep{Do: "create"}, lifeStep{Do: "crash"}
 	var made []lifeVector
