@@ -86,7 +86,7 @@ func (w *world) assigns(o options) (out []figure, err error) {
 			f.samples, waited, f.n = append(f.samples, float64(n)/took), append(waited, each...), f.n+n
 		}
 		mid, _, _ := quantiles(used)
-		f.note = fmt.Sprintf("%seach takes %.1f ms, p99 %.1f ms, and %.0f µs of CPU in all parties", note, percentile(waited, .5), percentile(waited, .99), 1e6*mid)
+		f.note = note + fmt.Sprintf("each takes %.1f ms, p99 %.1f ms, and %.0f µs of CPU in all parties", percentile(waited, .5), percentile(waited, .99), 1e6*mid)
 		note = ""
 		out = append(out, f)
 	}

@@ -250,7 +250,7 @@ func (w *world) startClient(name string, cfg client.Config) (clientpb.ClientServ
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	w.running.Go(func() {
 		ended <- h.Run(w.ctx, func(enclave.Status) { close(ready) })
-		<-vault
+		_ = <-vault // why it ended, with this world, is of no interest
 		_ = cfg.Log.Close()
 	})
 	select {

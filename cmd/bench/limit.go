@@ -86,7 +86,7 @@ func bareCommits(folder string, o options) (map[int]float64, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	out := map[int]float64{}
 	var next atomic.Uint64
 	value := make([]byte, entryBytes)
@@ -133,7 +133,7 @@ func (w *world) witnessRound(o options) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	tree, err := event.OpenTree(w.ctx, log)
 	if err != nil {
 		return 0, err
