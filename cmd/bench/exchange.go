@@ -250,8 +250,7 @@ func (w *world) startClient(name string, cfg client.Config) (clientpb.ClientServ
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	w.running.Go(func() {
 		ended <- h.Run(w.ctx, func(enclave.Status) { close(ready) })
-		_ = <-vault // why it ended, with this world, is of no interest
-		_ = cfg.Log.Close()
+		_ = errors.Join(<-vault, cfg.Log.Close()) // they end with this world; why is of no interest
 	})
 	select {
 	case <-ready:
