@@ -216,6 +216,30 @@ rateSpread 0.01
 lifeCap 0.08`), To: "2022-01-01", Data: map[string]Series{"LIBOR": observe("2020-06-01T00:00:00", "0.03", "2020-07-02T00:00:00", "0.09")}},
 			"2020-01-02 USD 1200000\n2020-07-02 USD -36000\n2021-01-02 USD -1248000\n",
 		},
+		"CLM: interest is added until it is called": {
+			Case{Terms: terms(lent + `contractType CLM
+cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00
+cycleOfInterestPayment P6ML1
+maturityDate 2021-01-02T00:00:00`), To: "2022-01-01"},
+			// 12000 → 12360 after half a year; 370.80 of interest on that
+			"2020-01-02 USD -1200000\n2021-01-02 USD 1273080\n",
+		},
+		"PAM: the record begins between two payments, and what has accrued is a term": {
+			Case{Terms: terms(strings.Replace(lent, "2020-01-01", "2020-04-02", 1) + `contractType PAM
+maturityDate 2020-07-02T00:00:00
+accruedInterest 100
+cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00`), To: "2022-01-01"},
+			"2020-07-02 USD 1228000\n",
+		},
+		"PAM: bought later, with what has accrued": {
+			Case{Terms: terms(lent + `contractType PAM
+maturityDate 2021-01-02T00:00:00
+purchaseDate 2020-10-02T00:00:00
+priceAtPurchaseDate 11900
+cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00
+cycleOfInterestPayment P6ML0`), To: "2022-01-01"},
+			"2020-10-02 USD -1208000\n2021-01-02 USD 1236000\n",
+		},
 		"LAM: four parts, interest on what is left": {
 			Case{Terms: terms(lent + `contractType LAM
 cycleAnchorDateOfPrincipalRedemption 2020-04-02T00:00:00
@@ -258,7 +282,7 @@ marketObjectCodeOfRateReset LIBOR`), To: "2022-01-01", Data: map[string]Series{"
 contractRole RFL
 statusDate 2020-01-01T00:00:00
 currency USD
-contractStructure [{"referenceRole":"FIL","object":{"contractType":"PAM","currency":"USD","initialExchangeDate":"2020-01-02T00:00:00","maturityDate":"2021-01-02T00:00:00","notionalPrincipal":"1000","nominalInterestRate":"0.06","dayCountConvention":"30E360"}},{"referenceRole":"SEL","object":{"contractType":"PAM","currency":"EUR","initialExchangeDate":"2020-01-02T00:00:00","maturityDate":"2021-01-02T00:00:00","notionalPrincipal":"900","nominalInterestRate":"0.05","dayCountConvention":"30E360"}}]`), To: "2022-01-01"},
+contractStructure [{"referenceRole":"FIL","object":{"contractType":"PAM","currency":"USD","initialExchangeDate":"2020-01-02T00:00:00","maturityDate":"2021-01-02T00:00:00","notionalPrincipal":"1000","nominalInterestRate":"0.06","dayCountConvention":"30E360","cycleAnchorDateOfInterestPayment":"2021-01-02T00:00:00"}},{"referenceRole":"SEL","object":{"contractType":"PAM","currency":"EUR","initialExchangeDate":"2020-01-02T00:00:00","maturityDate":"2021-01-02T00:00:00","notionalPrincipal":"900","nominalInterestRate":"0.05","dayCountConvention":"30E360","cycleAnchorDateOfInterestPayment":"2021-01-02T00:00:00"}}]`), To: "2022-01-01"},
 			"2020-01-02 USD -100000\n2020-01-02 EUR 90000\n2021-01-02 USD 106000\n2021-01-02 EUR -94500\n",
 		},
 		"CAPFL: what the cap cuts off": {
@@ -309,7 +333,7 @@ priceAtPurchaseDate 100
 cycleAnchorDateOfDividends 2020-03-01T00:00:00
 cycleOfDividends P3ML1
 marketObjectCodeOfDividends DIV`), To: "2020-07-01", Data: map[string]Series{"DIV": observe("2020-03-01T00:00:00", "1.25", "2020-06-01T00:00:00", "1.50")}},
-			"2020-01-05 USD -10000\n2020-03-01 USD 1250\n2020-06-01 USD 1500\n",
+			"2020-01-05 USD -100000\n2020-03-01 USD 1250\n2020-06-01 USD 1500\n",
 		},
 	}
 	for name, test := range tests {
@@ -345,24 +369,60 @@ func TestLeftOut(t *testing.T) {
 // TestSilence holds the contracts to what the page says of an oracle that signs nothing: what is not yet paid goes back, and a guarantee pays as if
 // its collateral were enough.
 func TestSilence(t *testing.T) {
-	option := Case{Terms: terms(`contractType FUTUR
+	future := Case{Terms: terms(`contractType FUTUR
 contractRole BUY
 statusDate 2020-01-01T00:00:00
 currency USD
 futuresPrice 80
 maturityDate 2020-06-30T00:00:00
 contractStructure [{"referenceRole":"UDL","object":{"marketObjectCode":"X"}}]`), To: "2022-01-01", Data: map[string]Series{"X": observe("2020-06-30T00:00:00", "90")}}
-	p, err := Translate(option)
-	if err != nil {
-		t.Fatal(err)
+	backed := Case{Terms: terms(`contractType CEC
+contractRole BUY
+statusDate 2020-01-01T00:00:00
+currency USD
+settlementPeriod P2D
+contractStructure [{"referenceRole":"COVE","object":{"contractType":"PAM","contractID":"loan","contractRole":"RPA","currency":"USD","initialExchangeDate":"2020-01-02T00:00:00","maturityDate":"2021-01-02T00:00:00","notionalPrincipal":"1000"}},{"referenceRole":"COVI","object":{"contractType":"COM","marketObjectCode":"GOLD","quantity":"2"}}]`), To: "2022-01-01",
+		Events: []Observed{{Time: "2020-06-01T00:00:00", Type: "CE", ContractID: "loan", States: map[string]Scalar{"contractPerformance": "DF"}}},
+		Data:   map[string]Series{"GOLD": observe("2020-05-01T00:00:00", "300")}}
+	tests := []struct {
+		name   string
+		c      Case
+		silent bool
+		want   string
+	}{
+		{"the price of a future", future, false, "2020-06-30 USD 1000\n"},
+		{"no price of a future", future, true, ""},
+		{"the price of collateral", backed, false, "2020-06-03 USD 60000\n"},
+		{"no price of collateral", backed, true, "2020-06-04 USD 100000\n"},
 	}
-	w, err := p.Write(2, 1_000_000)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.seen[0].object = "silent" // nobody brings what the contract waits for
-	if got, err := w.Play(); err != nil || len(got) != 0 {
-		t.Errorf("got %v, %v; want no payment", got, err)
+	for _, test := range tests {
+		p, err := Translate(test.c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := p.Write(2, 1_000_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.silent { // nobody brings what the contract waits for
+			for i := range p.seen {
+				p.seen[i].object = "silent"
+			}
+			if p.guarantee != nil {
+				p.guarantee.collateral[0].object = "silent"
+			}
+		}
+		list, err := w.Play()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		for _, p := range list {
+			fmt.Fprintf(&got, "%s %s %d\n", p.At.Format(time.DateOnly), p.Currency, p.Units)
+		}
+		if got.String() != test.want {
+			t.Errorf("%s: got %q, want %q\n%s", test.name, got.String(), test.want, w.Source)
+		}
 	}
 }
 

@@ -53,8 +53,12 @@ func (b *builder) guaranteed(t Terms, sign int64) error {
 		return err
 	}
 	g := &guarantee{mine: sign < 0, currency: t.text("currency")}
+	event := t.text("creditEventTypeCovered")
+	if event == "" {
+		event = "DF"
+	}
 	var ok bool
-	if g.performing, ok = states[t.text("creditEventTypeCovered")]; !ok {
+	if g.performing, ok = states[event]; !ok {
 		return leftOut("the credit event %q is not known", t.text("creditEventTypeCovered"))
 	}
 	coverage, err := t.number("coverageOfCreditEnhancement", 1)
@@ -121,6 +125,14 @@ func (b *builder) guaranteed(t Terms, sign int64) error {
 		s.perDay.Mul(s.perDay, coverage)
 		if s.until.After(b.status) {
 			g.stretches = append(g.stretches, s)
+		}
+	}
+	if end, ok, err := t.date("maturityDate"); err != nil {
+		return err
+	} else if ok {
+		g.stretches = slices.DeleteFunc(g.stretches, func(s stretch) bool { return !s.from.Before(end) })
+		if n := len(g.stretches); n > 0 && g.stretches[n-1].until.After(end) {
+			g.stretches[n-1].until = end
 		}
 	}
 	if len(g.stretches) == 0 {

@@ -105,6 +105,9 @@ func (l *loanState) read() (err error) {
 	}
 	l.next = constant(part)
 	repays := typ == "LAM" || typ == "NAM" || typ == "ANN"
+	if !ok && typ == "CLM" {
+		end, ok = l.b.to, true // it has not been called by then
+	}
 	if !ok {
 		if typ != "LAM" || part.Sign() <= 0 {
 			return leftOut("there is no maturityDate")
@@ -212,7 +215,13 @@ func (l *loanState) events() (list []loanEvent, err error) {
 		}
 	case typ == "NAM" || typ == "ANN":
 		paid = append(slices.Clone(l.redemptions), l.end)
-	default:
+	}
+	if typ := t.text("contractType"); typ == "CLM" { // interest is added until it is called
+		for _, at := range paid {
+			if at.Before(l.end) {
+				list = append(list, loanEvent{at, capitalization})
+			}
+		}
 		paid = []time.Time{l.end}
 	}
 	if capital && !slices.ContainsFunc(paid, until.Equal) {
@@ -277,7 +286,14 @@ func (l *loanState) happen(e loanEvent) error {
 	if err != nil {
 		return err
 	}
-	before := e.at.Before(l.b.status)
+	before := !e.at.After(l.b.status)
+	if text := l.t.text("accruedInterest"); text != "" && !before && !l.last.IsZero() && !l.last.After(l.b.status) {
+		given, err := l.t.number("accruedInterest", 0)
+		if err != nil {
+			return err
+		}
+		l.accrued, l.last = constant(given), l.b.status
+	}
 	if e.what == exchangeStart {
 		l.last = day
 		discount, err := l.t.number("premiumDiscountAtIED", 0)
@@ -320,7 +336,7 @@ func (l *loanState) happen(e loanEvent) error {
 		if err != nil {
 			return err
 		}
-		l.list = slices.DeleteFunc(l.list, func(p payment) bool { return p.at.Before(e.at) })
+		l.list = nil
 		return l.pay(e.at, times(whole(-1), plus(constant(price), l.accrued)), "PRD")
 	case termination:
 		price, err := l.t.number("priceAtTerminationDate", 0)
@@ -331,7 +347,7 @@ func (l *loanState) happen(e loanEvent) error {
 		return l.pay(e.at, plus(constant(price), l.accrued), "TD")
 	case maturity:
 		l.over = true
-		err := l.pay(e.at, plus(l.principal, l.accrued), "MD")
+		err := l.pay(e.at, l.principal, "MD")
 		l.principal, l.accrued = whole(0), whole(0)
 		return err
 	}

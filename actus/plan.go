@@ -1,6 +1,7 @@
 package actus
 
 import (
+	"errors"
 	"math/big"
 	"slices"
 	"sort"
@@ -59,7 +60,7 @@ func Translate(c Case) (*Plan, error) {
 		return nil, err
 	}
 	for _, p := range list {
-		if !p.at.Before(b.status) && !p.at.After(b.to) && !p.amount.is(0) {
+		if p.at.After(b.status) && !p.at.After(b.to) && !p.amount.is(0) {
 			if p.amount.size > maxSize {
 				return nil, leftOut("an amount depends on too many observed values")
 			}
@@ -166,8 +167,8 @@ func (b *builder) see(object string, at time.Time) (*formula, error) {
 
 // contract returns the payments of a contract, of any type that is known.
 func (b *builder) contract(t Terms, sign int64) ([]payment, error) {
-	if err := t.refuse("fees are not translated", "feeRate"); err != nil && t.text("feeRate") != "0" {
-		return nil, err
+	if fee, err := t.number("feeRate", 0); err != nil || fee.Sign() != 0 {
+		return nil, errors.Join(leftOut("fees are not translated"), err)
 	}
 	if c := t.text("settlementCurrency"); c != "" && c != t.text("currency") {
 		return nil, leftOut("it is settled in another currency than its own")
@@ -207,6 +208,16 @@ func (b *builder) contract(t Terms, sign int64) ([]payment, error) {
 // traded adds what is paid for the contract itself: at its purchase, before which nothing is due to the buyer, and at its
 // termination, after which nothing is.
 func (b *builder) traded(t Terms, sign int64, list []payment) ([]payment, error) {
+	// A holding is bought and sold by the piece, other contracts as a whole.
+	pieces := big.NewRat(1, 1)
+	typ := t.text("contractType")
+	if typ == "STK" || typ == "COM" {
+		n, err := t.number("quantity", 1)
+		if err != nil {
+			return nil, err
+		}
+		pieces = n
+	}
 	bought, ok, err := t.date("purchaseDate")
 	if err != nil {
 		return nil, err
@@ -217,7 +228,7 @@ func (b *builder) traded(t Terms, sign int64, list []payment) ([]payment, error)
 			return nil, err
 		}
 		list = slices.DeleteFunc(list, func(p payment) bool { return p.at.Before(bought) })
-		list = append(list, payment{bought, t.text("currency"), times(whole(-sign), constant(price)), "PRD"})
+		list = append(list, payment{bought, t.text("currency"), times(whole(-sign), constant(price.Mul(price, pieces))), "PRD"})
 	}
 	sold, ok, err := t.date("terminationDate")
 	if err != nil {
@@ -229,10 +240,10 @@ func (b *builder) traded(t Terms, sign int64, list []payment) ([]payment, error)
 			return nil, err
 		}
 		list = slices.DeleteFunc(list, func(p payment) bool { return p.at.After(sold) })
-		if t.text("contractType") == "FXOUT" {
+		if typ == "FXOUT" || typ == "SWAPS" {
 			sign = 1 // the price of ending an exchange is what the one who keeps the record receives, on either side
 		}
-		list = append(list, payment{sold, t.text("currency"), times(whole(sign), constant(price)), "TD"})
+		list = append(list, payment{sold, t.text("currency"), times(whole(sign), constant(price.Mul(price, pieces))), "TD"})
 	}
 	return list, nil
 }

@@ -6,33 +6,58 @@ import (
 	"time"
 )
 
-// holding is a share or a good: it pays dividends that are observed.
+// holding is a share or a good: it may pay dividends, that are observed themselves or as a rate of the value in the terms.
 func (b *builder) holding(t Terms, sign int64) (list []payment, err error) {
-	object := t.text("marketObjectCodeOfDividends")
-	if object == "" {
+	object, rate := t.text("marketObjectCodeOfDividends"), t.text("marketObjectCodeOfDividendRate")
+	if object == "" && rate == "" {
 		return nil, nil
 	}
+	cycle := t.text("cycleOfDividends") + t.text("cycleOfDividendPayment")
 	anchor, err := t.need("cycleAnchorDateOfDividends")
+	if at, ok, _ := t.date("cycleAnchorDateOfDividendPayment"); ok {
+		anchor, err = at, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	quantity, err := t.number("quantity", 1)
+	each, err := t.number("quantity", 1)
 	if err != nil {
 		return nil, err
 	}
-	dates, err := schedule(anchor, t.text("cycleOfDividends"), b.to, t, false)
+	each.Mul(each, big.NewRat(sign, 1))
+	dates, err := schedule(anchor, cycle, b.to, t, false)
 	if err != nil {
 		return nil, err
 	}
 	for _, at := range dates {
-		if at.Before(b.status) {
+		if !at.After(b.status) {
 			continue
 		}
-		v, err := b.see(object, at)
+		v, err := b.see(object+rate, at)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, payment{at, t.text("currency"), times(constant(new(big.Rat).Mul(quantity, big.NewRat(sign, 1))), v), "DV"})
+		part := each
+		if rate != "" {
+			value, err := t.number("marketValueObserved", 0)
+			if err != nil {
+				return nil, err
+			}
+			p, err := parsePeriod(cycle)
+			if err != nil {
+				return nil, err
+			}
+			y, err := t.with(map[string]string{"dayCountConvention": "30E360"}).years(p.plus(at, -1, false), at)
+			if err != nil {
+				return nil, err
+			}
+			part = new(big.Rat).Mul(new(big.Rat).Mul(each, value), y)
+		}
+		day, err := t.shifted(at)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, payment{day, t.text("currency"), times(constant(part), v), "DV"})
 	}
 	return list, nil
 }

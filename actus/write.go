@@ -178,7 +178,12 @@ func (w *writer) pot(from, currency string, weights []int64) (string, error) {
 	w.pots = append(w.pots, currency)
 	w.weights = append(w.weights, weights)
 	name := fmt.Sprintf("p%d", len(w.pots))
-	fmt.Fprintf(&w.head, "pot %s = %d units from %s # %s\n", name, sum, from, printable(currency))
+	// Each currency is an asset that the agreement names.
+	n := slices.Index(w.pots, currency) + 1
+	if n == len(w.pots) {
+		fmt.Fprintf(&w.head, "term currency%d : asset # %s\n", n, printable(currency))
+	}
+	fmt.Fprintf(&w.head, "pot %s = %d units of currency%d from %s\n", name, sum, n, from)
 	return name, nil
 }
 
@@ -229,6 +234,9 @@ func (w *writer) formula(f *formula) (string, error) {
 	}
 	switch f.op {
 	case opAdd:
+		if less, ok := strings.CutPrefix(b, "-"); ok && f.b.op == opConst {
+			return "(" + a + " - " + less + ")", nil
+		}
 		return "(" + a + " + " + b + ")", nil
 	case opMin:
 		return "min(" + a + ", " + b + ")", nil
