@@ -216,6 +216,24 @@ rateSpread 0.01
 lifeCap 0.08`), To: "2022-01-01", Data: map[string]Series{"LIBOR": observe("2020-06-01T00:00:00", "0.03", "2020-07-02T00:00:00", "0.09")}},
 			"2020-01-02 USD 1200000\n2020-07-02 USD -36000\n2021-01-02 USD -1248000\n",
 		},
+		"PAM: a fee on the principal": {
+			Case{Terms: terms(lent + `contractType PAM
+maturityDate 2021-01-02T00:00:00
+feeRate 0.01
+feeBasis N
+cycleAnchorDateOfFee 2020-07-02T00:00:00
+cycleOfFee P6ML0`), To: "2022-01-01"},
+			"2020-01-02 USD -1200000\n2020-07-02 USD 6000\n2021-01-02 USD 1206000\n",
+		},
+		"PAM: fees that are amounts": {
+			Case{Terms: terms(strings.Replace(lent, "RPA", "RPL", 1) + `contractType PAM
+maturityDate 2021-01-02T00:00:00
+feeRate 25
+feeBasis A
+cycleAnchorDateOfFee 2020-07-02T00:00:00
+cycleOfFee P6ML0`), To: "2022-01-01"},
+			"2020-01-02 USD 1200000\n2020-07-02 USD -2500\n2021-01-02 USD -1202500\n",
+		},
 		"CLM: interest is added until it is called": {
 			Case{Terms: terms(lent + `contractType CLM
 cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00
@@ -350,7 +368,8 @@ func TestLeftOut(t *testing.T) {
 	tests := map[string]struct{ change, reason string }{
 		"a type":           {"contractType XYZ", `the type "XYZ" is not translated`},
 		"an unknown payer": {"contractRole ABC", `the role "ABC" has no side`},
-		"fees":             {"feeRate 0.01", "fees are not translated"},
+		"fees":             {"feeRate 0.01\nfeeBasis X", `the base of fees "X" is not known`},
+		"other fees":       {"contractType STK\nfeeRate 0.01", "fees are translated for loans alone"},
 		"a holiday":        {"calendar TARGET", `the holidays of the calendar "TARGET" are not known`},
 		"a day count":      {"dayCountConvention B252", `the day count "B252" is not known`},
 		"no data":          {"cycleAnchorDateOfRateReset 2020-07-02\nmarketObjectCodeOfRateReset NONE", "no value of NONE is observed by 2020-07-02"},

@@ -10,6 +10,7 @@ import (
 // What happens to a loan, in the order in which ACTUS has it on one day.
 const (
 	exchangeStart = iota
+	fee
 	redemption
 	interest
 	capitalization
@@ -70,6 +71,7 @@ type loanState struct {
 	start, end               time.Time
 	redemptions              []time.Time
 	principal, rate, accrued *formula
+	fees, feeRate            *formula // what of fees has accrued, and the fee of a year or, with the basis A, of each time
 	base, next               *formula // what interest is computed of, if not of the principal; the next payment
 	last                     time.Time
 	resetBefore, over        bool
@@ -93,6 +95,18 @@ func (l *loanState) read() (err error) {
 	l.principal, l.rate, l.accrued = constant(principal), constant(rate), whole(0)
 	if t.text("interestCalculationBase") == "NTIED" {
 		l.base = l.principal
+	}
+	charged, err := t.number("feeRate", 0)
+	if err != nil {
+		return err
+	}
+	given, err := t.number("feeAccrued", 0)
+	if err != nil {
+		return err
+	}
+	l.fees, l.feeRate = constant(given), constant(charged)
+	if b := t.text("feeBasis"); charged.Sign() != 0 && b != "A" && b != "N" {
+		return leftOut("the base of fees %q is not known", b)
 	}
 	typ := t.text("contractType")
 	end, ok, err := t.date("maturityDate")
@@ -234,9 +248,18 @@ func (l *loanState) events() (list []loanEvent, err error) {
 			list = append(list, loanEvent{at, interest})
 		}
 	}
-	if anchor, ok, err := t.date("cycleAnchorDateOfRateReset"); err != nil {
-		return nil, err
-	} else if cycle := t.text("cycleOfRateReset"); ok || cycle != "" {
+	for _, c := range []struct {
+		anchor, cycle string
+		what          int
+	}{{"cycleAnchorDateOfRateReset", "cycleOfRateReset", reset}, {"cycleAnchorDateOfFee", "cycleOfFee", fee}} {
+		anchor, ok, err := t.date(c.anchor)
+		if err != nil {
+			return nil, err
+		}
+		cycle := t.text(c.cycle)
+		if !ok && cycle == "" || c.what == fee && l.feeRate.is(0) {
+			continue
+		}
 		if !ok {
 			p, err := parsePeriod(cycle)
 			if err != nil {
@@ -244,13 +267,13 @@ func (l *loanState) events() (list []loanEvent, err error) {
 			}
 			anchor = p.plus(l.start, 1, t.text("endOfMonthConvention") == "EOM")
 		}
-		dates, err := schedule(anchor, cycle, l.end, t, false)
+		dates, err := schedule(anchor, cycle, l.end, t, c.what == fee)
 		if err != nil {
 			return nil, err
 		}
 		for _, at := range dates {
-			if at.Before(l.end) {
-				list = append(list, loanEvent{at, reset})
+			if at.Before(l.end) || c.what == fee {
+				list = append(list, loanEvent{at, c.what})
 			}
 		}
 	}
@@ -312,9 +335,21 @@ func (l *loanState) happen(e loanEvent) error {
 			of = l.base
 		}
 		l.accrued = plus(l.accrued, times(times(constant(y), l.rate), of))
+		if l.t.text("feeBasis") == "N" && !(before && l.t.has("feeAccrued")) {
+			l.fees = plus(l.fees, times(times(constant(y), l.feeRate), l.principal))
+		}
 		l.last = day
 	}
 	switch e.what {
+	case fee:
+		amount := l.feeRate
+		if l.t.text("feeBasis") == "N" {
+			amount = l.fees
+		}
+		if !before || !l.t.has("feeAccrued") {
+			l.fees = whole(0)
+		}
+		return l.pay(e.at, amount, "FP")
 	case redemption:
 		return l.redeem(e.at, before)
 	case interest:

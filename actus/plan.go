@@ -167,8 +167,9 @@ func (b *builder) see(object string, at time.Time) (*formula, error) {
 
 // contract returns the payments of a contract, of any type that is known.
 func (b *builder) contract(t Terms, sign int64) ([]payment, error) {
-	if fee, err := t.number("feeRate", 0); err != nil || fee.Sign() != 0 {
-		return nil, errors.Join(leftOut("fees are not translated"), err)
+	loan := slices.Contains([]string{"PAM", "LAM", "NAM", "ANN", "CLM"}, t.text("contractType"))
+	if fee, err := t.number("feeRate", 0); !loan && (err != nil || fee.Sign() != 0) {
+		return nil, errors.Join(leftOut("fees are translated for loans alone"), err)
 	}
 	if c := t.text("settlementCurrency"); c != "" && c != t.text("currency") {
 		return nil, leftOut("it is settled in another currency than its own")
@@ -199,7 +200,7 @@ func (b *builder) contract(t Terms, sign int64) ([]payment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if typ := t.text("contractType"); !slices.Contains([]string{"PAM", "LAM", "NAM", "ANN", "CLM"}, typ) {
+	if !loan {
 		return b.traded(t, sign, list)
 	}
 	return list, nil
