@@ -52,6 +52,7 @@ var rows = map[string]row{
 
 	"feed":     {own: "contract/oracle", why: "an oracle's operator knows values and keys, and nothing of who uses them"},
 	"studio":   {own: "contract examples", other: "golang.org/x/image/...", why: "the tools around the contract language know contracts and nothing of custody"},
+	"actus":    {own: "contract studio/figures", why: "contracts of a taxonomy are written in the language, and nothing trusted knows of it"},
 	"examples": {why: "the examples are texts"},
 
 	"event":           {own: "wire head", other: "golang.org/x/mod/sumdb/tlog", why: "the log stores bytes and does not know what they mean"},

@@ -13,7 +13,7 @@ import (
 const documented = "coin wire key head attest attest/platform attest/policyfile attest/sim contract contract/oracle settle vault vault/session vault/enclave vault/enclave/config market event"
 
 // presented are those that people build tools on.
-const presented = "studio/... examples feed"
+const presented = "studio/... examples feed actus"
 
 // docComments asks each exported name for a comment that begins with it, and
 // each package for one that begins with "Package". Where several things stand

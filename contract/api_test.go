@@ -200,7 +200,7 @@ func TestWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []WordClause{{Word: "alive", Parties: []int{0}, Need: 1, Line: 13}, {Word: "take back", Parties: []int{0}, Need: 1, Line: 16}}
+	want := []WordClause{{Word: "alive", Parties: []int{0}, Need: 1, Line: 18}, {Word: "take back", Parties: []int{0}, Need: 1, Line: 21}}
 	if diff := cmp.Diff(want, d.Words(s)); diff != "" {
 		t.Error(diff)
 	}
@@ -210,7 +210,7 @@ func TestWords(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want = []WordClause{{Word: "alive", Parties: []int{0}, Need: 1, Line: 20}, {Word: "confirm", Parties: []int{1, 3}, Said: []int{2}, Need: 2, Line: 23}}
+	want = []WordClause{{Word: "alive", Parties: []int{0}, Need: 1, Line: 25}, {Word: "confirm", Parties: []int{1, 3}, Said: []int{2}, Need: 2, Line: 28}}
 	if diff := cmp.Diff(want, d.Words(s)); diff != "" {
 		t.Error(diff)
 	}

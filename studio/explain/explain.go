@@ -55,7 +55,7 @@ func Contract(src []byte, p *contract.Program, s *play.Session, terms string, ex
 	t := &Text{Title: p.Name()}
 	between := names(f.Parties)
 	for _, r := range f.Roles {
-		between = append(between, strings.Replace(spread(r.Range), "..", "to", 1)+" parties that each are a "+r.Name.Text)
+		between = append(between, strings.Replace(spread(r.Range), "..", "to", 1)+" parties that each are "+article(r.Name.Text))
 	}
 	t.add("", item{text: "An agreement between " + figures.List(between, "and") + "."})
 	t.add("What is deposited", d.deposits()...)
@@ -66,6 +66,9 @@ func Contract(src []byte, p *contract.Program, s *play.Session, terms string, ex
 		if n := len(f.Open.Body); f.Open.Body[n-1].Kind != "close" && f.Open.Body[n-1].Kind != "next" && len(f.Phases) > 0 {
 			begins := "phase " + f.Phases[0].Name.Text + " begins"
 			if len(it.items) > 0 {
+				if it.text == "" {
+					it.text = "as follows:"
+				}
 				it.items = append(it.items, item{text: "then " + begins})
 			} else {
 				it.text += ", and then " + begins
@@ -138,6 +141,9 @@ func (d *doc) deposits() (items []item) {
 		if pot.Role == who {
 			who = "each " + who
 		}
+		if pot.Role != "" && pot.Role != pot.From.Text {
+			who = "for each " + pot.Role + ", " + who
+		}
 		text := who + " deposits " + d.say(pot.Expr)
 		if pot.Later {
 			text = who + " may deposit, while the agreement runs, " + d.say(pot.Expr)
@@ -152,7 +158,9 @@ func (d *doc) deposits() (items []item) {
 			text += " of " + pot.Asset.Unquoted()
 		}
 		if text += " into the pot " + pot.Name.Text; pot.Role != "" {
-			text += " of its own"
+			if text += " of its own"; pot.Role != pot.From.Text {
+				text = strings.TrimSuffix(text, "its own") + "that " + pot.Role
+			}
 		}
 		items = append(items, item{text: text})
 	}
@@ -165,7 +173,7 @@ func (d *doc) deposits() (items []item) {
 func (d *doc) terms() (items []item) {
 	terms := d.prog.Terms()
 	for _, r := range d.file.Roles {
-		items = append(items, item{text: r.Name.Text + ": how many parties are a " + r.Name.Text + ", and who, " + strings.Replace(spread(r.Range), "..", "to", 1)})
+		items = append(items, item{text: r.Name.Text + ": how many parties are " + article(r.Name.Text) + ", and who, " + strings.Replace(spread(r.Range), "..", "to", 1)})
 	}
 	for _, decl := range d.file.Decls {
 		switch decl.Kind {

@@ -212,7 +212,10 @@ func moves(s *play.Session) (list []move) {
 					verb = " say "
 				}
 				m.key = figures.List(who, "and") + verb + fmt.Sprintf("%q", w.Word)
-				if m.text = m.key; w.HasValue || w.Sealed {
+				switch m.text = m.key; {
+				case w.Sealed:
+					m.text += " with a sealed value"
+				case w.HasValue:
 					m.text += " with " + figures.Number(v)
 				}
 				list = append(list, m)

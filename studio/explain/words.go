@@ -100,7 +100,7 @@ func (d *doc) spell(e *syntax.Expr) (string, int) {
 		return "the lesser of " + arg(0, asPhrase) + " and " + arg(1, asPhrase), asPhrase
 	case "share":
 		if e.Args[2].Op == "number" && e.Args[2].Tok.Value() == 100 {
-			return arg(1, asSum) + " percent of " + arg(0, asValue), asPhrase
+			return arg(1, asValue) + " percent of " + arg(0, asValue), asPhrase
 		}
 		return arg(0, asProduct) + " × " + arg(1, asValue) + " / " + arg(2, asValue), asProduct
 	case "neg":
@@ -204,15 +204,15 @@ func (d *doc) deed(s *syntax.Stmt, given map[string]share, here string) string {
 		if s.Amount == nil {
 			given[s.Pot.Text] = wholly
 			if before != untouched {
-				return s.To.Text + " receives what is left of " + d.name(s.Pot.Text)
+				return d.receiver(s.To.Text) + " receives what is left of " + d.name(s.Pot.Text)
 			}
-			return s.To.Text + " receives all of " + d.name(s.Pot.Text)
+			return d.receiver(s.To.Text) + " receives all of " + d.name(s.Pot.Text)
 		}
 		given[s.Pot.Text] = max(before, partly)
 		if op := s.Amount.Op; mentions(s.Amount, s.Pot.Text) && op != "min" && op != "max" {
-			return s.To.Text + " receives " + d.say(s.Amount)
+			return d.receiver(s.To.Text) + " receives " + d.say(s.Amount)
 		}
-		return "from " + d.name(s.Pot.Text) + ", " + s.To.Text + " receives " + d.say(s.Amount) + d.units(s.Amount)
+		return "from " + d.name(s.Pot.Text) + ", " + d.receiver(s.To.Text) + " receives " + d.say(s.Amount) + d.units(s.Amount)
 	case "set":
 		c := d.name(s.Counter.Text)
 		if v := s.Value; (v.Op == "+" || v.Op == "-") && v.Args[0].Op == "name" && v.Args[0].Tok.Text == s.Counter.Text {
@@ -230,6 +230,24 @@ func (d *doc) deed(s *syntax.Stmt, given map[string]share, here string) string {
 		return "the phase goes on"
 	}
 	return ""
+}
+
+// receiver says who a give is to: of a role the holder that is spoken of.
+func (d *doc) receiver(name string) string {
+	for _, r := range d.file.Roles {
+		if r.Name.Text == name {
+			return "that " + name
+		}
+	}
+	return name
+}
+
+// article puts a or an before a name.
+func article(name string) string {
+	if strings.ContainsRune("aeiouAEIOU", rune(name[0])) {
+		return "an " + name
+	}
+	return "a " + name
 }
 
 // units says that a plain name or number is an amount.
@@ -250,7 +268,9 @@ func (d *doc) rest(given map[string]share) string {
 		left = append(left, pot.Name.Text)
 		if back = append(back, pot.From.Text); pot.Role != "" {
 			left[len(left)-1] = "each " + pot.Name.Text
-			back[len(back)-1] = "its " + pot.From.Text
+			if pot.From.Text == pot.Role {
+				back[len(back)-1] = "its " + pot.From.Text
+			}
 		}
 		each = append(each, left[len(left)-1]+" to "+back[len(back)-1])
 	}
@@ -266,7 +286,7 @@ func (d *doc) rest(given map[string]share) string {
 func (d *doc) depositor(pot string) string {
 	for _, p := range d.pots() {
 		if p.Name.Text == pot {
-			if p.Role != "" {
+			if p.Role == p.From.Text {
 				return "each " + p.From.Text
 			}
 			return p.From.Text

@@ -245,7 +245,8 @@ func (p *Payoff) Drawing() *Drawing {
 	for v := math.Ceil(float64(p.Lo)/xStep) * xStep; v <= float64(p.Hi); v += xStep {
 		d.line(pale, 1, nil, point{x(v), top}, point{x(v), h - bottom})
 		d.line(ink, 1.2, nil, point{x(v), h - bottom}, point{x(v), h - bottom + 5})
-		d.text(ink, 13, false, 0.5, x(v), h-bottom+20, p.tick(int64(v)))
+		tick := p.tick(int64(v))
+		d.text(ink, 13, false, 0.5, math.Min(x(v), w-4-measure(13, false, tick)/2), h-bottom+20, tick)
 	}
 	d.line(ink, 1.4, nil, point{left, top}, point{left, h - bottom}, point{w - right, h - bottom})
 	d.text(ink, 14, false, 0.5, (left+w-right)/2, h-16, p.Of+", "+p.When)

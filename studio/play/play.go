@@ -188,6 +188,9 @@ func (s *Session) do(m *moment, a Act) (steps []Step, err error) {
 		return nil, fmt.Errorf("%w: its last deadline passed on %s", contract.ErrClosed, figures.Time(steps[len(steps)-1].At))
 	}
 	ev := s.event(m.state, a, at)
+	if ev.Kind == contract.Deposit && a.All && ev.Value == 0 && !m.state.Closed() {
+		return nil, fmt.Errorf("%w: nobody waits for %s now", contract.ErrEvent, s.Deal.Program().Pots()[ev.Pot].Name)
+	}
 	state, out, err := s.Deal.Step(m.state, ev)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"latchkey/contract"
 	"latchkey/examples"
+	"latchkey/studio/play"
 )
 
 // Every example has scenarios, and they come out.
@@ -41,8 +42,14 @@ func TestExamples(t *testing.T) {
 		for _, failure := range f.Run(p) {
 			t.Errorf("%s: scenarios: %v", path, failure)
 		}
-		if _, _, err := f.Settings.Bind(p); err != nil {
+		deal, weights, err := f.Settings.Bind(p)
+		if err != nil {
 			t.Errorf("%s: the terms at the head of the scenarios are not whole: %v", path, err)
+			continue
+		}
+		// A vault takes it, within the bounds that hold where the parties raise none.
+		if _, err := deal.Admit(play.New(deal, weights, 0).Weights, contract.Limits{}); err != nil {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

@@ -1,0 +1,435 @@
+package actus
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"latchkey/contract"
+	"latchkey/studio/figures"
+)
+
+// Scale is the one place where amounts become units and figures become whole numbers.
+//
+// A unit is 10^-Money of a currency; every amount is rounded toward zero to it, once, when it is paid. Figures inside of formulas
+// count 10^-Figures: constants are rounded to the nearest, products toward zero.
+type Scale struct{ Money, Figures int }
+
+// Written is a plan as a contract, with all that it takes to open an instance.
+type Written struct {
+	Source  string
+	Deal    *contract.Deal
+	Weights [][]int64
+	Scale   Scale
+	Start   time.Time
+	plan    *Plan
+	pots    []string // currencies
+	objects []string // what each oracle reports
+}
+
+// tooLarge bounds what a formula may come to: a contract counts in 64 bits.
+var tooLarge = new(big.Rat).SetInt64(1 << 61)
+
+// Write makes a contract of a plan, with at most so many digits of money, and at most units units in all pots that depend on
+// observed values: fewer units are fewer endings, which is what an exploration takes.
+func (p *Plan) Write(digits int, units int64) (*Written, error) {
+	if len(p.payments) == 0 && p.guarantee == nil {
+		return nil, leftOut("nothing is ever paid")
+	}
+	for money := digits; money >= -12; money-- {
+		for f := max(8, money); f >= max(money, 2); f-- {
+			w := &writer{plan: p, scale: Scale{money, f}, limit: units}
+			out, err := w.write()
+			if errors.Is(err, errScale) {
+				continue
+			}
+			return out, err
+		}
+	}
+	return nil, leftOut("its amounts have no scale at which they fit")
+}
+
+// errScale is wrapped where other digits may serve.
+var errScale = errors.New("does not fit at this scale")
+
+type writer struct {
+	plan      *Plan
+	scale     Scale
+	limit     int64
+	head      strings.Builder
+	body      strings.Builder
+	terms     []int64
+	pots      []string
+	weights   [][]int64
+	objects   []string
+	start     time.Time
+	now       int // the observation that is written: its value is at hand
+	fixedPots []fixedPot
+}
+
+// power is 10^n.
+func power(n int) *big.Rat {
+	p := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(n, -n))), nil))
+	if n < 0 {
+		p.Inv(p)
+	}
+	return p
+}
+
+// toward0 scales by 10^digits and rounds toward zero.
+func toward0(r *big.Rat, digits int) *big.Int {
+	r = new(big.Rat).Mul(r, power(digits))
+	return new(big.Int).Quo(r.Num(), r.Denom())
+}
+
+// nearest scales by 10^digits and rounds to the nearest.
+func nearest(r *big.Rat, digits int) *big.Int {
+	half := big.NewRat(int64(r.Sign()), 2)
+	r = new(big.Rat).Add(new(big.Rat).Mul(r, power(digits)), half)
+	return new(big.Int).Quo(r.Num(), r.Denom())
+}
+
+func (w *writer) write() (*Written, error) {
+	p := w.plan
+	w.start = w.first().AddDate(0, 0, -1)
+	w.terms = append(w.terms, w.start.Unix())
+	fmt.Fprintf(&w.head, "contract Actus%s\nparties keeper, other\nterm start : time\n", p.Name)
+	var err error
+	if p.guarantee != nil {
+		err = w.guaranteed(p.guarantee)
+	} else {
+		err = w.paid()
+	}
+	if err != nil {
+		return nil, err
+	}
+	source := w.head.String() + w.body.String()
+	program, err := contract.Compile([]byte(source))
+	if err != nil {
+		if strings.Contains(err.Error(), "64 bits") || strings.Contains(err.Error(), "overflow") || strings.Contains(err.Error(), "too large") {
+			return nil, fmt.Errorf("%w: %w", errScale, err)
+		}
+		return nil, leftOut("the language refuses it: %v", err)
+	}
+	deal, err := program.Bind(w.terms)
+	if err != nil {
+		return nil, fmt.Errorf("bind: %w", err)
+	}
+	return &Written{source, deal, w.weights, w.scale, w.start, p, w.pots, w.objects}, nil
+}
+
+// first is the first moment at which something happens.
+func (w *writer) first() time.Time {
+	var all []time.Time
+	for _, o := range w.plan.seen {
+		all = append(all, o.at)
+	}
+	for _, p := range w.plan.payments {
+		all = append(all, p.at)
+	}
+	if g := w.plan.guarantee; g != nil {
+		all = []time.Time{g.stretches[0].from}
+	}
+	return slices.MinFunc(all, time.Time.Compare)
+}
+
+// when is a time as a formula over the start.
+func (w *writer) when(at time.Time) string {
+	s := at.Unix() - w.start.Unix()
+	if s%86400 == 0 {
+		return fmt.Sprintf("start + %d days", s/86400)
+	}
+	return fmt.Sprintf("start + %d seconds", s)
+}
+
+// oracle declares the oracle of a market object, if it is not there, and returns its number.
+func (w *writer) oracle(object string, r valueRange) (int, error) {
+	if i := slices.Index(w.objects, object); i >= 0 {
+		return i, nil
+	}
+	lo, hi := nearest(r.lo, w.scale.Figures), nearest(r.hi, w.scale.Figures)
+	if new(big.Rat).SetInt(hi).Cmp(tooLarge) > 0 {
+		return 0, errScale
+	}
+	w.objects = append(w.objects, object)
+	fmt.Fprintf(&w.head, "oracle o%d in %s..%s # %s\n", len(w.objects), lo, hi, printable(object))
+	return len(w.objects) - 1, nil
+}
+
+// printable keeps what a comment may have.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// pot declares a pot of so many units and returns its name.
+func (w *writer) pot(from, currency string, weights []int64) (string, error) {
+	var sum int64
+	for _, u := range weights {
+		sum += u
+	}
+	w.pots = append(w.pots, currency)
+	w.weights = append(w.weights, weights)
+	name := fmt.Sprintf("p%d", len(w.pots))
+	// Each currency is an asset that the agreement names.
+	n := slices.Index(w.pots, currency) + 1
+	if n == len(w.pots) {
+		fmt.Fprintf(&w.head, "term currency%d : asset # %s\n", n, printable(currency))
+	}
+	fmt.Fprintf(&w.head, "pot %s = %d units of currency%d from %s\n", name, sum, n, from)
+	return name, nil
+}
+
+// maxWeight is the most that one chunk weighs here.
+const maxWeight = 2_000_000_000
+
+// ladder is chunks of which every amount up to units can be made.
+func ladder(units int64) []int64 {
+	full := max(0, units/maxWeight-1)
+	list := slices.Repeat([]int64{maxWeight}, int(full))
+	return append(list, figures.Ladder(units-full*maxWeight)...)
+}
+
+// exactly is chunks of one amount, that is given as a whole.
+func exactly(units int64) []int64 {
+	list := slices.Repeat([]int64{maxWeight}, int(units/maxWeight))
+	if rest := units % maxWeight; rest > 0 {
+		list = append(list, rest)
+	}
+	return list
+}
+
+// formula writes a formula that counts 10^-Figures.
+func (w *writer) formula(f *formula) (string, error) {
+	switch f.op {
+	case opConst:
+		n := nearest(f.value, w.scale.Figures)
+		if new(big.Rat).Abs(new(big.Rat).SetInt(n)).Cmp(tooLarge) > 0 {
+			return "", errScale
+		}
+		return n.String(), nil
+	case opSeen:
+		if f.seen == w.now {
+			return fmt.Sprintf("o%d", slices.Index(w.objects, w.plan.seen[f.seen].object)+1), nil
+		}
+		return fmt.Sprintf("v%d", f.seen+1), nil
+	}
+	if lo, hi := f.bounds(w.ranges()); tooLarge.Cmp(new(big.Rat).Mul(hi, power(w.scale.Figures))) < 0 || tooLarge.Cmp(new(big.Rat).Neg(new(big.Rat).Mul(lo, power(w.scale.Figures)))) < 0 {
+		return "", errScale
+	}
+	a, err := w.formula(f.a)
+	if err != nil {
+		return "", err
+	}
+	b, err := w.formula(f.b)
+	if err != nil {
+		return "", err
+	}
+	switch f.op {
+	case opAdd:
+		if less, ok := strings.CutPrefix(b, "-"); ok && f.b.op == opConst {
+			return "(" + a + " - " + less + ")", nil
+		}
+		return "(" + a + " + " + b + ")", nil
+	case opMin:
+		return "min(" + a + ", " + b + ")", nil
+	case opMax:
+		return "max(" + a + ", " + b + ")", nil
+	}
+	if f.a.op == opConst && f.a.value.IsInt() && new(big.Rat).Abs(f.a.value).Cmp(power(6)) < 0 {
+		return "(" + f.a.value.Num().String() + " * " + b + ")", nil
+	}
+	return fmt.Sprintf("share(%s, %s, %s)", a, b, power(w.scale.Figures).Num()), nil
+}
+
+func (w *writer) ranges() (list []valueRange) {
+	for _, o := range w.plan.seen {
+		list = append(list, o.valueRange)
+	}
+	return list
+}
+
+// units writes a formula as units, rounded toward zero.
+func (w *writer) units(f string) string {
+	return fmt.Sprintf("share(1 units, %s, %s)", f, power(w.scale.Figures-w.scale.Money).Num())
+}
+
+// item is something that happens at a time: a value is seen, or payments are due.
+type item struct {
+	at   time.Time
+	seen int   // −1: payments
+	due  []int // which payments
+}
+
+// paid writes payments: a phase until each moment at which something happens, in their order. An amount is computed when the last
+// value that it needs is seen, and kept until its day: of values that many payments need, an instance would have as many
+// states as there are prices.
+func (w *writer) paid() error {
+	var items []item
+	for i, o := range w.plan.seen {
+		items = append(items, item{at: o.at, seen: i})
+	}
+	for i, p := range w.plan.payments {
+		k := slices.IndexFunc(items, func(it item) bool { return it.seen < 0 && it.at.Equal(p.at) })
+		if k < 0 {
+			k = len(items)
+			items = append(items, item{at: p.at, seen: -1})
+		}
+		items[k].due = append(items[k].due, i)
+	}
+	slices.SortStableFunc(items, func(a, b item) int { return a.at.Compare(b.at) })
+	known := make(map[int][]int) // by observation: the payments that are known with it
+	kept := make(map[int]bool)   // what is needed after its own moment
+	for i, p := range w.plan.payments {
+		used := make(map[int]bool)
+		p.amount.uses(used)
+		last := -1
+		for _, it := range items {
+			if it.seen >= 0 && used[it.seen] {
+				last = it.seen
+			}
+		}
+		for k := range used {
+			kept[k] = kept[k] || k != last
+		}
+		known[last] = append(known[last], i)
+	}
+	if err := w.fixed(); err != nil {
+		return err
+	}
+	for k, it := range items {
+		next := fmt.Sprintf("    next Step%d\n", k+2)
+		if k+1 == len(items) {
+			next = "    close\n"
+		}
+		if it.seen < 0 {
+			fmt.Fprintf(&w.body, "phase Step%d until %s\n  at deadline:\n", k+1, w.when(it.at))
+			for _, i := range it.due {
+				if err := w.payment(i); err != nil {
+					return err
+				}
+			}
+			w.body.WriteString(next)
+			continue
+		}
+		o := w.plan.seen[it.seen]
+		n, err := w.oracle(o.object, o.valueRange)
+		if err != nil {
+			return err
+		}
+		w.now = it.seen
+		fmt.Fprintf(&w.body, "phase Step%d until %s + 1 days\n  when oracle o%d for %s:\n", k+1, w.when(it.at), n+1, w.when(o.at))
+		if kept[it.seen] {
+			fmt.Fprintf(&w.head, "counter v%d = 0 in %s..%s\n", it.seen+1, nearest(o.lo, w.scale.Figures), nearest(o.hi, w.scale.Figures))
+			fmt.Fprintf(&w.body, "    set v%d = o%d\n", it.seen+1, n+1)
+		}
+		for _, i := range known[it.seen] {
+			if err := w.amount(i); err != nil {
+				return err
+			}
+		}
+		w.body.WriteString(next + "  at deadline: close\n")
+	}
+	return nil
+}
+
+// amount writes that a payment is known now.
+func (w *writer) amount(i int) error {
+	p := w.plan.payments[i]
+	text, err := w.formula(p.amount)
+	if err != nil {
+		return err
+	}
+	lo, hi := p.amount.bounds(w.ranges())
+	least, most := toward0(lo, w.scale.Money), toward0(hi, w.scale.Money)
+	if !least.IsInt64() || !most.IsInt64() || most.Int64() > w.limit || least.Int64() < -w.limit {
+		return errScale
+	}
+	least, most = new(big.Int).SetInt64(min(0, least.Int64())), new(big.Int).SetInt64(max(0, most.Int64()))
+	fmt.Fprintf(&w.head, "counter d%d = 0 in %s units..%s units\n", i+1, least, most)
+	fmt.Fprintf(&w.body, "    set d%d = max(%s units, min(%s units, %s))\n", i+1, least, most, w.units(text))
+	return nil
+}
+
+// fixed declares the pots of payments that depend on nothing: chunks are the payments.
+func (w *writer) fixed() error {
+	type side struct{ currency, from string }
+	var order []side
+	chunks := make(map[side][]int64)
+	for _, p := range w.plan.payments {
+		if p.amount.op != opConst {
+			continue
+		}
+		n := toward0(p.amount.value, w.scale.Money)
+		s := side{p.currency, "other"}
+		if n.Sign() < 0 {
+			s.from = "keeper"
+		}
+		if n.Abs(n); n.Cmp(big.NewInt(maxWeight*1000)) > 0 {
+			return errScale
+		}
+		if n.Sign() == 0 {
+			continue
+		}
+		if chunks[s] == nil {
+			order = append(order, s)
+		}
+		chunks[s] = append(chunks[s], exactly(n.Int64())...)
+	}
+	for _, s := range order {
+		if len(chunks[s]) > contract.MaxChunks/4 {
+			return errScale
+		}
+		slices.SortFunc(chunks[s], func(a, b int64) int { return int(b - a) })
+		name, err := w.pot(s.from, s.currency, chunks[s])
+		if err != nil {
+			return err
+		}
+		w.fixedPots = append(w.fixedPots, fixedPot{s.currency, s.from, name})
+	}
+	return nil
+}
+
+type fixedPot struct{ currency, from, name string }
+
+// payment writes what one payment gives.
+func (w *writer) payment(i int) error {
+	p := w.plan.payments[i]
+	if p.amount.op == opConst {
+		n := toward0(p.amount.value, w.scale.Money)
+		from, to := "other", "keeper"
+		if n.Sign() < 0 {
+			from, to = to, from
+		}
+		for _, f := range w.fixedPots {
+			if n.Sign() != 0 && f.currency == p.currency && f.from == from {
+				fmt.Fprintf(&w.body, "    give %s units of %s to %s\n", n.Abs(n), f.name, to)
+			}
+		}
+		return nil
+	}
+	lo, hi := p.amount.bounds(w.ranges())
+	for _, side := range []struct {
+		most           *big.Rat
+		from, to, text string
+	}{{hi, "other", "keeper", fmt.Sprintf("d%d", i+1)}, {new(big.Rat).Neg(lo), "keeper", "other", fmt.Sprintf("0 - d%d", i+1)}} {
+		most := toward0(side.most, w.scale.Money)
+		if most.Sign() <= 0 {
+			continue
+		}
+		name, err := w.pot(side.from, p.currency, ladder(most.Int64()))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&w.body, "    give min(left(%s), max(0 units, %s)) of %s to %s\n", name, side.text, name, side.to)
+	}
+	fmt.Fprintf(&w.body, "    set d%d = 0\n", i+1)
+	return nil
+}
