@@ -112,7 +112,7 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 	if err := h.store.put(ctx, draftName(d.ID), d); err != nil {
 		return err
 	}
-	h.store.journal(ctx, Event{Kind: "offer received", Deal: d.ID, With: from.Short(), Text: text})
+	h.store.journal(ctx, Event{Kind: "asked", Deal: d.ID, With: from.Short(), Text: text})
 	return nil
 }
 
@@ -505,7 +505,7 @@ func (h *Host) sign(ctx context.Context, d Draft, s *sketch) error {
 	}
 	for i, pot := range a.Pots {
 		if s.depositor(i) == s.role && len(pot) > 0 {
-			deal.Gives = append(deal.Gives, fmt.Sprintf("%d chunks, %d units, of %s", len(pot), weigh(pot), s.denomination(i).ID))
+			deal.Gives = append(deal.Gives, fmt.Sprintf("%s, %s, of %s", tally(len(pot), "chunk"), tally(weigh(pot), "unit"), s.denomination(i).ID))
 		}
 	}
 	own, err := wire.Marshal(*r.Accepted)

@@ -170,7 +170,7 @@ func (h *Host) order(ctx context.Context, ids []wire.ChunkID, why string) error 
 	if _, err := h.call(ctx, enclave.Call{Claim: &enclave.Chunks{IDs: ids}}); err != nil {
 		return err
 	}
-	h.store.journal(ctx, Event{Kind: "claimed", Count: len(ids), Text: fmt.Sprintf("ordered the keys of %d chunks%s", len(ids), why)})
+	h.store.journal(ctx, Event{Kind: "claimed", Count: len(ids), Text: fmt.Sprintf("ordered the keys of %s%s", tally(len(ids), "chunk"), why)})
 	wake(h.talk)
 	return nil
 }

@@ -223,7 +223,7 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	}
 	for i, pot := range a.Pots {
 		if program.Pots()[i].From == d.Role {
-			d.Gives = append(d.Gives, fmt.Sprintf("%d chunks, %d units, of %s", len(pot), weigh(pot), sideOf(*n.Proposal, i).Denomination))
+			d.Gives = append(d.Gives, fmt.Sprintf("%s, %s, of %s", tally(len(pot), "chunk"), tally(weigh(pot), "unit"), sideOf(*n.Proposal, i).Denomination))
 		}
 	}
 	if d.Signed, err = wire.Marshal(*r.Accepted); err != nil {
@@ -505,14 +505,14 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 func (h *Host) tellOwned(ctx context.Context, d Deal, own []enclave.ChunkStatus) {
 	e := Event{Kind: "owned", Deal: d.id(), At: d.Owned, Count: len(own), With: short(d.With)}
 	took := d.Owned - d.Accepted
-	e.Text = fmt.Sprintf("owns %d chunks, %d ms after it accepted", len(own), took)
+	e.Text = fmt.Sprintf("owns %s, %d ms after it accepted", tally(len(own), "chunk"), took)
 	var draft Draft
 	paid := d.State == "owned" && d.Draft != "" && h.store.get(draftName(d.Draft), &draft) && draft.Request != ""
 	switch {
 	case paid && d.Role == payer:
 		e.Kind, e.Text = "paid", fmt.Sprintf("paid vault %s: %s, without a transaction, %d ms after it was asked to", short(d.With), strings.Join(d.Gives, ", "), took)
 	case paid:
-		e.Kind, e.Text = "received", fmt.Sprintf("received a payment of vault %s: %d chunks, %d ms after it accepted", short(d.With), len(own), took)
+		e.Kind, e.Text = "received", fmt.Sprintf("received a payment of vault %s: %s, %d ms after it accepted", short(d.With), tally(len(own), "chunk"), took)
 	case len(own) == 0:
 		e.Text = fmt.Sprintf("%s is over, %d ms after it accepted; nothing came to this side", d.Contract, took)
 	}

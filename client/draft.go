@@ -241,8 +241,8 @@ func (s *sketch) unseen(known []bool) (string, error) {
 	}
 	for _, x := range r.Rounding {
 		if x.Pot >= len(known) || !known[x.Pot] {
-			return fmt.Sprintf("with the chunks that were put in since, the give in line %d may ask for %d units of pot %s and come out as %d",
-				x.Line, x.Asked, s.deal.Program().Pots()[x.Pot].Name, x.Given), nil
+			return fmt.Sprintf("with the chunks that were put in since, the give in line %d may ask for %s of pot %s and come out as %d",
+				x.Line, tally(x.Asked, "unit"), s.deal.Program().Pots()[x.Pot].Name, x.Given), nil
 		}
 	}
 	return "", nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"latchkey/coin"
 	"latchkey/market"
@@ -94,9 +95,9 @@ func pickUnits(chunks []enclave.ChunkStatus, asset coin.AssetID, unit coin.Amoun
 	case best != nil:
 		return best, nil
 	case have == 0:
-		return nil, fmt.Errorf("%d units of %s are needed, and none are free; deposit some", units, asset)
+		return nil, fmt.Errorf("%s of %s to be put in, and none are free: deposit some", tally(units, "unit"), asset)
 	}
-	return nil, fmt.Errorf("%w: %d units of %s cannot be made up of what is free, %d units in all; nearest are %v", ErrIndivisible, units, asset, have, nearest)
+	return nil, fmt.Errorf("%w: %s of %s cannot be made up of what is free, %s in all; nearest are %s", ErrIndivisible, tally(units, "unit"), asset, tally(have, "unit"), strings.Join(nearest, " and "))
 }
 
 // A Payable is what chunks make of an amount to be paid.

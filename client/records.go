@@ -276,3 +276,11 @@ func (d Deal) agreement() (a vault.Agreement, err error) {
 	err = wire.Unmarshal(d.Agreement, &a)
 	return a, err
 }
+
+// tally writes a number of things: 1 chunk, 2 chunks.
+func tally[N int | int64 | uint | uint32 | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -89,7 +89,7 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 		})
 	}
 	for _, x := range r.Rounding {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("line %d: a give may ask for %d units and come out as %d, for chunks are not divisible: after %s", x.Line, x.Asked, x.Given, way(x.Path)))
+		out.Warnings = append(out.Warnings, fmt.Sprintf("line %d: a give may ask for %s and come out as %d, for chunks are not divisible: after %s", x.Line, tally(x.Asked, "unit"), x.Given, way(x.Path)))
 	}
 	return out, nil
 }
@@ -129,7 +129,7 @@ func formatTerm(t contract.Term, v int64) string {
 	case contract.Duration:
 		return (time.Duration(v) * time.Second).String()
 	case contract.Units:
-		return fmt.Sprintf("%d units", v)
+		return tally(v, "unit")
 	}
 	return strconv.FormatInt(v, 10)
 }

@@ -77,7 +77,7 @@ func (h *Host) atRisk(ctx context.Context, name string, d *Deal, a vault.Agreeme
 	var placed Placed
 	h.store.get("offer/"+fmt.Sprintf("%x", offer[:]), &placed)
 	if most := placed.MaxLoss; most > 0 && loss[role] > int64(most) {
-		return fmt.Errorf("up to %d units could be lost, and the offer allows %d", loss[role], most)
+		return fmt.Errorf("up to %s could be lost, and the offer allows %d", tally(loss[role], "unit"), most)
 	}
 	if d.AtRisk != 0 || a.Settle == vault.Atomic {
 		d.AtRisk = loss[role]
@@ -89,7 +89,7 @@ func (h *Host) atRisk(ctx context.Context, name string, d *Deal, a vault.Agreeme
 	}
 	h.store.journal(ctx, Event{
 		Kind: "checked", Deal: d.id(),
-		Text: fmt.Sprintf("a proposal is settled tit for tat, in rounds of %d to %d units: at most %d units can be lost at any moment", a.Pace.First, a.Pace.Most, d.AtRisk),
+		Text: fmt.Sprintf("a proposal is settled tit for tat, in rounds of %d to %d units: at most %s can be lost at any moment", a.Pace.First, a.Pace.Most, tally(d.AtRisk, "unit")),
 	})
 	return nil
 }
@@ -115,7 +115,7 @@ func (h *Host) step(ctx context.Context, in vault.Instance, s enclave.Status) er
 	if _, err := h.call(ctx, enclave.Call{Took: &enclave.Took{Instance: in.ID, Failed: bad != nil}}); err != nil {
 		return err
 	}
-	e := Event{Kind: "kept", Count: len(in.Open), Text: fmt.Sprintf("step %d of %d of instance %s: %d chunks are good", in.Step, in.Steps, in.ID.Short(), len(in.Open))}
+	e := Event{Kind: "kept", Count: len(in.Open), Text: fmt.Sprintf("step %d of %d of instance %s is good: %s", in.Step, in.Steps, in.ID.Short(), tally(len(in.Open), "chunk"))}
 	if bad != nil {
 		e.Kind, e.Text = "failed", fmt.Sprintf("step %d of %d of instance %s failed, and is reported: %v", in.Step, in.Steps, in.ID.Short(), bad)
 	}

@@ -144,7 +144,7 @@ func (h *Host) fundOne(ctx context.Context, f *Funding, chunks, whole []enclave.
 		total, _ := each.Times(uint64(len(chunks)))
 		h.store.journal(ctx, Event{
 			Kind: "made", Asset: string(cert.Denomination.Asset.ID), Amount: total.String(), Count: len(chunks),
-			Text: fmt.Sprintf("vault and escrow made %d keys; the wallet checked certificate %s", len(chunks), f.Cert.Short()),
+			Text: fmt.Sprintf("vault and escrow made %s; the wallet checked certificate %s", tally(len(chunks), "key"), f.Cert.Short()),
 		})
 		if err := save(); err != nil {
 			return err
@@ -164,7 +164,7 @@ func (h *Host) fundOne(ctx context.Context, f *Funding, chunks, whole []enclave.
 		total, _ := each.Times(uint64(len(whole)))
 		h.store.journal(ctx, Event{
 			Kind: "funded", Asset: string(cert.Denomination.Asset.ID), Amount: total.String(), Count: len(whole), Txs: f.Txs,
-			Text: fmt.Sprintf("paid %d deposits in %d transactions", len(whole), len(f.Txs)),
+			Text: fmt.Sprintf("paid %s in %s", tally(len(whole), "deposit"), tally(len(f.Txs), "transaction")),
 		})
 	}
 	if f.State == "funded" {
@@ -182,13 +182,13 @@ func (h *Host) fundOne(ctx context.Context, f *Funding, chunks, whole []enclave.
 		if err := save(); err != nil {
 			return err
 		}
-		h.store.journal(ctx, Event{Kind: "confirmed", Asset: string(info.Asset.ID), Count: len(chunks), Text: fmt.Sprintf("%d deposits confirmed", len(chunks))})
+		h.store.journal(ctx, Event{Kind: "confirmed", Asset: string(info.Asset.ID), Count: len(chunks), Text: tally(len(chunks), "deposit") + " confirmed"})
 	}
 	if err := h.announce(ctx, chunks); err != nil {
 		return err
 	}
 	f.State = "announced"
-	h.store.journal(ctx, Event{Kind: "announced", Asset: string(info.Asset.ID), Count: len(chunks), Text: fmt.Sprintf("%d chunks are known to the switchboard", len(chunks))})
+	h.store.journal(ctx, Event{Kind: "announced", Asset: string(info.Asset.ID), Count: len(chunks), Text: "told the switchboard of " + tally(len(chunks), "chunk")})
 	return save()
 }
 
@@ -335,7 +335,7 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 	if len(w.Txs) > 0 && first {
 		h.store.journal(ctx, Event{
 			Kind: "sweeping", Asset: w.Asset, Amount: w.Amount, Count: len(w.Chunks), Txs: w.Txs,
-			Text: fmt.Sprintf("sent %d sweeping transactions for %d chunks", len(w.Txs), len(w.Chunks)),
+			Text: fmt.Sprintf("sent %s for %s", tally(len(w.Txs), "sweeping transaction"), tally(len(w.Chunks), "chunk")),
 		})
 	}
 	if perr := h.store.put(ctx, name, w); perr != nil {
@@ -351,7 +351,7 @@ func (h *Host) sweepOne(ctx context.Context, name string, w Sweeping, byID map[w
 	w.State = "final"
 	h.store.journal(ctx, Event{
 		Kind: "swept", Asset: w.Asset, Amount: w.Amount, Count: len(w.Chunks), Txs: w.Txs,
-		Text: fmt.Sprintf("the coins of %d chunks are in the own wallet for good", len(w.Chunks)),
+		Text: fmt.Sprintf("the coins of %s are in the own wallet for good", tally(len(w.Chunks), "chunk")),
 	})
 	return h.store.put(ctx, name, w)
 }
@@ -436,7 +436,7 @@ func (h *Host) Deposit(ctx context.Context, id coin.AssetID, cents uint64, weigh
 	}
 	n = int((cents + uint64(weight)*unitCents/2) / (uint64(weight) * unitCents))
 	if n < 1 || n > vault.MaxBatch {
-		return fail(fmt.Errorf("that makes %d chunks of about %d USD, want 1 to %d", n, uint64(weight)*unitCents/100, vault.MaxBatch))
+		return fail(fmt.Errorf("that makes %s of about $%d, want 1 to %d: deposit another amount, or another weight of chunks", tally(n, "chunk"), uint64(weight)*unitCents/100, vault.MaxBatch))
 	}
 	each, err := d.Deposit(weight)
 	if err != nil {

@@ -39,5 +39,15 @@ func ListenUnix(path string) (net.Listener, error) {
 		_ = l.Close()
 		return nil, fmt.Errorf("listen on unix:%s: %w", path, err)
 	}
-	return l, nil
+	return unixListener{l, path}, nil
 }
+
+// unixListener knows the path at which its socket is found, not that at which it
+// was made.
+type unixListener struct {
+	net.Listener
+	path string
+}
+
+// Addr returns the path.
+func (l unixListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }

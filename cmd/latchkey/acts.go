@@ -135,12 +135,17 @@ func (d *demoRun) sweeps(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.figures(fmt.Sprintf("on chain: %d funding transactions, %d sweeping transactions, %d others: none for the exchange itself",
-		devnet.Total(t.Funding), devnet.Total(t.Sweeps), devnet.Total(t.Other)), t)
+	d.figures(fmt.Sprintf("on chain: %s: none for the exchange itself", onChain(t)), t)
 	return nil
 }
 
 // traffic reads the chains.
+// onChain writes what the nodes have counted.
+func onChain(t devnet.Traffic) string {
+	return fmt.Sprintf("%s, %s, %s", tally(devnet.Total(t.Funding), "funding transaction"),
+		tally(devnet.Total(t.Sweeps), "sweeping transaction"), tally(devnet.Total(t.Other), "other"))
+}
+
 func (d *demoRun) traffic(ctx context.Context) (devnet.Traffic, error) {
 	var wallets []string
 	for _, name := range demoClients {
@@ -232,8 +237,7 @@ func (d *demoRun) account(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.figures(fmt.Sprintf("on chain, as the nodes have it: %d funding transactions, %d sweeping transactions, %d others",
-		devnet.Total(t.Funding), devnet.Total(t.Sweeps), devnet.Total(t.Other)), t)
+	d.figures("on chain, as the nodes have it: "+onChain(t), t)
 	d.mu.Lock()
 	var took []string
 	for _, name := range demoClients {

@@ -193,7 +193,7 @@ func (d *demoRun) dispute(ctx context.Context) error {
 		return err
 	}
 	took, txs := last-began.UnixMilli(), count(end)-count(start)
-	d.figures(fmt.Sprintf("%s, %d ms after the award; on chain since the deposits: %d transactions", strings.Join(parts, ", "), took, txs),
+	d.figures(fmt.Sprintf("%s, %d ms after the award; on chain since the deposits: %s", strings.Join(parts, ", "), took, tally(txs, "transaction")),
 		map[string]int64{"ms": took, "transactions": int64(txs)})
 	return nil
 }
@@ -223,7 +223,7 @@ func (d *demoRun) hop(ctx context.Context, from, to string, usd uint64) error {
 		d.tell(from, "refused", "cannot pay that exactly, chunks are not divisible: these make up "+strings.Join(near, " or "), nil)
 		return nil
 	}
-	d.tell(from, "plan", fmt.Sprintf("pays %s exactly, with %d chunks", d.worth("btc", plan.Pays), plan.Chunks), nil)
+	d.tell(from, "plan", fmt.Sprintf("pays %s exactly, with %s", d.worth("btc", plan.Pays), tally(plan.Chunks, "chunk")), nil)
 	received := d.have(to, "received")
 	if _, err := d.clients[from].Pay(ctx, &clientpb.PayRequest{Request: r.Request}); err != nil {
 		return fmt.Errorf("%s: %w", from, plain(err))
@@ -250,7 +250,7 @@ func (d *demoRun) payments(ctx context.Context) error {
 		return err
 	}
 	txs := count(hops) - count(start)
-	d.figures(fmt.Sprintf("on chain for both payments: %d transactions", txs), map[string]int{"transactions": txs})
+	d.figures("on chain for both payments: "+tally(txs, "transaction"), map[string]int{"transactions": txs})
 	s, err := d.clients["alice"].Status(ctx, &clientpb.StatusRequest{})
 	if err != nil {
 		return plain(err)
@@ -273,6 +273,6 @@ func (d *demoRun) payments(ctx context.Context) error {
 	}
 	swept := devnet.Total(end.Sweeps) - devnet.Total(hops.Sweeps)
 	rest := count(end) - count(hops) - swept
-	d.figures(fmt.Sprintf("on chain for the claim: %d sweeping transactions, %d others", swept, rest), map[string]int{"sweeps": swept, "others": rest})
+	d.figures(fmt.Sprintf("on chain for the claim: %s, %s", tally(swept, "sweeping transaction"), tally(rest, "other")), map[string]int{"sweeps": swept, "others": rest})
 	return nil
 }

@@ -94,14 +94,14 @@ func pay(ctx context.Context, args []string, out, talk io.Writer) error {
 		}
 		return &hinted{fmt.Errorf("%s cannot be paid: %s", say(p.Asked), have), "deposit more, or wait until what is on its way is yours: latchkey status"}
 	case p.Exact:
-		fmt.Fprintf(talk, "pays %s with %d chunks, exactly; no transaction, no fee; it cannot be taken back\n", say(p.Pays), p.Chunks)
+		fmt.Fprintf(talk, "pays %s with %s, exactly; no transaction, no fee; it cannot be taken back\n", say(p.Pays), tally(p.Chunks, "chunk"))
 	case !*over:
 		return &hinted{
 			fmt.Errorf("%s cannot be paid exactly, for chunks are not divisible: yours make up %s, or %s, which is %s more", say(p.Asked), below, say(p.Pays), say(p.Over)),
 			"pay more with --over, or ask for a request of an amount that chunks make up",
 		}
 	default:
-		fmt.Fprintf(talk, "pays %s with %d chunks, %s more than asked; no transaction, no fee; it cannot be taken back\n", say(p.Pays), p.Chunks, say(p.Over))
+		fmt.Fprintf(talk, "pays %s with %s, %s more than asked; no transaction, no fee; it cannot be taken back\n", say(p.Pays), tally(p.Chunks, "chunk"), say(p.Over))
 	}
 	if !*dry {
 		if p, err = c.Pay(ctx, &clientpb.PayRequest{Request: f.Arg(0), Over: *over}); err != nil {
@@ -129,6 +129,9 @@ func keep(ctx context.Context, args []string, out, _ io.Writer) error {
 		return err
 	}
 	q := &clientpb.KeepRequest{Asset: *asset, Keep: !*no, UpTo: *upTo}
+	if *asset == "" {
+		return &hinted{fmt.Errorf("%w: keep: say --asset", errUsage), "latchkey keep --asset btc; latchkey status shows the choices that hold"}
+	}
 	if *no && (*until != "" || *upTo != "") {
 		return &hinted{fmt.Errorf("%w: keep: --claim goes with neither --until nor --up-to", errUsage), "latchkey keep --asset btc --claim"}
 	}
@@ -266,7 +269,7 @@ func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
 	}
 	fmt.Fprintln(t, "\nPOT\tFILLED BY\tHOLDS\tIN\tMAY GO TO")
 	for _, p := range r.Pots {
-		holds, in := coins(p.Asset, p.Amount, p.Decimals), fmt.Sprintf("%d chunks", p.Chunks)
+		holds, in := coins(p.Asset, p.Amount, p.Decimals), tally(p.Chunks, "chunk")
 		if p.Chunks == 0 && p.Units > 0 {
 			holds, in = "about "+holds, "not filled yet"
 		}

@@ -139,7 +139,14 @@ func parse(f *flag.FlagSet, args []string, least, most int) error {
 		return &hinted{fmt.Errorf("%w: %s: %w", errUsage, f.Name(), err), "latchkey " + f.Name() + " -h"}
 	}
 	if n := f.NArg(); n < least || n > most {
-		return &hinted{fmt.Errorf("%w: %s: %d arguments after the flags", errUsage, f.Name(), n), "latchkey " + f.Name() + " -h"}
+		want := fmt.Sprint(least)
+		switch {
+		case most == 0:
+			want = "none"
+		case most > least:
+			want += " or more"
+		}
+		return &hinted{fmt.Errorf("%w: %s: %s after the flags, want %s", errUsage, f.Name(), tally(n, "argument"), want), "latchkey " + f.Name() + " -h"}
 	}
 	return nil
 }

@@ -253,7 +253,7 @@ func oracleVerify(_ context.Context, args []string, out, talk io.Writer) error {
 		all = all[n:]
 	}
 	if frauds > 0 {
-		return &hinted{fmt.Errorf("%d keys have signed two values for one time", frauds), "anybody can verify it from the lines printed; do not use these keys"}
+		return &hinted{fmt.Errorf("two values for one time, signed by %s", tally(frauds, "key")), "anybody can verify it from the lines printed; do not use these keys"}
 	}
 	return nil
 }

@@ -72,6 +72,14 @@ func coins(asset, amount string, decimals uint32) string {
 	return a.Decimal(int(decimals)) + " " + asset
 }
 
+// tally writes a number of things: 1 chunk, 2 chunks.
+func tally[N int | int64 | uint | uint32 | uint64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 func when(unix, now int64) string {
 	if unix == 0 {
 		return ""
@@ -105,6 +113,11 @@ func status(ctx context.Context, args []string, out, _ io.Writer) error {
 		fmt.Fprintln(out, "PROBLEM", p)
 	}
 	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	head := func(rows int, columns string) { // what there is none of is not shown
+		if rows > 0 {
+			fmt.Fprintln(t, columns)
+		}
+	}
 	fmt.Fprintln(t, "\nWALLET\tCONFIRMED\tPENDING\tADDRESS")
 	for _, b := range s.Balances {
 		if b.Problem != "" {
@@ -113,19 +126,19 @@ func status(ctx context.Context, args []string, out, _ io.Writer) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", b.Asset, coins(b.Asset, b.Confirmed, b.Decimals), coins(b.Asset, b.Pending, b.Decimals), b.Address)
 	}
-	fmt.Fprintln(t, "\nCHUNK\tHOLDS\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
+	head(len(s.Chunks), "\nCHUNK\tHOLDS\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
 	for _, c := range s.Chunks {
 		fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\t%s\t%s\n", c.Id, coins(c.Asset, c.Amount, c.Decimals), c.State, c.Wait.WaitsFor, when(c.Wait.Until, s.Now), c.Wait.Then)
 	}
-	fmt.Fprintln(t, "\nDEAL\tCONTRACT\tSTATE\tAT RISK\tWAITS FOR\tUNTIL\tTHEN")
+	head(len(s.Deals), "\nDEAL\tCONTRACT\tSTATE\tAT RISK\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Deals {
-		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%d units\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.AtRisk, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%s\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, tally(d.AtRisk, "unit"), d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
 	}
-	fmt.Fprintln(t, "\nDRAFT\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
+	head(len(s.Drafts), "\nDRAFT\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Drafts {
 		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
 	}
-	fmt.Fprintln(t, "\nOFFER\tWAITS FOR\tTHEN")
+	head(len(s.Offers), "\nOFFER\tWAITS FOR\tTHEN")
 	for _, o := range s.Offers {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", o.What, o.WaitsFor, o.Then)
 	}
@@ -167,7 +180,8 @@ func timeline(ctx context.Context, args []string, out, _ io.Writer) error {
 				fmt.Fprintln(out, string(b))
 				continue
 			}
-			fmt.Fprintf(out, "%s  %-10s %s %s\n", time.UnixMilli(e.AtMs).UTC().Format("15:04:05.000"), e.Kind, e.Text, strings.Join(e.Txs, " "))
+			line := fmt.Sprintf("%s  %-10s %s %s", time.UnixMilli(e.AtMs).UTC().Format("15:04:05.000"), e.Kind, e.Text, strings.Join(e.Txs, " "))
+			fmt.Fprintln(out, strings.TrimRight(line, " "))
 		}
 		if !*follow && len(r.Events) == 0 {
 			return nil
@@ -178,6 +192,9 @@ func timeline(ctx context.Context, args []string, out, _ io.Writer) error {
 func cents(text string) (uint64, error) {
 	c, err := rate.ParseCents(text)
 	if err != nil {
+		if text == "" {
+			err = errors.New("how much is not said")
+		}
 		return 0, &hinted{fmt.Errorf("%w: --usd %q: %w", errUsage, text, err), "an amount of dollars, such as 500 or 99.50"}
 	}
 	return uint64(c), nil
@@ -204,7 +221,7 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(talk, "paying about $%s of %s from your wallet into chunks of %d units\n", *usd, *asset, *weight)
+	fmt.Fprintf(talk, "paying about $%s of %s from your wallet into chunks of %s\n", *usd, *asset, tally(*weight, "unit"))
 	r, err := c.Deposit(ctx, &clientpb.DepositRequest{Asset: *asset, UsdCents: n, Weight: w})
 	if err != nil {
 		return plain(err)
@@ -212,7 +229,7 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	if *asJSON {
 		return printJSON(out, r)
 	}
-	_, err = fmt.Fprintf(out, "%d chunks of denomination %s; funding goes on by itself: see latchkey status\n", r.Chunks, r.Denomination)
+	_, err = fmt.Fprintf(out, "%s of denomination %s; funding goes on by itself: see latchkey status\n", tally(r.Chunks, "chunk"), r.Denomination)
 	return err
 }
 
@@ -260,7 +277,11 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 			return &hinted{fmt.Errorf("%w: %d is too great for a pace", errUsage, n), "latchkey exchange -h"}
 		}
 	}
-	fmt.Fprintf(talk, "offering %s for about $%s of %s, settled %s\n", *give, *usd, *want, *how)
+	settled := "step by step, tit for tat"
+	if *how == "atomic" {
+		settled = "all at once"
+	}
+	fmt.Fprintf(talk, "offering %s for about $%s of %s, settled %s\n", *give, *usd, *want, settled)
 	switch {
 	case *how == "atomic":
 		fmt.Fprintln(talk, "if what you get turns out to be worth nothing, you lose all that you give")
@@ -336,7 +357,7 @@ func claim(ctx context.Context, args []string, out, talk io.Writer) error {
 			return &hinted{err, "latchkey status lists the chunks; the eight digits that it shows are enough"}
 		}
 	}
-	fmt.Fprintf(talk, "claiming %d chunks; their coins will be swept to your wallet, which costs a fee on chain\n", len(ids))
+	fmt.Fprintf(talk, "claiming %s and sweeping the coins to your wallet, which costs a fee on chain\n", tally(len(ids), "chunk"))
 	_, err = c.Claim(ctx, &clientpb.ClaimRequest{Chunks: ids})
 	return plain(err)
 }
