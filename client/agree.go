@@ -73,7 +73,7 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 	each(h.store, "draft/", func(_ string, d Draft) {
 		switch {
 		case d.From == h.id:
-		case d.State == draftOffered:
+		case d.State == draftProposed:
 			n++
 		case d.over():
 			if past++; oldest.ID == "" || d.Began < oldest.Began {
@@ -91,7 +91,7 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 	}
 	p := s.deal.Program()
 	d := Draft{
-		ID: id.String(), From: from, Role: s.role, Contract: p.Name(), State: draftOffered, Accepted: map[string][]byte{},
+		ID: id.String(), From: from, Role: s.role, Contract: p.Name(), State: draftProposed, Accepted: map[string][]byte{},
 		Mine: make([][]vault.Stake, len(p.Pots())), Known: make([]bool, len(p.Pots())), Began: time.Now().UnixMilli(),
 	}
 	if err := d.set(s.offer); err != nil {
@@ -107,7 +107,7 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 		for i := range d.Known { // it is asked for in full, and all of it comes here
 			d.Known[i] = true
 		}
-		text = fmt.Sprintf("vault %s offers what was asked for in payment request %.8s", from.Short(), d.Request)
+		text = fmt.Sprintf("vault %s answers payment request %.8s with all that it asks for", from.Short(), d.Request)
 	}
 	if err := h.store.put(ctx, draftName(d.ID), d); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (h *Host) answered(ctx context.Context, from wire.VaultID, l letter) error 
 	switch {
 	case role < 0 || !d.mine(h.id) && from != d.From:
 		return fmt.Errorf("%w: the sender has no say in it", errDraft)
-	case d.State != draftOffered && d.State != draftAgreed:
+	case d.State != draftProposed && d.State != draftAgreed:
 		return nil // over, or signed: too late
 	case l.Decline != nil:
 		return h.endDraft(ctx, d, draftEnded, fmt.Sprintf("vault %s declined: %.200s", from.Short(), l.Decline.Reason))
@@ -535,7 +535,7 @@ func (h *Host) sign(ctx context.Context, d Draft, s *sketch) error {
 	}
 	h.store.journal(ctx, Event{
 		Kind: "accepted", At: started, Deal: d.ID, With: short(deal.With),
-		Text: fmt.Sprintf("checked balances and evidence, accepted %s with vault %s", d.Contract, short(deal.With)),
+		Text: fmt.Sprintf("checked balances and evidence, accepted %s with %s", d.Contract, named(deal.With)),
 	})
 	wake(h.work)
 	if d.mine(h.id) {

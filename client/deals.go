@@ -234,7 +234,7 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	}
 	h.store.journal(ctx, Event{
 		Kind: "accepted", At: started, Deal: d.id(), With: short(d.With),
-		Text: fmt.Sprintf("checked balances and evidence, accepted %s with vault %s: gives %s", d.Contract, short(d.With), strings.Join(d.Gives, ", ")),
+		Text: fmt.Sprintf("checked balances and evidence, accepted %s with %s: gives %s", d.Contract, named(d.With), strings.Join(d.Gives, ", ")),
 	})
 	return h.accept(ctx, name, &d)
 }
@@ -510,7 +510,7 @@ func (h *Host) tellOwned(ctx context.Context, d Deal, own []enclave.ChunkStatus)
 	paid := d.State == "owned" && d.Draft != "" && h.store.get(draftName(d.Draft), &draft) && draft.Request != ""
 	switch {
 	case paid && d.Role == payer:
-		e.Kind, e.Text = "paid", fmt.Sprintf("paid vault %s: %s, without a transaction, %d ms after it was asked to", short(d.With), strings.Join(d.Gives, ", "), took)
+		e.Kind, e.Text = "paid", fmt.Sprintf("paid %s: %s, without a transaction, %d ms after it was asked to", named(d.With), strings.Join(d.Gives, ", "), took)
 	case paid:
 		e.Kind, e.Text = "received", fmt.Sprintf("received a payment of vault %s: %s, %d ms after it accepted", short(d.With), tally(len(own), "chunk"), took)
 	case len(own) == 0:

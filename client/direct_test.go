@@ -232,7 +232,7 @@ func TestAgreementOfThree(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("bob's vault signs", func() string { s, _ := bob.draft(id); return map[bool]string{false: s}[s == draftAccepted] })
-	if s, _ := alice.draft(id); s != draftOffered {
+	if s, _ := alice.draft(id); s != draftProposed {
 		t.Errorf("with one answer missing alice's draft is %s", s)
 	}
 	carol.comes(id)

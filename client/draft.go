@@ -44,7 +44,7 @@ type Draft struct {
 
 // The states of a draft.
 const (
-	draftOffered  = "offered"  // waits for its parties' users; of the proposer's own: for their answers
+	draftProposed = "proposed" // waits for its parties' users; of the proposer's own: for their answers
 	draftAgreed   = "agreed"   // this side's user said yes
 	draftAccepted = "accepted" // this side's vault signed it; what follows is in the Deal
 	draftEnded    = "ended"
@@ -348,7 +348,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 			return "", err
 		}
 	}
-	d := Draft{From: h.id, Role: role, Contract: program.Name(), State: draftOffered, Filled: map[string]bool{}, Accepted: map[string][]byte{}, Mine: make([][]vault.Stake, len(program.Pots())), Known: make([]bool, len(program.Pots())), Began: time.Now().UnixMilli()}
+	d := Draft{From: h.id, Role: role, Contract: program.Name(), State: draftProposed, Filled: map[string]bool{}, Accepted: map[string][]byte{}, Mine: make([][]vault.Stake, len(program.Pots())), Known: make([]bool, len(program.Pots())), Began: time.Now().UnixMilli()}
 	h.dealing.Lock()
 	defer h.dealing.Unlock()
 	taken := h.reserved()
@@ -405,7 +405,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	if err := h.store.put(ctx, draftName(d.ID), d); err != nil {
 		return "", err
 	}
-	h.store.journal(ctx, Event{Kind: "proposed", Deal: d.ID, With: short(others(p.Parties, h.id)), Text: fmt.Sprintf("proposed %s to vault %s: draft %.8s", d.Contract, short(others(p.Parties, h.id)), d.ID)})
+	h.store.journal(ctx, Event{Kind: "proposed", Deal: d.ID, With: short(others(p.Parties, h.id)), Text: fmt.Sprintf("proposed %s to %s: draft %.8s", d.Contract, named(others(p.Parties, h.id)), d.ID)})
 	wake(h.work)
 	return d.ID, nil
 }

@@ -277,6 +277,14 @@ func (d Deal) agreement() (a vault.Agreement, err error) {
 	return a, err
 }
 
+// named writes vaults for people: vault 1f2e3d4c, or vaults 1f2e3d4c, 5a697887.
+func named(ids []wire.VaultID) string {
+	if len(ids) == 1 {
+		return "vault " + short(ids)
+	}
+	return "vaults " + short(ids)
+}
+
 // tally writes a number of things: 1 chunk, 2 chunks.
 func tally[N int | int64 | uint | uint32 | uint64](n N, what string) string {
 	if n == 1 {

@@ -211,15 +211,15 @@ func (h *Host) draftStatus(d Draft, st enclave.Status) *clientpb.Draft {
 	switch {
 	case d.Again && !d.over():
 		w.WaitsFor, w.Until, w.Then = "your second look, for chunks were put in since: latchkey review "+d.ID[:8], o.Agreement.LockBy, "it ends, and nothing has happened"
-	case d.State == draftOffered && d.mine(h.id):
-		var who []string
+	case d.State == draftProposed && d.mine(h.id):
+		var who []wire.VaultID
 		for i, r := range o.Agreement.Parties {
 			if i != d.Role && d.Accepted[strconv.Itoa(i)] == nil {
-				who = append(who, r[0].Short())
+				who = append(who, r[0])
 			}
 		}
-		w.WaitsFor, w.Until, w.Then = "the answer of vault "+strings.Join(who, ", "), o.Agreement.LockBy, "it ends, and nothing has happened"
-	case d.State == draftOffered:
+		w.WaitsFor, w.Until, w.Then = "the answer of "+named(who), o.Agreement.LockBy, "it ends, and nothing has happened"
+	case d.State == draftProposed:
 		w.WaitsFor, w.Until, w.Then = "your answer: latchkey review "+d.ID[:8], o.Agreement.LockBy, "it ends, and nothing has happened"
 	case d.State == draftAgreed:
 		w.WaitsFor, w.Until, w.Then = "the other parties", o.Agreement.LockBy, "it ends, and nothing has happened"

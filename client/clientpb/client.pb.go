@@ -189,7 +189,7 @@ type Draft struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 32 hexadecimal digits
 	Contract      string                 `protobuf:"bytes,2,opt,name=contract,proto3" json:"contract,omitempty"`
 	Role          string                 `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`   // of this side
-	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"` // offered, agreed, accepted, ended, declined
+	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"` // proposed, agreed, accepted, ended, declined
 	From          string                 `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`   // its proposer's vault id
 	Wait          *Wait                  `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
 	unknownFields protoimpl.UnknownFields

@@ -110,7 +110,7 @@ func (d *demoRun) purchase(ctx context.Context, price, fee int, tell bool) (stri
 				}
 			}
 			for _, x := range s.Drafts {
-				if x.Id == r.Id && x.State != "offered" && x.State != "agreed" && x.State != "accepted" {
+				if x.Id == r.Id && x.State != "proposed" && x.State != "agreed" && x.State != "accepted" {
 					return "", fmt.Errorf("draft of %s is %s: %s", name, x.State, x.Wait.Then)
 				}
 			}

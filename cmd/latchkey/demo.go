@@ -166,7 +166,7 @@ func (d *demoRun) run(ctx context.Context, root, bin, folder string, only int, k
 		}
 		d.commands(folder)
 		<-ctx.Done()
-		d.say("stopping the world; it stays in " + folder)
+		d.say("stopping the world, but for what was started again by a script: end that yourself. Its files stay in " + folder)
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func keep(ctx context.Context, args []string, out, _ io.Writer) error {
 	}
 	q := &clientpb.KeepRequest{Asset: *asset, Keep: !*no, UpTo: *upTo}
 	if *asset == "" {
-		return &hinted{fmt.Errorf("%w: keep: say --asset", errUsage), "latchkey keep --asset btc; latchkey status shows the choices that hold"}
+		return &hinted{fmt.Errorf("%w: keep: --asset is missing", errUsage), "latchkey keep --asset btc; latchkey status shows the choices that hold"}
 	}
 	if *no && (*until != "" || *upTo != "") {
 		return &hinted{fmt.Errorf("%w: keep: --claim goes with neither --until nor --up-to", errUsage), "latchkey keep --asset btc --claim"}
@@ -171,6 +171,9 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	if *within < time.Second || *within > 24*time.Hour {
 		return &hinted{fmt.Errorf("%w: propose: --within %v: want a second to a day", errUsage, *within), "--within 1h"}
 	}
+	if *source == "" {
+		return &hinted{fmt.Errorf("%w: propose: --contract is missing", errUsage), "latchkey propose -h"}
+	}
 	text, err := os.ReadFile(*source)
 	if err != nil {
 		return &hinted{fmt.Errorf("%w: propose: --contract: %w", errUsage, err), "latchkey propose -h"}
@@ -183,7 +186,7 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(talk, "proposing %s to %d parties; your chunks for it are set aside until all have answered\n", *source, len(parties))
+	fmt.Fprintf(talk, "proposing %s among %d parties; your chunks for it are set aside until all have answered\n", *source, len(parties))
 	r, err := c.Propose(ctx, q)
 	switch {
 	case err != nil:
@@ -288,7 +291,7 @@ func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
 	for _, w := range r.Warnings {
 		fmt.Fprintln(out, "\nWARNING", w)
 	}
-	_, err := fmt.Fprintf(out, "\n%s: %s\n", r.Draft.Wait.WaitsFor, r.Draft.Wait.Then)
+	_, err := fmt.Fprintf(out, "\nwaits for %s: %s\n", r.Draft.Wait.WaitsFor, r.Draft.Wait.Then)
 	return err
 }
 
@@ -344,6 +347,9 @@ func say(ctx context.Context, args []string, out, _ io.Writer) error {
 			return &hinted{fmt.Errorf("%w: %q is not a whole number", errUsage, f.Arg(1)), "latchkey say --instance ID award 60"}
 		}
 		q.Value, q.HasValue = n, true
+	}
+	if *instance == "" {
+		return &hinted{fmt.Errorf("%w: say: --instance is missing", errUsage), "latchkey status lists the deals; the eight digits that it shows are enough"}
 	}
 	c, err := dial(*socket)
 	if err != nil {

@@ -309,6 +309,9 @@ func cancel(ctx context.Context, args []string, out, _ io.Writer) error {
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
 	}
+	if len(f.Arg(0)) != 32 {
+		return &hinted{fmt.Errorf("%w: cancel: offer %.40q: want the 32 digits of its id", errUsage, f.Arg(0)), "latchkey exchange printed them, and latchkey status shows them"}
+	}
 	c, err := dial(*socket)
 	if err == nil {
 		_, err = c.Cancel(ctx, &clientpb.CancelRequest{Id: f.Arg(0)})
