@@ -6,6 +6,23 @@
 // what the vault and its own few records say, so that a host that was killed at
 // any moment goes on where it was. The vault trusts it with nothing but whole
 // keys, which are the user's own.
+//
+// An agreement without a switchboard, traced. A payment or a contract between people who know each other needs
+// no market.
+//
+// Draft. (*Host).Propose (or Pay, of examples.Pay, for a Request that the payee's Receive made) fills this
+// side's pots and stores a Draft; lead posts it as an escrow.Letter, signed by the vault, through
+// escrow.(*Host).Post.
+//
+// Look. The other host's letterLoop collects it, sketchOf checks all that needs neither vault nor wallet,
+// firstSeen stores it; Review plays all outcomes for the user, and AnswerDraft is their yes. A payment that
+// answers this side's own request needs none (asRequested).
+//
+// Complete. Who has pots to fill answers with chunks (draftFill); takeFill puts them in.
+//
+// Sign. Of the complete draft, which must continue the one first shown, sign checks balances, has the vault
+// accept as above, and answers with the acceptance; the proposer signs last and locks. From there it is a Deal
+// like any other.
 package client
 
 import (

@@ -136,6 +136,10 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 		return fail("%d parties, contract %s has %d", len(a.Parties), p.Name(), len(p.Parties()))
 	case len(a.Pots) != len(pots) || len(o.Asks) != len(pots):
 		return fail("%d pots and %d asks, contract %s has %d pots", len(a.Pots), len(o.Asks), p.Name(), len(pots))
+	case len(p.Oracles()) > 0:
+		return fail("contract %s hears oracles: vaults can, but this version's client neither agrees on their keys nor brings what they sign", p.Name())
+	case len(p.Assets()) > 0:
+		return fail("contract %s leaves assets to its terms: write them into its pots, this version's client cannot agree on them", p.Name())
 	case a.LockBy <= now || a.LockBy > now+maxLockWait:
 		return fail("lock by %d, and it is %d", a.LockBy, now)
 	}

@@ -151,6 +151,14 @@ func TestSketch(t *testing.T) {
 		{"without this client", "no party", func(o *draftOffer) { o.Agreement.Parties[1] = vault.Recipients{{77}} }},
 		{"without its proposer", "no party", func(o *draftOffer) { o.Agreement.Parties[0] = vault.Recipients{{77}} }},
 		{"two vaults of one party", "recipients", func(o *draftOffer) { o.Agreement.Parties[0] = vault.Recipients{them, {77}} }},
+		{"a contract that hears an oracle", "hears oracles", func(o *draftOffer) {
+			o.Agreement.Source = []byte("contract X\nparties a, b\nterm t : time\npot p = 5 units from a\npot q = 5 units from b\noracle o in 0..5\nphase A until t + 1 days\n when oracle o for t: give all of p to b give all of q to a close\n at deadline: close\n")
+			o.Agreement.Terms = []int64{1000}
+		}},
+		{"a contract whose terms say the assets", "assets to its terms", func(o *draftOffer) {
+			o.Agreement.Source = []byte("contract X\nparties a, b\nterm c : asset\npot p = 5 units of c from a\npot q = 5 units from b\nat open: give all of p to b give all of q to a close\n")
+			o.Agreement.Terms = nil
+		}},
 		{"too late", "lock by", func(o *draftOffer) { o.Agreement.LockBy = 100 }},
 		{"too long", "lock by", func(o *draftOffer) { o.Agreement.LockBy = 101 + maxLockWait }},
 		{"a pot less", "pots", func(o *draftOffer) { o.Agreement.Pots = o.Agreement.Pots[:1] }},

@@ -3,6 +3,9 @@
 // signed is in a journal before anybody sees it, so that neither a crash nor a
 // second start makes the key sign two values for one time, which would be a
 // provable fraud. What a signed value is, package contract/oracle says.
+//
+// The key and its journal belong to one operator. Contracts trust a quorum of such
+// operators, no single one.
 package feed
 
 import (

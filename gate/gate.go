@@ -5,6 +5,9 @@
 //
 // What is left out of a configuration is the safe choice: an address that other
 // machines reach needs a certificate, and a call to another machine needs https.
+//
+// Custody does not rest on it: what passes through, vaults verify or seal. It is no
+// part of the trusted binary.
 package gate
 
 import (

@@ -1,5 +1,10 @@
 // Package host has what the hosts of vaults share: the link to the vault's
-// process, and reading configuration files.
+// process (Link), reading configuration files, and a program's life from its
+// start to its orderly end (Program).
+//
+// Nothing here is trusted: what the vault commits arrives sealed, and is made
+// durable as it is. A host can stop its vault and no more, but for the whole keys that
+// an owner's vault hands to it.
 package host
 
 import (

@@ -3,6 +3,10 @@
 // side can lose by it at most. It is arithmetic on agreed numbers: whoever has
 // the agreement has the whole plan, before anybody signs. The format is
 // spec/settle.md.
+//
+// It is in the trusted binary: the escrow, both owners' vaults and the switchboard
+// compute the plan, and none believes another's. It is pure and imports nothing of
+// the project.
 package settle
 
 import (

@@ -101,7 +101,7 @@ func (o *Owner) Claim(ids []wire.ChunkID) ([]Row, error) {
 			if in == nil {
 				return fail(fmt.Errorf("%w in instance %s", ErrLocked, c.Instance.Short()))
 			}
-			return fail(fmt.Errorf("%w in instance %s until %d at the latest", ErrLocked, c.Instance.Short(), in.Pledge.deal.ends()))
+			return fail(fmt.Errorf("%w in instance %s until %d (Unix time) at the latest", ErrLocked, c.Instance.Short(), in.Pledge.deal.ends()))
 		case c.Owner != o.self:
 			return fail(ErrNotYours)
 		case c.Step != 0:
