@@ -69,6 +69,10 @@ func (d *demoRun) print(who, kind, text string, e *clientpb.Event, data any) {
 		}
 		return
 	}
+	if kind == "command" || kind == "process" { // to be copied from a terminal
+		fmt.Fprintf(d.out, "  %s\n", text)
+		return
+	}
 	fmt.Fprintf(d.out, "%7.2fs  %-8s %s\n", t, who, text)
 }
 
@@ -334,6 +338,8 @@ func (d *demoRun) commands(folder string) {
 		fmt.Sprintf("%s timeline --follow --client %s", run, d.world.Socket("bob")),
 		fmt.Sprintf("%s deposit --client %s --asset btc --usd 200", run, d.world.Socket("alice")),
 		fmt.Sprintf("%s exchange --client %s --give btc --want eth --usd 100", run, d.world.Socket("alice")),
+		fmt.Sprintf("%s receive --client %s --asset btc --usd 50", run, d.world.Socket("carol")),
+		fmt.Sprintf("%s pay --client %s REQUEST", run, d.world.Socket("alice")),
 		"kill -9 PID of any of the processes below, and start it again with the script beside it",
 	}, d.world.Faucets()...) {
 		d.tell("", "command", c, nil)
@@ -343,5 +349,4 @@ func (d *demoRun) commands(folder string) {
 			d.tell("", "process", fmt.Sprintf("%-12s pid %-7d %s", p.Name, pid, filepath.Join(folder, "run", p.Name+".sh")), nil)
 		}
 	}
-
 }
