@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -44,6 +45,20 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 	for i, t := range p.Terms() {
 		out.Terms = append(out.Terms, &clientpb.ReviewTerm{Name: t.Name, Value: formatTerm(t, o.Agreement.Terms[i])})
 	}
+	for i, q := range o.Agreement.Oracles {
+		f := p.Oracles()[i]
+		x := &clientpb.ReviewOracle{Name: f.Name, Feed: q.Feed, Need: q.Need, Liars: (q.Need - 1) / 2, Least: showValue(f, f.Lo), Most: showValue(f, f.Hi)}
+		for _, k := range q.Keys {
+			x.Keys = append(x.Keys, hex.EncodeToString(k))
+		}
+		out.Oracles = append(out.Oracles, x)
+	}
+	for i, a := range o.Agreement.Assets {
+		out.Assets = append(out.Assets, &clientpb.ReviewAsset{Name: p.Assets()[i].Name, Asset: string(a)})
+	}
+	if b := o.Agreement.Bounds; b != nil {
+		out.States, out.Moves = b.States, b.Moves
+	}
 	weights := s.weights()
 	units := make([]worth, len(p.Pots()))
 	for i, pot := range p.Pots() {
@@ -65,7 +80,7 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 	for _, w := range p.Warnings() {
 		out.Warnings = append(out.Warnings, w.String())
 	}
-	r, err := s.deal.Admit(weights, contract.Limits{})
+	r, err := s.deal.Admit(weights, s.limits())
 	if err != nil {
 		out.Warnings = append(out.Warnings, "its outcomes cannot be shown, and no vault will sign it as it stands: "+err.Error())
 		return out, nil
