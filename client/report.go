@@ -32,10 +32,11 @@ type Brought struct {
 
 func broughtName(report wire.Hash) string { return fmt.Sprintf("report/%x", report[:]) }
 
-// How long a request of the user waits: for a moment that is close, and for the
-// log to show what was brought.
+// How long a request of the user waits: for a moment that is close, as seen by a
+// vault that hears of the time every ten seconds when nothing else happens; and for
+// the log to show what was brought.
 const (
-	nearMoment = 10 * time.Second
+	nearMoment = 15 * time.Second
 	logWithin  = 15 * time.Second
 )
 

@@ -53,7 +53,7 @@ func (o *Owner) Instances() []Instance {
 			Party: d.Program().Parties()[in.Pledge.Mine.Body.Role], Opened: in.Opened, Closed: in.Closed, Aborted: in.Aborted,
 			Until: in.Pledge.Agreement.LockBy, Ends: d.ends(), Lock: in.Lock, Newest: in.Prev, Given: in.Given,
 			Settled: in.Settled, Broken: in.Broken, Step: in.Steps, Steps: uint32(len(d.steps)),
-			State: in.State, Brought: in.Brought,
+			Brought: in.Brought,
 		}
 		if in.Closed && !in.Settled {
 			x.Until = d.wait(in.StepAt)
@@ -61,6 +61,7 @@ func (o *Owner) Instances() []Instance {
 		}
 		if in.Opened && !in.Closed {
 			x.Until, _ = d.Deadline(in.state)
+			x.State = in.State
 			x.Phase = d.Program().Phases()[in.state.Phase()]
 		}
 		for role := range d.parties {
