@@ -463,6 +463,28 @@ func (h *Host) observed(ctx context.Context, r vault.Run, at vault.Index) {
 	})
 	_ = h.store.put(ctx, broughtName(name), b) // the store keeps its failure
 	h.store.journal(ctx, event)
+	h.forgetBrought(ctx)
+}
+
+// maxBrought is how many reports in the log are remembered: a contract may take
+// one a minute for years.
+const maxBrought = 500
+
+// forgetBrought drops the record of the report that has been in the log longest,
+// if there are too many.
+func (h *Host) forgetBrought(ctx context.Context) {
+	n, oldest, first := 0, "", vault.Index(0)
+	each(h.store, "report/", func(name string, b Brought) {
+		if b.Entry != 0 {
+			n++
+			if oldest == "" || b.Entry < first {
+				oldest, first = name, b.Entry
+			}
+		}
+	})
+	if n > maxBrought {
+		_ = h.store.remove(ctx, oldest) // the store keeps its failure
+	}
 }
 
 // bring gives a report to the vault, which keeps it and repeats it until the

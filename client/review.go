@@ -43,7 +43,7 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 		out.Parties = append(out.Parties, &clientpb.ReviewParty{Name: p.Parties()[i], Vault: v.String(), You: i == s.role, Proposer: i == s.from})
 	}
 	for i, t := range p.Terms() {
-		out.Terms = append(out.Terms, &clientpb.ReviewTerm{Name: t.Name, Value: formatTerm(t, o.Agreement.Terms[i])})
+		out.Terms = append(out.Terms, &clientpb.ReviewTerm{Name: t.Name, Value: formatTerm(t, o.Agreement.Terms[i]), Number: o.Agreement.Terms[i]})
 	}
 	for i, q := range o.Agreement.Oracles {
 		f := p.Oracles()[i]
@@ -72,6 +72,9 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 			Name: pot.Name, From: p.Parties()[pot.From], Units: n, Asset: string(units[i].asset), Decimals: uint32(units[i].decimals),
 			Amount: units[i].of(n), Chunks: uint32(len(o.Agreement.Pots[i])), To: strings.Join(to, ", "),
 		})
+		for _, x := range o.Agreement.Pots[i] {
+			out.Pots[i].Weights = append(out.Pots[i].Weights, x.Weight)
+		}
 		if len(weights[i]) == 0 && n > 0 { // not filled yet: as if it were divisible
 			out.Indivisible = false
 			weights[i] = slices.Repeat([]int64{1}, int(min(n, contract.MaxChunks)))

@@ -2445,7 +2445,8 @@ func (x *ReviewParty) GetProposer() bool {
 type ReviewTerm struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // as people write it
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`    // as people write it
+	Number        int64                  `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"` // the same
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2494,6 +2495,13 @@ func (x *ReviewTerm) GetValue() string {
 	return ""
 }
 
+func (x *ReviewTerm) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 type ReviewPot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2502,8 +2510,9 @@ type ReviewPot struct {
 	Asset         string                 `protobuf:"bytes,4,opt,name=asset,proto3" json:"asset,omitempty"`
 	Amount        string                 `protobuf:"bytes,5,opt,name=amount,proto3" json:"amount,omitempty"` // smallest units
 	Decimals      uint32                 `protobuf:"varint,6,opt,name=decimals,proto3" json:"decimals,omitempty"`
-	Chunks        uint32                 `protobuf:"varint,7,opt,name=chunks,proto3" json:"chunks,omitempty"` // 0: not filled yet; amount is then about
-	To            string                 `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`          // parties that may be given of it, besides its depositor
+	Chunks        uint32                 `protobuf:"varint,7,opt,name=chunks,proto3" json:"chunks,omitempty"`          // 0: not filled yet; amount is then about
+	To            string                 `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`                   // parties that may be given of it, besides its depositor
+	Weights       []uint32               `protobuf:"varint,9,rep,packed,name=weights,proto3" json:"weights,omitempty"` // of its chunks, in the agreed order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2592,6 +2601,13 @@ func (x *ReviewPot) GetTo() string {
 		return x.To
 	}
 	return ""
+}
+
+func (x *ReviewPot) GetWeights() []uint32 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
 }
 
 type ReviewPayout struct {
@@ -3647,11 +3663,12 @@ const file_client_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05vault\x18\x02 \x01(\tR\x05vault\x12\x10\n" +
 	"\x03you\x18\x03 \x01(\bR\x03you\x12\x1a\n" +
-	"\bproposer\x18\x04 \x01(\bR\bproposer\"6\n" +
+	"\bproposer\x18\x04 \x01(\bR\bproposer\"N\n" +
 	"\n" +
 	"ReviewTerm\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xbb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\"\xd5\x01\n" +
 	"\tReviewPot\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x14\n" +
@@ -3660,7 +3677,8 @@ const file_client_proto_rawDesc = "" +
 	"\x06amount\x18\x05 \x01(\tR\x06amount\x12\x1a\n" +
 	"\bdecimals\x18\x06 \x01(\rR\bdecimals\x12\x16\n" +
 	"\x06chunks\x18\a \x01(\rR\x06chunks\x12\x0e\n" +
-	"\x02to\x18\b \x01(\tR\x02to\"\x8e\x02\n" +
+	"\x02to\x18\b \x01(\tR\x02to\x12\x18\n" +
+	"\aweights\x18\t \x03(\rR\aweights\"\x8e\x02\n" +
 	"\fReviewPayout\x12\x14\n" +
 	"\x05party\x18\x01 \x01(\tR\x05party\x12\x10\n" +
 	"\x03pot\x18\x02 \x01(\tR\x03pot\x12\x14\n" +

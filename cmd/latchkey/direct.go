@@ -238,6 +238,7 @@ func review(ctx context.Context, args []string, out, _ io.Writer) error {
 	f := newFlags("review", "latchkey review DRAFT shows what somebody proposes: who puts in what, until when, and what each party can end up\nwith at least and at most. The first digits of the draft's id are enough.", out)
 	socket, asJSON := clientFlags(f)
 	text := f.Bool("source", false, "print the contract's text as well")
+	brief := f.Bool("brief", false, "leave out what the contract says in plain English")
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
 	}
@@ -252,7 +253,10 @@ func review(ctx context.Context, args []string, out, _ io.Writer) error {
 	case *asJSON:
 		return printJSON(out, r)
 	}
-	return printReview(out, r, *text)
+	if err := printReview(out, r, *text); err != nil || *brief {
+		return err
+	}
+	return explainDraft(out, r)
 }
 
 func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"connectrpc.com/connect"
 
 	"latchkey/client/clientpb"
+	"latchkey/examples"
 )
 
 // a host that takes a value once, and remembers what it was asked.
@@ -113,5 +115,31 @@ func TestReviewShowsOracles(t *testing.T) {
 				t.Errorf("a review says nothing of %q:\n%s", want, out.String())
 			}
 		}
+	}
+}
+
+// What a contract says is put into plain English from the text that is signed.
+func TestReviewExplains(t *testing.T) {
+	source, err := examples.Files.ReadFile("cfd.latchkey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &clientpb.ReviewResponse{Source: string(source), LockBy: 1_772_323_200, Pots: []*clientpb.ReviewPot{{Name: "bull", Units: 4, Weights: []uint32{2, 2}}, {Name: "bear", Units: 4}}}
+	for i, name := range []string{"stake", "leverage", "strike", "settle_at", "grace"} {
+		n := []int64{4, 3, 100, 1_772_326_800, 3600}[i]
+		r.Terms = append(r.Terms, &clientpb.ReviewTerm{Name: name, Value: strconv.FormatInt(n, 10), Number: n})
+	}
+	var out strings.Builder
+	if err := explainDraft(&out, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"leverage = 3", "long", "Settle", "2026-03-01"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it says nothing of %q:\n%s", want, out.String())
+		}
+	}
+	r.Terms = r.Terms[1:]
+	if err := explainDraft(&out, r); err == nil {
+		t.Error("a contract is explained without one of its terms")
 	}
 }
