@@ -276,32 +276,32 @@ type chosen struct {
 // choose picks the newest round that the contract takes now and that is not in the
 // log already; else the newest that is in the log. If there is neither, the error
 // says why the newest is not taken.
-func (h *Host) choose(s *stage, list []round) (c chosen, err error) {
+func (h *Host) choose(s *stage, list []round) (chosen, error) {
 	var old *chosen
+	var why error
 	for _, r := range list {
-		c := chosen{round: r}
-		if c.name, err = r.report.Hash(); err != nil {
+		name, err := r.report.Hash()
+		if err != nil {
 			return chosen{}, err
 		}
+		c := chosen{round: r, name: name}
 		if h.store.get(broughtName(c.name), &c.known) && c.known.Entry != 0 {
 			if old == nil {
 				old = &c
 			}
 			continue
 		}
-		next, nerr := s.take(r)
-		if nerr == nil {
-			c.step = next
+		if c.step, err = s.take(r); err == nil {
 			return c, nil
 		}
-		if err == nil {
-			err = nerr
+		if why == nil {
+			why = err
 		}
 	}
 	if old != nil {
 		return *old, nil
 	}
-	return chosen{}, err
+	return chosen{}, why
 }
 
 // soonError is a refusal that time turns into a yes.

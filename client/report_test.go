@@ -3,6 +3,7 @@ package client
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,6 +143,7 @@ func TestDifferenceIsPaid(t *testing.T) {
 	bob.refuses(in, "is none of the agreement's", signed(signers(3), now, 101, 101, 101))
 	bob.refuses(in, "10m0s ago: phase Live waits for a value newer than the last and at most 1m0s old", signed(keys, now-600, 101, 101, 101))
 	bob.refuses(in, "too early", signed(keys, now+600, 101, 101, 101))
+	bob.refuses(in, ", 10m0s ago", slices.Concat(signed(keys, now-900, 101, 101, 101), signed(keys, now-600, 101, 101, 101), signed(keys, now-700, 101, 101, 101)))
 	bob.refuses(in, "outside what the contract takes: 1 to", signed(keys, now, 0, 0, 0))
 	bob.refuses(strings.Repeat("0", 64), "no party of it", signed(keys, now, 1, 1, 1))
 	if _, err := (server{h: bob.Host}).Report(ctx, &clientpb.ReportRequest{Instance: in, Signed: [][]byte{{1}}}); err == nil || !strings.Contains(err.Error(), "value 0: oracle refused") {
@@ -152,7 +154,7 @@ func TestDifferenceIsPaid(t *testing.T) {
 
 	// A value in between is noted, once, whoever brings it again.
 	live := signed(keys, now-30, 101, 102, 101)
-	r, err := bob.report(in, live)
+	r, err := bob.report(in, slices.Concat(signed(keys, now-50, 99, 99, 99), live, signed(keys, now-600, 98, 98, 98)))
 	if err != nil || r.State != "logged" || r.Value != 101 || r.Again || !strings.Contains(strings.Join(r.Did, " "), "it is noted") {
 		t.Fatalf("bob brings a value: %v: %v", r, err)
 	}
