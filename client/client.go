@@ -288,6 +288,9 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 	if ctx.Err() != nil {
 		return
 	}
+	if err != nil && s.What == "report" && h.reportRefused(ctx, err) {
+		err = nil // whoever brought it is told
+	}
 	h.problem("escrow: "+s.What, err)
 	if err != nil {
 		pause(ctx, retry)

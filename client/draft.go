@@ -1,16 +1,19 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"latchkey/coin"
 	"latchkey/contract"
+	"latchkey/contract/oracle"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
@@ -101,14 +104,24 @@ func (s *sketch) missing() (out []int) {
 }
 
 // weights returns what Admit takes.
-func (s *sketch) weights() [][]int64 {
-	out := make([][]int64, len(s.offer.Agreement.Pots))
-	for i, pot := range s.offer.Agreement.Pots {
+func (s *sketch) weights() [][]int64 { return stakeWeights(s.offer.Agreement) }
+
+func stakeWeights(a vault.Agreement) [][]int64 {
+	out := make([][]int64, len(a.Pots))
+	for i, pot := range a.Pots {
 		for _, x := range pot {
 			out[i] = append(out[i], int64(x.Weight))
 		}
 	}
 	return out
+}
+
+// limits returns how far outcomes are explored: as the vaults do.
+func (s *sketch) limits() contract.Limits {
+	if b := s.offer.Agreement.Bounds; b != nil {
+		return contract.Limits{States: int(b.States), Moves: int(b.Moves)}
+	}
+	return contract.Limits{}
 }
 
 // sketchOf looks at a draft, as self. It decides nothing about who owns what: the
@@ -136,12 +149,11 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 		return fail("%d parties, contract %s has %d", len(a.Parties), p.Name(), len(p.Parties()))
 	case len(a.Pots) != len(pots) || len(o.Asks) != len(pots):
 		return fail("%d pots and %d asks, contract %s has %d pots", len(a.Pots), len(o.Asks), p.Name(), len(pots))
-	case len(p.Oracles()) > 0:
-		return fail("contract %s hears oracles: vaults can, but this version's client neither agrees on their keys nor brings what they sign", p.Name())
-	case len(p.Assets()) > 0:
-		return fail("contract %s leaves assets to its terms: write them into its pots, this version's client cannot agree on them", p.Name())
 	case a.LockBy <= now || a.LockBy > now+maxLockWait:
 		return fail("lock by %d, and it is %d", a.LockBy, now)
+	}
+	if err := a.CheckNamed(p); err != nil {
+		return fail("%w", err)
 	}
 	for i, r := range a.Parties {
 		v, err := r.One()
@@ -191,6 +203,13 @@ const maxLockWait = 24 * 3600
 func (s *sketch) checkPot(i int) error {
 	pot, ask, units := s.offer.Agreement.Pots[i], s.offer.Asks[i], s.deal.PotUnits(i)
 	asked := ask != draftAsk{}
+	var named coin.AssetID // that its chunks must be; empty: any
+	if x := s.deal.Program().Pots()[i].Asset; x >= 0 {
+		named = s.offer.Agreement.Assets[x]
+	}
+	if asked && named != "" && ask.Asset != named {
+		return fmt.Errorf("%s is asked for, the contract wants %s", ask.Asset, named)
+	}
 	if len(pot) == 0 {
 		if units > 0 && (!asked || s.depositor(i) == s.from) {
 			return errors.New("it is empty, and nobody is asked to fill it")
@@ -219,6 +238,9 @@ func (s *sketch) checkPot(i int) error {
 	if sum != units {
 		return fmt.Errorf("it holds %d units, the contract wants %d", sum, units)
 	}
+	if named != "" && first.Asset.ID != named {
+		return fmt.Errorf("it holds %s, the contract wants %s", first.Asset.ID, named)
+	}
 	if asked && (first.Asset.ID != ask.Asset || first.Asset.Chain != ask.Chain || !sameUnit(first.Unit, ask.Unit)) {
 		return fmt.Errorf("it holds %s on %s in units of %s, asked for was %s on %s in units of about %s",
 			first.Asset.ID, first.Asset.Chain, first.Asset.Format(first.Unit), ask.Asset, ask.Chain, first.Asset.Format(ask.Unit))
@@ -239,7 +261,7 @@ func sameUnit(got, want coin.Amount) bool {
 // chunks a pot holds decides what rounding makes of a give, and whoever fills it
 // after the user's yes could choose chunks so large that nothing comes of it.
 func (s *sketch) unseen(known []bool) (string, error) {
-	r, err := s.deal.Admit(s.weights(), contract.Limits{})
+	r, err := s.deal.Admit(s.weights(), s.limits())
 	if err != nil {
 		return "", err
 	}
@@ -299,8 +321,10 @@ type Proposal struct {
 	Source  []byte
 	Terms   []int64
 	Parties []wire.VaultID
-	Pots    map[string]coin.AssetID // by the pot's name: which coins it is to hold
-	LockBy  int64                   // Unix seconds; 0: in ten minutes
+	Pots    map[string]coin.AssetID  // by the pot's name: which coins it is to hold
+	LockBy  int64                    // Unix seconds; 0: in ten minutes
+	Oracles map[string]oracle.Quorum // by the oracle's name; a feed that the contract fixes may be left out
+	Bounds  *vault.Bounds            // of the exploration; nil: the usual ones
 }
 
 // Propose drafts an agreement, fills this client's pots, and sends it to the
@@ -341,8 +365,11 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	}
 	o := draftOffer{Request: request, Agreement: vault.Agreement{
 		Source: p.Source, Terms: p.Terms, Escrow: self, LockBy: p.LockBy, Settle: vault.Atomic,
-		Pots: make([][]vault.Stake, len(program.Pots())),
+		Pots: make([][]vault.Stake, len(program.Pots())), Bounds: p.Bounds,
 	}, Asks: make([]draftAsk, len(program.Pots()))}
+	if p.Pots, err = nameIn(&o.Agreement, program, p); err != nil {
+		return "", err
+	}
 	for _, v := range p.Parties {
 		o.Agreement.Parties = append(o.Agreement.Parties, vault.Recipients{v})
 		if v == h.id {
@@ -412,6 +439,55 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	h.store.journal(ctx, Event{Kind: "proposed", Deal: d.ID, With: short(others(p.Parties, h.id)), Text: fmt.Sprintf("proposed %s to %s: draft %.8s", d.Contract, named(others(p.Parties, h.id)), d.ID)})
 	wake(h.work)
 	return d.ID, nil
+}
+
+// nameIn sets the oracles and assets of an agreement, and returns which coins each
+// pot is to hold: where the contract fixes its asset, nobody has to say.
+func nameIn(a *vault.Agreement, program *contract.Program, p Proposal) (map[string]coin.AssetID, error) {
+	known := map[string]bool{}
+	for _, f := range program.Oracles() {
+		q, ok := p.Oracles[f.Name]
+		if !ok {
+			return nil, fmt.Errorf("oracle %s: whose values count? name its keys, and how many of them have to sign", f.Name)
+		}
+		if q.Feed == "" {
+			q.Feed = f.Fixed
+		}
+		if q.Feed == "" {
+			return nil, fmt.Errorf("oracle %s: the contract leaves its feed open: name one, such as gold/usd", f.Name)
+		}
+		q.Keys = slices.SortedFunc(slices.Values(q.Keys), bytes.Compare)
+		a.Oracles, known[f.Name] = append(a.Oracles, q), true
+	}
+	for _, name := range sortedKeys(p.Oracles) {
+		if !known[name] {
+			return nil, fmt.Errorf("contract %s reads no oracle %.40q", program.Name(), name)
+		}
+	}
+	for i, x := range program.Assets() {
+		is := coin.AssetID(x.Fixed)
+		for _, pot := range program.Pots() {
+			if said := p.Pots[pot.Name]; pot.Asset == i && is == "" {
+				is = said
+			} else if pot.Asset == i && said != "" && said != is {
+				return nil, fmt.Errorf("pot %s is to hold %s, and by its contract it holds %s", pot.Name, said, is)
+			}
+		}
+		if is == "" {
+			return nil, fmt.Errorf("asset %s: no pot that holds it is said to hold any coins", x.Name)
+		}
+		a.Assets = append(a.Assets, is)
+	}
+	pots := maps.Clone(p.Pots)
+	if pots == nil {
+		pots = map[string]coin.AssetID{}
+	}
+	for _, pot := range program.Pots() {
+		if pot.Asset >= 0 {
+			pots[pot.Name] = a.Assets[pot.Asset]
+		}
+	}
+	return pots, a.CheckNamed(program)
 }
 
 func others(list []wire.VaultID, but wire.VaultID) (out []wire.VaultID) {

@@ -12,6 +12,7 @@ import (
 
 	"latchkey/coin"
 	"latchkey/contract"
+	"latchkey/contract/oracle"
 	"latchkey/examples"
 	"latchkey/key"
 	"latchkey/vault"
@@ -125,6 +126,15 @@ func someOffer(t testing.TB) draftOffer {
 	}
 }
 
+// potsOf has a swap's pots name their assets, and the agreement say which.
+func potsOf(left, right coin.AssetID) func(o *draftOffer) {
+	return func(o *draftOffer) {
+		o.Agreement.Source = []byte(strings.NewReplacer(
+			"pot left_side", "term one : asset\nterm other : asset\npot left_side", "a units from", "a units of one from", "b units from", "b units of other from").Replace(swap))
+		o.Agreement.Assets = []coin.AssetID{left, right}
+	}
+}
+
 func TestSketch(t *testing.T) {
 	mine := paper(t, wanted, 9)
 	fill := func(o *draftOffer) {
@@ -151,14 +161,6 @@ func TestSketch(t *testing.T) {
 		{"without this client", "no party", func(o *draftOffer) { o.Agreement.Parties[1] = vault.Recipients{{77}} }},
 		{"without its proposer", "no party", func(o *draftOffer) { o.Agreement.Parties[0] = vault.Recipients{{77}} }},
 		{"two vaults of one party", "recipients", func(o *draftOffer) { o.Agreement.Parties[0] = vault.Recipients{them, {77}} }},
-		{"a contract that hears an oracle", "hears oracles", func(o *draftOffer) {
-			o.Agreement.Source = []byte("contract X\nparties a, b\nterm t : time\npot p = 5 units from a\npot q = 5 units from b\noracle o in 0..5\nphase A until t + 1 days\n when oracle o for t: give all of p to b give all of q to a close\n at deadline: close\n")
-			o.Agreement.Terms = []int64{1000}
-		}},
-		{"a contract whose terms say the assets", "assets to its terms", func(o *draftOffer) {
-			o.Agreement.Source = []byte("contract X\nparties a, b\nterm c : asset\npot p = 5 units of c from a\npot q = 5 units from b\nat open: give all of p to b give all of q to a close\n")
-			o.Agreement.Terms = nil
-		}},
 		{"too late", "lock by", func(o *draftOffer) { o.Agreement.LockBy = 100 }},
 		{"too long", "lock by", func(o *draftOffer) { o.Agreement.LockBy = 101 + maxLockWait }},
 		{"a pot less", "pots", func(o *draftOffer) { o.Agreement.Pots = o.Agreement.Pots[:1] }},
@@ -172,6 +174,16 @@ func TestSketch(t *testing.T) {
 		{"other coins than asked", "asked for was", func(o *draftOffer) { fill(o); o.Asks[1].Asset = "eth" }},
 		{"on another chain than asked", "asked for was", func(o *draftOffer) { fill(o); o.Asks[1].Chain = "fake:2" }},
 		{"in smaller units than asked", "asked for was", func(o *draftOffer) { fill(o); o.Asks[1].Unit = coin.NewAmount(11_000) }},
+		{"an oracle that the contract does not read", "1 oracles and 0 assets, contract Swap has 0", func(o *draftOffer) { o.Agreement.Oracles = []oracle.Quorum{{}} }},
+		{"an asset that the contract does not name", "0 oracles and 1 assets", func(o *draftOffer) { o.Agreement.Assets = []coin.AssetID{"btc"} }},
+		{"bounds that no vault bears", "want 1 to 200000", func(o *draftOffer) { o.Agreement.Bounds = &vault.Bounds{States: 1, Moves: 1 << 30} }},
+		{"a pot that holds what the contract says", "", potsOf("btc", "btc")},
+		{"a pot that holds another asset", "it holds btc, the contract wants eth", potsOf("eth", "btc")},
+		{"a pot that is to hold another asset", "btc is asked for, the contract wants eth", potsOf("btc", "eth")},
+		{"an asset that the contract fixes otherwise", "asset ltc, the contract says btc", func(o *draftOffer) {
+			o.Agreement.Source = []byte(strings.Replace(swap, "a units from", `a units of "btc" from`, 1))
+			o.Agreement.Assets = []coin.AssetID{"ltc"}
+		}},
 		{"in units that are a little less", "", func(o *draftOffer) { fill(o); o.Asks[1].Unit = coin.NewAmount(10_300) }},
 	} {
 		o := someOffer(t)
@@ -179,6 +191,36 @@ func TestSketch(t *testing.T) {
 		_, err := sketchOf(o, them, me, wire.VaultID{8}, 100)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
+		}
+	}
+}
+
+// What a proposal has to say of assets is what its contract leaves open.
+func TestNameIn(t *testing.T) {
+	type pots = map[string]coin.AssetID
+	for _, c := range []struct {
+		left string // what the first pot holds
+		pots pots
+		want pots
+		err  string
+	}{
+		{"", pots{"left_side": "btc", "right_side": "eth"}, pots{"left_side": "btc", "right_side": "eth"}, ""},
+		{" of coin", pots{"left_side": "btc", "right_side": "eth"}, pots{"left_side": "btc", "right_side": "eth"}, ""},
+		{" of coin", pots{"right_side": "eth"}, nil, "asset coin: no pot that holds it"},
+		{` of "btc"`, pots{"right_side": "eth"}, pots{"left_side": "btc", "right_side": "eth"}, ""},
+		{` of "btc"`, pots{"left_side": "eth"}, nil, "pot left_side is to hold eth, and by its contract it holds btc"},
+	} {
+		text := strings.Replace(swap, "a units from", "a units"+c.left+" from", 1)
+		if c.left == " of coin" {
+			text = strings.Replace(text, "pot left_side", "term coin : asset\npot left_side", 1)
+		}
+		p, err := contract.Compile([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := nameIn(&vault.Agreement{}, p, Proposal{Pots: c.pots})
+		if diff := cmp.Diff(c.want, got); c.err == "" && (err != nil || diff != "") || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+			t.Errorf("a pot%s, %v: %v, want an error with %q; %s", c.left, c.pots, err, c.err, diff)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
@@ -42,7 +43,21 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 		out.Parties = append(out.Parties, &clientpb.ReviewParty{Name: p.Parties()[i], Vault: v.String(), You: i == s.role, Proposer: i == s.from})
 	}
 	for i, t := range p.Terms() {
-		out.Terms = append(out.Terms, &clientpb.ReviewTerm{Name: t.Name, Value: formatTerm(t, o.Agreement.Terms[i])})
+		out.Terms = append(out.Terms, &clientpb.ReviewTerm{Name: t.Name, Value: formatTerm(t, o.Agreement.Terms[i]), Number: o.Agreement.Terms[i]})
+	}
+	for i, q := range o.Agreement.Oracles {
+		f := p.Oracles()[i]
+		x := &clientpb.ReviewOracle{Name: f.Name, Feed: q.Feed, Need: q.Need, Liars: (q.Need - 1) / 2, Least: showValue(f, f.Lo), Most: showValue(f, f.Hi)}
+		for _, k := range q.Keys {
+			x.Keys = append(x.Keys, hex.EncodeToString(k))
+		}
+		out.Oracles = append(out.Oracles, x)
+	}
+	for i, a := range o.Agreement.Assets {
+		out.Assets = append(out.Assets, &clientpb.ReviewAsset{Name: p.Assets()[i].Name, Asset: string(a)})
+	}
+	if b := o.Agreement.Bounds; b != nil {
+		out.States, out.Moves = b.States, b.Moves
 	}
 	weights := s.weights()
 	units := make([]worth, len(p.Pots()))
@@ -57,6 +72,9 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 			Name: pot.Name, From: p.Parties()[pot.From], Units: n, Asset: string(units[i].asset), Decimals: uint32(units[i].decimals),
 			Amount: units[i].of(n), Chunks: uint32(len(o.Agreement.Pots[i])), To: strings.Join(to, ", "),
 		})
+		for _, x := range o.Agreement.Pots[i] {
+			out.Pots[i].Weights = append(out.Pots[i].Weights, x.Weight)
+		}
 		if len(weights[i]) == 0 && n > 0 { // not filled yet: as if it were divisible
 			out.Indivisible = false
 			weights[i] = slices.Repeat([]int64{1}, int(min(n, contract.MaxChunks)))
@@ -65,7 +83,7 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 	for _, w := range p.Warnings() {
 		out.Warnings = append(out.Warnings, w.String())
 	}
-	r, err := s.deal.Admit(weights, contract.Limits{})
+	r, err := s.deal.Admit(weights, s.limits())
 	if err != nil {
 		out.Warnings = append(out.Warnings, "its outcomes cannot be shown, and no vault will sign it as it stands: "+err.Error())
 		return out, nil

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"latchkey/client/clientpb"
 	"latchkey/coin"
 	"latchkey/contract"
+	"latchkey/contract/oracle"
+	"latchkey/vault"
 	"latchkey/wire"
 )
 
@@ -48,7 +51,41 @@ func (s server) proposed(ctx context.Context, r *clientpb.ProposeRequest) (strin
 		}
 		p.Pots[name] = coin.AssetID(asset)
 	}
+	p.Oracles = map[string]oracle.Quorum{}
+	for _, x := range r.Oracles {
+		if _, twice := p.Oracles[x.Name]; twice {
+			return "", fmt.Errorf("oracle %.40q is named twice", x.Name)
+		}
+		p.Oracles[x.Name] = oracle.Quorum{Feed: x.Feed, Keys: x.Keys, Need: x.Need}
+	}
+	if r.States != 0 || r.Moves != 0 {
+		p.Bounds = &vault.Bounds{States: cmp.Or(r.States, usualStates), Moves: cmp.Or(r.Moves, usualMoves)}
+	}
 	return s.h.Propose(ctx, p)
+}
+
+// The usual bounds of an exploration, which are those of package contract.
+const (
+	usualStates = 50_000
+	usualMoves  = 200_000
+)
+
+func (s server) Report(ctx context.Context, r *clientpb.ReportRequest) (*clientpb.ReportResponse, error) {
+	q := ReportAsk{Oracle: r.Oracle, At: r.At, PlanOnly: r.PlanOnly}
+	err := q.Instance.UnmarshalText([]byte(r.Instance))
+	for i, b := range r.Signed {
+		x, perr := oracle.Parse(b)
+		if perr != nil {
+			err = errors.Join(err, fmt.Errorf("value %d: %w", i, perr))
+			break
+		}
+		q.Signed = append(q.Signed, x)
+	}
+	if err != nil {
+		return nil, refused(fmt.Errorf("report: %w", err))
+	}
+	out, err := s.h.Report(ctx, q)
+	return out, refused(err)
 }
 
 func (s server) Review(ctx context.Context, r *clientpb.ReviewRequest) (*clientpb.ReviewResponse, error) {

@@ -60,11 +60,14 @@ func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
 	h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %q by %s", s.Word.Body.Word, time.Unix(r.By, 0).UTC().Format(time.TimeOnly))})
 }
 
-// heard notes which of this client's words are in entries that its vault has
-// verified.
+// heard notes which of this client's words, and which values of oracles, are in
+// entries that its vault has verified.
 func (h *Host) heard(ctx context.Context, entries []vault.Logged) {
 	for _, l := range entries {
 		e, err := vault.ParseEntry(l.Entry)
+		if err == nil && e.Run != nil && e.Run.Report != nil {
+			h.observed(ctx, *e.Run, vault.Index(l.Position+1))
+		}
 		if err != nil || e.Run == nil || e.Run.Word == nil {
 			continue
 		}

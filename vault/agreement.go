@@ -128,7 +128,7 @@ func (a Agreement) bind() (*deal, error) {
 		return refuse("terms: %w", err)
 	}
 	p = d.Program() // with roles, it has the parties and pots of these terms
-	if err := d.named(); err != nil {
+	if err := a.CheckNamed(p); err != nil {
 		return refuse("%w", err)
 	}
 	if len(a.Parties) != len(p.Parties()) || len(a.Parties) > maxParties {
@@ -181,9 +181,9 @@ func (a Agreement) bind() (*deal, error) {
 	return d, err
 }
 
-// named checks what an agreement names besides parties, terms and chunks.
-func (d *deal) named() error {
-	a, p := d.agreement, d.Program()
+// CheckNamed returns an error unless an agreement names what contract p wants
+// besides parties, terms and chunks, and bounds that a vault bears.
+func (a Agreement) CheckNamed(p *contract.Program) error {
 	if len(a.Oracles) != len(p.Oracles()) || len(a.Assets) != len(p.Assets()) {
 		return fmt.Errorf("%d oracles and %d assets, contract %s has %d and %d", len(a.Oracles), len(a.Assets), p.Name(), len(p.Oracles()), len(p.Assets()))
 	}

@@ -163,7 +163,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		in.seq[r.Word.Body.Role], in.said[r.Word.Body.Role] = r.Word.Body.Seq, h
 	}
 	if r.Report != nil {
-		h, err := r.Report.hash()
+		h, err := r.Report.Hash()
 		if err != nil {
 			return err
 		}

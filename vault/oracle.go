@@ -21,13 +21,13 @@ type Report struct {
 	Signed   []oracle.Signed `cbor:"3,keyasint"` // by enough keys, in the order of the keys
 }
 
-// hash names a report for its receipt.
-func (r Report) hash() (wire.Hash, error) { return wire.HashOf("latchkey/report/v1", r) }
+// Hash names a report for its receipt.
+func (r Report) Hash() (wire.Hash, error) { return wire.HashOf("latchkey/report/v1", r) }
 
 // same reports whether two reports are one.
 func (r Report) same(other Report) bool {
-	a, err1 := r.hash()
-	b, err2 := other.hash()
+	a, err1 := r.Hash()
+	b, err2 := other.Hash()
 	return err1 == nil && err2 == nil && a == b
 }
 
@@ -54,7 +54,7 @@ func (e *Escrow) report(q Report, rnd io.Reader) (Answer, error) {
 	if _, err := in.deal.observed(q, e.clock); err != nil {
 		return Answer{}, err
 	}
-	h, err := q.hash()
+	h, err := q.Hash()
 	if err != nil {
 		return Answer{}, err
 	}

@@ -31,6 +31,8 @@ type Instance struct {
 	Step      uint32          `cbor:"19,keyasint"` // of a tit-for-tat settlement: how many were given
 	Steps     uint32          `cbor:"20,keyasint"` // and are planned; 0: it is atomic
 	Open      []wire.ChunkID  `cbor:"21,keyasint"` // chunks of the newest step that wait for this vault's word
+	State     []byte          `cbor:"22,keyasint"` // the contract's snapshot, of an open instance
+	Brought   []Report        `cbor:"23,keyasint"` // values of oracles that wait for the escrow
 }
 
 // A Pledge is an agreement that a vault accepted and that is not locked yet.
@@ -51,6 +53,7 @@ func (o *Owner) Instances() []Instance {
 			Party: d.Program().Parties()[in.Pledge.Mine.Body.Role], Opened: in.Opened, Closed: in.Closed, Aborted: in.Aborted,
 			Until: in.Pledge.Agreement.LockBy, Ends: d.ends(), Lock: in.Lock, Newest: in.Prev, Given: in.Given,
 			Settled: in.Settled, Broken: in.Broken, Step: in.Steps, Steps: uint32(len(d.steps)),
+			Brought: in.Brought,
 		}
 		if in.Closed && !in.Settled {
 			x.Until = d.wait(in.StepAt)
@@ -58,6 +61,7 @@ func (o *Owner) Instances() []Instance {
 		}
 		if in.Opened && !in.Closed {
 			x.Until, _ = d.Deadline(in.state)
+			x.State = in.State
 			x.Phase = d.Program().Phases()[in.state.Phase()]
 		}
 		for role := range d.parties {

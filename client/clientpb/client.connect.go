@@ -48,6 +48,8 @@ const (
 	ClientServiceClaimProcedure = "/latchkey.client.v1.ClientService/Claim"
 	// ClientServiceSayProcedure is the fully-qualified name of the ClientService's Say RPC.
 	ClientServiceSayProcedure = "/latchkey.client.v1.ClientService/Say"
+	// ClientServiceReportProcedure is the fully-qualified name of the ClientService's Report RPC.
+	ClientServiceReportProcedure = "/latchkey.client.v1.ClientService/Report"
 	// ClientServiceProposeProcedure is the fully-qualified name of the ClientService's Propose RPC.
 	ClientServiceProposeProcedure = "/latchkey.client.v1.ClientService/Propose"
 	// ClientServiceReviewProcedure is the fully-qualified name of the ClientService's Review RPC.
@@ -81,6 +83,10 @@ type ClientServiceClient interface {
 	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
 	// Say speaks a word in an instance.
 	Say(context.Context, *SayRequest) (*SayResponse, error)
+	// Report brings values that an oracle's keys signed to an instance of this
+	// client, and waits until the log shows what its contract did with them. The
+	// same again changes nothing.
+	Report(context.Context, *ReportRequest) (*ReportResponse, error)
 	// Propose drafts an agreement between named vaults, fills this client's pots and
 	// sends it to the others.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
@@ -155,6 +161,12 @@ func NewClientServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(clientServiceMethods.ByName("Say")),
 			connect.WithClientOptions(opts...),
 		),
+		report: connect.NewClient[ReportRequest, ReportResponse](
+			httpClient,
+			baseURL+ClientServiceReportProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Report")),
+			connect.WithClientOptions(opts...),
+		),
 		propose: connect.NewClient[ProposeRequest, ProposeResponse](
 			httpClient,
 			baseURL+ClientServiceProposeProcedure,
@@ -209,6 +221,7 @@ type clientServiceClient struct {
 	cancel   *connect.Client[CancelRequest, CancelResponse]
 	claim    *connect.Client[ClaimRequest, ClaimResponse]
 	say      *connect.Client[SayRequest, SayResponse]
+	report   *connect.Client[ReportRequest, ReportResponse]
 	propose  *connect.Client[ProposeRequest, ProposeResponse]
 	review   *connect.Client[ReviewRequest, ReviewResponse]
 	answer   *connect.Client[AnswerRequest, AnswerResponse]
@@ -275,6 +288,15 @@ func (c *clientServiceClient) Claim(ctx context.Context, req *ClaimRequest) (*Cl
 // Say calls latchkey.client.v1.ClientService.Say.
 func (c *clientServiceClient) Say(ctx context.Context, req *SayRequest) (*SayResponse, error) {
 	response, err := c.say.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Report calls latchkey.client.v1.ClientService.Report.
+func (c *clientServiceClient) Report(ctx context.Context, req *ReportRequest) (*ReportResponse, error) {
+	response, err := c.report.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -361,6 +383,10 @@ type ClientServiceHandler interface {
 	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
 	// Say speaks a word in an instance.
 	Say(context.Context, *SayRequest) (*SayResponse, error)
+	// Report brings values that an oracle's keys signed to an instance of this
+	// client, and waits until the log shows what its contract did with them. The
+	// same again changes nothing.
+	Report(context.Context, *ReportRequest) (*ReportResponse, error)
 	// Propose drafts an agreement between named vaults, fills this client's pots and
 	// sends it to the others.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
@@ -431,6 +457,12 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(clientServiceMethods.ByName("Say")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clientServiceReportHandler := connect.NewUnaryHandlerSimple(
+		ClientServiceReportProcedure,
+		svc.Report,
+		connect.WithSchema(clientServiceMethods.ByName("Report")),
+		connect.WithHandlerOptions(opts...),
+	)
 	clientServiceProposeHandler := connect.NewUnaryHandlerSimple(
 		ClientServiceProposeProcedure,
 		svc.Propose,
@@ -489,6 +521,8 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 			clientServiceClaimHandler.ServeHTTP(w, r)
 		case ClientServiceSayProcedure:
 			clientServiceSayHandler.ServeHTTP(w, r)
+		case ClientServiceReportProcedure:
+			clientServiceReportHandler.ServeHTTP(w, r)
 		case ClientServiceProposeProcedure:
 			clientServiceProposeHandler.ServeHTTP(w, r)
 		case ClientServiceReviewProcedure:
@@ -538,6 +572,10 @@ func (UnimplementedClientServiceHandler) Claim(context.Context, *ClaimRequest) (
 
 func (UnimplementedClientServiceHandler) Say(context.Context, *SayRequest) (*SayResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Say is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Report is not implemented"))
 }
 
 func (UnimplementedClientServiceHandler) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {

@@ -1533,6 +1533,298 @@ func (x *SayResponse) GetWord() string {
 	return ""
 }
 
+type ReportRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Signed        [][]byte               `protobuf:"bytes,2,rep,name=signed,proto3" json:"signed,omitempty"`                      // oracle.Signed, deterministic CBOR
+	Oracle        string                 `protobuf:"bytes,3,opt,name=oracle,proto3" json:"oracle,omitempty"`                      // its name in the contract; empty: the one that the values are of
+	At            int64                  `protobuf:"varint,4,opt,name=at,proto3" json:"at,omitempty"`                             // the time of observation; 0: the newest that the contract takes
+	PlanOnly      bool                   `protobuf:"varint,5,opt,name=plan_only,json=planOnly,proto3" json:"plan_only,omitempty"` // say what would be brought, and do nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRequest) Reset() {
+	*x = ReportRequest{}
+	mi := &file_client_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRequest) ProtoMessage() {}
+
+func (x *ReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
+func (*ReportRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReportRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetSigned() [][]byte {
+	if x != nil {
+		return x.Signed
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetOracle() string {
+	if x != nil {
+		return x.Oracle
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *ReportRequest) GetPlanOnly() bool {
+	if x != nil {
+		return x.PlanOnly
+	}
+	return false
+}
+
+type ReportResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Contract      string                 `protobuf:"bytes,2,opt,name=contract,proto3" json:"contract,omitempty"`
+	Oracle        string                 `protobuf:"bytes,3,opt,name=oracle,proto3" json:"oracle,omitempty"`
+	Feed          string                 `protobuf:"bytes,4,opt,name=feed,proto3" json:"feed,omitempty"`
+	Time          int64                  `protobuf:"varint,5,opt,name=time,proto3" json:"time,omitempty"`   // of the observation, Unix seconds
+	Value         int64                  `protobuf:"varint,6,opt,name=value,proto3" json:"value,omitempty"` // the median, in the contract's unit
+	Shown         string                 `protobuf:"bytes,7,opt,name=shown,proto3" json:"shown,omitempty"`  // the same, as people write it
+	Values        []*ReportedValue       `protobuf:"bytes,8,rep,name=values,proto3" json:"values,omitempty"`
+	Need          uint32                 `protobuf:"varint,9,opt,name=need,proto3" json:"need,omitempty"`
+	Of            uint32                 `protobuf:"varint,10,opt,name=of,proto3" json:"of,omitempty"`
+	State         string                 `protobuf:"bytes,11,opt,name=state,proto3" json:"state,omitempty"`  // planned; waiting: with the escrow, not seen in the log; logged
+	Again         bool                   `protobuf:"varint,12,opt,name=again,proto3" json:"again,omitempty"` // it was in the log before this request
+	Entry         uint64                 `protobuf:"varint,13,opt,name=entry,proto3" json:"entry,omitempty"` // of the log that has it, plus one
+	Did           []string               `protobuf:"bytes,14,rep,name=did,proto3" json:"did,omitempty"`      // what the contract did with it; of a plan, what it would do now
+	Notes         []string               `protobuf:"bytes,15,rep,name=notes,proto3" json:"notes,omitempty"`  // what of the values given was left out, and why
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportResponse) Reset() {
+	*x = ReportResponse{}
+	mi := &file_client_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportResponse) ProtoMessage() {}
+
+func (x *ReportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
+func (*ReportResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ReportResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *ReportResponse) GetContract() string {
+	if x != nil {
+		return x.Contract
+	}
+	return ""
+}
+
+func (x *ReportResponse) GetOracle() string {
+	if x != nil {
+		return x.Oracle
+	}
+	return ""
+}
+
+func (x *ReportResponse) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
+func (x *ReportResponse) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetValue() int64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetShown() string {
+	if x != nil {
+		return x.Shown
+	}
+	return ""
+}
+
+func (x *ReportResponse) GetValues() []*ReportedValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *ReportResponse) GetNeed() uint32 {
+	if x != nil {
+		return x.Need
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetOf() uint32 {
+	if x != nil {
+		return x.Of
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ReportResponse) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
+func (x *ReportResponse) GetEntry() uint64 {
+	if x != nil {
+		return x.Entry
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetDid() []string {
+	if x != nil {
+		return x.Did
+	}
+	return nil
+}
+
+func (x *ReportResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+type ReportedValue struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // hexadecimal
+	Value         int64                  `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
+	Shown         string                 `protobuf:"bytes,3,opt,name=shown,proto3" json:"shown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportedValue) Reset() {
+	*x = ReportedValue{}
+	mi := &file_client_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportedValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportedValue) ProtoMessage() {}
+
+func (x *ReportedValue) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportedValue.ProtoReflect.Descriptor instead.
+func (*ReportedValue) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReportedValue) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ReportedValue) GetValue() int64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *ReportedValue) GetShown() string {
+	if x != nil {
+		return x.Shown
+	}
+	return ""
+}
+
 type ProposeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Source        []byte                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`                            // of the contract
@@ -1540,13 +1832,16 @@ type ProposeRequest struct {
 	Terms         []string               `protobuf:"bytes,3,rep,name=terms,proto3" json:"terms,omitempty"`                              // NAME=VALUE; times as a date, an RFC 3339 time or +30m; durations as 30m, 10d
 	Pots          []string               `protobuf:"bytes,4,rep,name=pots,proto3" json:"pots,omitempty"`                                // NAME=ASSET: which coins a pot is to hold
 	LockWithin    int64                  `protobuf:"varint,5,opt,name=lock_within,json=lockWithin,proto3" json:"lock_within,omitempty"` // seconds in which all must accept; 0: ten minutes
+	Oracles       []*OracleChoice        `protobuf:"bytes,6,rep,name=oracles,proto3" json:"oracles,omitempty"`                          // for each oracle that the contract reads
+	States        uint32                 `protobuf:"varint,7,opt,name=states,proto3" json:"states,omitempty"`                           // how far outcomes are explored; 0: the usual
+	Moves         uint32                 `protobuf:"varint,8,opt,name=moves,proto3" json:"moves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_client_proto_msgTypes[21]
+	mi := &file_client_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1558,7 +1853,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[21]
+	mi := &file_client_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1571,7 +1866,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{21}
+	return file_client_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProposeRequest) GetSource() []byte {
@@ -1609,6 +1904,96 @@ func (x *ProposeRequest) GetLockWithin() int64 {
 	return 0
 }
 
+func (x *ProposeRequest) GetOracles() []*OracleChoice {
+	if x != nil {
+		return x.Oracles
+	}
+	return nil
+}
+
+func (x *ProposeRequest) GetStates() uint32 {
+	if x != nil {
+		return x.States
+	}
+	return 0
+}
+
+func (x *ProposeRequest) GetMoves() uint32 {
+	if x != nil {
+		return x.Moves
+	}
+	return 0
+}
+
+// OracleChoice says whose values count for an oracle of a contract.
+type OracleChoice struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`  // in the contract
+	Feed          string                 `protobuf:"bytes,2,opt,name=feed,proto3" json:"feed,omitempty"`  // empty: the one that the contract fixes
+	Keys          [][]byte               `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`  // Ed25519 public keys, 32 bytes each
+	Need          uint32                 `protobuf:"varint,4,opt,name=need,proto3" json:"need,omitempty"` // of them have to sign: more than half
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OracleChoice) Reset() {
+	*x = OracleChoice{}
+	mi := &file_client_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OracleChoice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OracleChoice) ProtoMessage() {}
+
+func (x *OracleChoice) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OracleChoice.ProtoReflect.Descriptor instead.
+func (*OracleChoice) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *OracleChoice) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OracleChoice) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
+func (x *OracleChoice) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *OracleChoice) GetNeed() uint32 {
+	if x != nil {
+		return x.Need
+	}
+	return 0
+}
+
 type ProposeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1618,7 +2003,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_client_proto_msgTypes[22]
+	mi := &file_client_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +2015,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[22]
+	mi := &file_client_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +2028,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{22}
+	return file_client_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProposeResponse) GetId() string {
@@ -1662,7 +2047,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_client_proto_msgTypes[23]
+	mi := &file_client_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1674,7 +2059,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[23]
+	mi := &file_client_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1687,7 +2072,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{23}
+	return file_client_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReviewRequest) GetId() string {
@@ -1709,13 +2094,17 @@ type ReviewResponse struct {
 	LockBy        int64                  `protobuf:"varint,8,opt,name=lock_by,json=lockBy,proto3" json:"lock_by,omitempty"` // Unix seconds: not open by then, nothing has happened
 	EndsBy        int64                  `protobuf:"varint,9,opt,name=ends_by,json=endsBy,proto3" json:"ends_by,omitempty"` // over by then at the latest
 	Indivisible   bool                   `protobuf:"varint,10,opt,name=indivisible,proto3" json:"indivisible,omitempty"`    // payouts are of the actual chunks; else some are still missing
+	Oracles       []*ReviewOracle        `protobuf:"bytes,11,rep,name=oracles,proto3" json:"oracles,omitempty"`
+	Assets        []*ReviewAsset         `protobuf:"bytes,12,rep,name=assets,proto3" json:"assets,omitempty"`
+	States        uint32                 `protobuf:"varint,13,opt,name=states,proto3" json:"states,omitempty"` // to which the bounds of the exploration are raised; 0: the usual
+	Moves         uint32                 `protobuf:"varint,14,opt,name=moves,proto3" json:"moves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReviewResponse) Reset() {
 	*x = ReviewResponse{}
-	mi := &file_client_proto_msgTypes[24]
+	mi := &file_client_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +2116,7 @@ func (x *ReviewResponse) String() string {
 func (*ReviewResponse) ProtoMessage() {}
 
 func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[24]
+	mi := &file_client_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +2129,7 @@ func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewResponse.ProtoReflect.Descriptor instead.
 func (*ReviewResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{24}
+	return file_client_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReviewResponse) GetDraft() *Draft {
@@ -1813,6 +2202,178 @@ func (x *ReviewResponse) GetIndivisible() bool {
 	return false
 }
 
+func (x *ReviewResponse) GetOracles() []*ReviewOracle {
+	if x != nil {
+		return x.Oracles
+	}
+	return nil
+}
+
+func (x *ReviewResponse) GetAssets() []*ReviewAsset {
+	if x != nil {
+		return x.Assets
+	}
+	return nil
+}
+
+func (x *ReviewResponse) GetStates() uint32 {
+	if x != nil {
+		return x.States
+	}
+	return 0
+}
+
+func (x *ReviewResponse) GetMoves() uint32 {
+	if x != nil {
+		return x.Moves
+	}
+	return 0
+}
+
+type ReviewOracle struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Feed          string                 `protobuf:"bytes,2,opt,name=feed,proto3" json:"feed,omitempty"`
+	Keys          []string               `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`    // hexadecimal, as latchkey oracle key prints them
+	Need          uint32                 `protobuf:"varint,4,opt,name=need,proto3" json:"need,omitempty"`   // of them have to sign; the median counts
+	Liars         uint32                 `protobuf:"varint,5,opt,name=liars,proto3" json:"liars,omitempty"` // while at most so many keys lie, what counts lies between honest values
+	Least         string                 `protobuf:"bytes,6,opt,name=least,proto3" json:"least,omitempty"`  // of the values that the contract takes, as people write them
+	Most          string                 `protobuf:"bytes,7,opt,name=most,proto3" json:"most,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewOracle) Reset() {
+	*x = ReviewOracle{}
+	mi := &file_client_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewOracle) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewOracle) ProtoMessage() {}
+
+func (x *ReviewOracle) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewOracle.ProtoReflect.Descriptor instead.
+func (*ReviewOracle) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ReviewOracle) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReviewOracle) GetFeed() string {
+	if x != nil {
+		return x.Feed
+	}
+	return ""
+}
+
+func (x *ReviewOracle) GetKeys() []string {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ReviewOracle) GetNeed() uint32 {
+	if x != nil {
+		return x.Need
+	}
+	return 0
+}
+
+func (x *ReviewOracle) GetLiars() uint32 {
+	if x != nil {
+		return x.Liars
+	}
+	return 0
+}
+
+func (x *ReviewOracle) GetLeast() string {
+	if x != nil {
+		return x.Least
+	}
+	return ""
+}
+
+func (x *ReviewOracle) GetMost() string {
+	if x != nil {
+		return x.Most
+	}
+	return ""
+}
+
+type ReviewAsset struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"` // in the contract
+	Asset         string                 `protobuf:"bytes,2,opt,name=asset,proto3" json:"asset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReviewAsset) Reset() {
+	*x = ReviewAsset{}
+	mi := &file_client_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReviewAsset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReviewAsset) ProtoMessage() {}
+
+func (x *ReviewAsset) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReviewAsset.ProtoReflect.Descriptor instead.
+func (*ReviewAsset) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ReviewAsset) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReviewAsset) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
 type ReviewParty struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1825,7 +2386,7 @@ type ReviewParty struct {
 
 func (x *ReviewParty) Reset() {
 	*x = ReviewParty{}
-	mi := &file_client_proto_msgTypes[25]
+	mi := &file_client_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +2398,7 @@ func (x *ReviewParty) String() string {
 func (*ReviewParty) ProtoMessage() {}
 
 func (x *ReviewParty) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[25]
+	mi := &file_client_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +2411,7 @@ func (x *ReviewParty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewParty.ProtoReflect.Descriptor instead.
 func (*ReviewParty) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{25}
+	return file_client_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReviewParty) GetName() string {
@@ -1884,14 +2445,15 @@ func (x *ReviewParty) GetProposer() bool {
 type ReviewTerm struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // as people write it
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`    // as people write it
+	Number        int64                  `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"` // the same
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReviewTerm) Reset() {
 	*x = ReviewTerm{}
-	mi := &file_client_proto_msgTypes[26]
+	mi := &file_client_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +2465,7 @@ func (x *ReviewTerm) String() string {
 func (*ReviewTerm) ProtoMessage() {}
 
 func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[26]
+	mi := &file_client_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2478,7 @@ func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewTerm.ProtoReflect.Descriptor instead.
 func (*ReviewTerm) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{26}
+	return file_client_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReviewTerm) GetName() string {
@@ -1933,6 +2495,13 @@ func (x *ReviewTerm) GetValue() string {
 	return ""
 }
 
+func (x *ReviewTerm) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 type ReviewPot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1941,15 +2510,16 @@ type ReviewPot struct {
 	Asset         string                 `protobuf:"bytes,4,opt,name=asset,proto3" json:"asset,omitempty"`
 	Amount        string                 `protobuf:"bytes,5,opt,name=amount,proto3" json:"amount,omitempty"` // smallest units
 	Decimals      uint32                 `protobuf:"varint,6,opt,name=decimals,proto3" json:"decimals,omitempty"`
-	Chunks        uint32                 `protobuf:"varint,7,opt,name=chunks,proto3" json:"chunks,omitempty"` // 0: not filled yet; amount is then about
-	To            string                 `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`          // parties that may be given of it, besides its depositor
+	Chunks        uint32                 `protobuf:"varint,7,opt,name=chunks,proto3" json:"chunks,omitempty"`          // 0: not filled yet; amount is then about
+	To            string                 `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`                   // parties that may be given of it, besides its depositor
+	Weights       []uint32               `protobuf:"varint,9,rep,packed,name=weights,proto3" json:"weights,omitempty"` // of its chunks, in the agreed order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReviewPot) Reset() {
 	*x = ReviewPot{}
-	mi := &file_client_proto_msgTypes[27]
+	mi := &file_client_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2531,7 @@ func (x *ReviewPot) String() string {
 func (*ReviewPot) ProtoMessage() {}
 
 func (x *ReviewPot) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[27]
+	mi := &file_client_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2544,7 @@ func (x *ReviewPot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewPot.ProtoReflect.Descriptor instead.
 func (*ReviewPot) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{27}
+	return file_client_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReviewPot) GetName() string {
@@ -2033,6 +2603,13 @@ func (x *ReviewPot) GetTo() string {
 	return ""
 }
 
+func (x *ReviewPot) GetWeights() []uint32 {
+	if x != nil {
+		return x.Weights
+	}
+	return nil
+}
+
 type ReviewPayout struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Party         string                 `protobuf:"bytes,1,opt,name=party,proto3" json:"party,omitempty"`
@@ -2051,7 +2628,7 @@ type ReviewPayout struct {
 
 func (x *ReviewPayout) Reset() {
 	*x = ReviewPayout{}
-	mi := &file_client_proto_msgTypes[28]
+	mi := &file_client_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2640,7 @@ func (x *ReviewPayout) String() string {
 func (*ReviewPayout) ProtoMessage() {}
 
 func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[28]
+	mi := &file_client_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2653,7 @@ func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewPayout.ProtoReflect.Descriptor instead.
 func (*ReviewPayout) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{28}
+	return file_client_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReviewPayout) GetParty() string {
@@ -2160,7 +2737,7 @@ type AnswerRequest struct {
 
 func (x *AnswerRequest) Reset() {
 	*x = AnswerRequest{}
-	mi := &file_client_proto_msgTypes[29]
+	mi := &file_client_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2172,7 +2749,7 @@ func (x *AnswerRequest) String() string {
 func (*AnswerRequest) ProtoMessage() {}
 
 func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[29]
+	mi := &file_client_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2185,7 +2762,7 @@ func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{29}
+	return file_client_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AnswerRequest) GetId() string {
@@ -2217,7 +2794,7 @@ type AnswerResponse struct {
 
 func (x *AnswerResponse) Reset() {
 	*x = AnswerResponse{}
-	mi := &file_client_proto_msgTypes[30]
+	mi := &file_client_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2806,7 @@ func (x *AnswerResponse) String() string {
 func (*AnswerResponse) ProtoMessage() {}
 
 func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[30]
+	mi := &file_client_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2819,7 @@ func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
 func (*AnswerResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{30}
+	return file_client_proto_rawDescGZIP(), []int{36}
 }
 
 type ReceiveRequest struct {
@@ -2257,7 +2834,7 @@ type ReceiveRequest struct {
 
 func (x *ReceiveRequest) Reset() {
 	*x = ReceiveRequest{}
-	mi := &file_client_proto_msgTypes[31]
+	mi := &file_client_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2846,7 @@ func (x *ReceiveRequest) String() string {
 func (*ReceiveRequest) ProtoMessage() {}
 
 func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[31]
+	mi := &file_client_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2859,7 @@ func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{31}
+	return file_client_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReceiveRequest) GetAsset() string {
@@ -2326,7 +2903,7 @@ type ReceiveResponse struct {
 
 func (x *ReceiveResponse) Reset() {
 	*x = ReceiveResponse{}
-	mi := &file_client_proto_msgTypes[32]
+	mi := &file_client_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2915,7 @@ func (x *ReceiveResponse) String() string {
 func (*ReceiveResponse) ProtoMessage() {}
 
 func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[32]
+	mi := &file_client_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2928,7 @@ func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{32}
+	return file_client_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReceiveResponse) GetRequest() string {
@@ -2400,7 +2977,7 @@ type PayRequest struct {
 
 func (x *PayRequest) Reset() {
 	*x = PayRequest{}
-	mi := &file_client_proto_msgTypes[33]
+	mi := &file_client_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2412,7 +2989,7 @@ func (x *PayRequest) String() string {
 func (*PayRequest) ProtoMessage() {}
 
 func (x *PayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[33]
+	mi := &file_client_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2425,7 +3002,7 @@ func (x *PayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayRequest.ProtoReflect.Descriptor instead.
 func (*PayRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{33}
+	return file_client_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *PayRequest) GetRequest() string {
@@ -2469,7 +3046,7 @@ type PayResponse struct {
 
 func (x *PayResponse) Reset() {
 	*x = PayResponse{}
-	mi := &file_client_proto_msgTypes[34]
+	mi := &file_client_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2481,7 +3058,7 @@ func (x *PayResponse) String() string {
 func (*PayResponse) ProtoMessage() {}
 
 func (x *PayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[34]
+	mi := &file_client_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2494,7 +3071,7 @@ func (x *PayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayResponse.ProtoReflect.Descriptor instead.
 func (*PayResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{34}
+	return file_client_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *PayResponse) GetVault() string {
@@ -2593,7 +3170,7 @@ type KeepRequest struct {
 
 func (x *KeepRequest) Reset() {
 	*x = KeepRequest{}
-	mi := &file_client_proto_msgTypes[35]
+	mi := &file_client_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2605,7 +3182,7 @@ func (x *KeepRequest) String() string {
 func (*KeepRequest) ProtoMessage() {}
 
 func (x *KeepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[35]
+	mi := &file_client_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2618,7 +3195,7 @@ func (x *KeepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepRequest.ProtoReflect.Descriptor instead.
 func (*KeepRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{35}
+	return file_client_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *KeepRequest) GetAsset() string {
@@ -2658,7 +3235,7 @@ type KeepResponse struct {
 
 func (x *KeepResponse) Reset() {
 	*x = KeepResponse{}
-	mi := &file_client_proto_msgTypes[36]
+	mi := &file_client_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +3247,7 @@ func (x *KeepResponse) String() string {
 func (*KeepResponse) ProtoMessage() {}
 
 func (x *KeepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[36]
+	mi := &file_client_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +3260,7 @@ func (x *KeepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepResponse.ProtoReflect.Descriptor instead.
 func (*KeepResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{36}
+	return file_client_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *KeepResponse) GetChoice() string {
@@ -2702,7 +3279,7 @@ type WordsRequest struct {
 
 func (x *WordsRequest) Reset() {
 	*x = WordsRequest{}
-	mi := &file_client_proto_msgTypes[37]
+	mi := &file_client_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +3291,7 @@ func (x *WordsRequest) String() string {
 func (*WordsRequest) ProtoMessage() {}
 
 func (x *WordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[37]
+	mi := &file_client_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +3304,7 @@ func (x *WordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordsRequest.ProtoReflect.Descriptor instead.
 func (*WordsRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{37}
+	return file_client_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WordsRequest) GetProve() bool {
@@ -2746,7 +3323,7 @@ type WordsResponse struct {
 
 func (x *WordsResponse) Reset() {
 	*x = WordsResponse{}
-	mi := &file_client_proto_msgTypes[38]
+	mi := &file_client_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +3335,7 @@ func (x *WordsResponse) String() string {
 func (*WordsResponse) ProtoMessage() {}
 
 func (x *WordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[38]
+	mi := &file_client_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +3348,7 @@ func (x *WordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordsResponse.ProtoReflect.Descriptor instead.
 func (*WordsResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{38}
+	return file_client_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *WordsResponse) GetWords() []*SaidWord {
@@ -2797,7 +3374,7 @@ type SaidWord struct {
 
 func (x *SaidWord) Reset() {
 	*x = SaidWord{}
-	mi := &file_client_proto_msgTypes[39]
+	mi := &file_client_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2809,7 +3386,7 @@ func (x *SaidWord) String() string {
 func (*SaidWord) ProtoMessage() {}
 
 func (x *SaidWord) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[39]
+	mi := &file_client_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2822,7 +3399,7 @@ func (x *SaidWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaidWord.ProtoReflect.Descriptor instead.
 func (*SaidWord) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{39}
+	return file_client_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *SaidWord) GetInstance() string {
@@ -3008,18 +3585,53 @@ const file_client_proto_rawDesc = "" +
 	"\x05value\x18\x03 \x01(\x03R\x05value\x12\x1b\n" +
 	"\thas_value\x18\x04 \x01(\bR\bhasValue\"!\n" +
 	"\vSayResponse\x12\x12\n" +
-	"\x04word\x18\x01 \x01(\tR\x04word\"\x8d\x01\n" +
+	"\x04word\x18\x01 \x01(\tR\x04word\"\x88\x01\n" +
+	"\rReportRequest\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
+	"\x06signed\x18\x02 \x03(\fR\x06signed\x12\x16\n" +
+	"\x06oracle\x18\x03 \x01(\tR\x06oracle\x12\x0e\n" +
+	"\x02at\x18\x04 \x01(\x03R\x02at\x12\x1b\n" +
+	"\tplan_only\x18\x05 \x01(\bR\bplanOnly\"\xfd\x02\n" +
+	"\x0eReportResponse\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x1a\n" +
+	"\bcontract\x18\x02 \x01(\tR\bcontract\x12\x16\n" +
+	"\x06oracle\x18\x03 \x01(\tR\x06oracle\x12\x12\n" +
+	"\x04feed\x18\x04 \x01(\tR\x04feed\x12\x12\n" +
+	"\x04time\x18\x05 \x01(\x03R\x04time\x12\x14\n" +
+	"\x05value\x18\x06 \x01(\x03R\x05value\x12\x14\n" +
+	"\x05shown\x18\a \x01(\tR\x05shown\x129\n" +
+	"\x06values\x18\b \x03(\v2!.latchkey.client.v1.ReportedValueR\x06values\x12\x12\n" +
+	"\x04need\x18\t \x01(\rR\x04need\x12\x0e\n" +
+	"\x02of\x18\n" +
+	" \x01(\rR\x02of\x12\x14\n" +
+	"\x05state\x18\v \x01(\tR\x05state\x12\x14\n" +
+	"\x05again\x18\f \x01(\bR\x05again\x12\x14\n" +
+	"\x05entry\x18\r \x01(\x04R\x05entry\x12\x10\n" +
+	"\x03did\x18\x0e \x03(\tR\x03did\x12\x14\n" +
+	"\x05notes\x18\x0f \x03(\tR\x05notes\"M\n" +
+	"\rReportedValue\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value\x12\x14\n" +
+	"\x05shown\x18\x03 \x01(\tR\x05shown\"\xf7\x01\n" +
 	"\x0eProposeRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\fR\x06source\x12\x18\n" +
 	"\aparties\x18\x02 \x03(\tR\aparties\x12\x14\n" +
 	"\x05terms\x18\x03 \x03(\tR\x05terms\x12\x12\n" +
 	"\x04pots\x18\x04 \x03(\tR\x04pots\x12\x1f\n" +
 	"\vlock_within\x18\x05 \x01(\x03R\n" +
-	"lockWithin\"!\n" +
+	"lockWithin\x12:\n" +
+	"\aoracles\x18\x06 \x03(\v2 .latchkey.client.v1.OracleChoiceR\aoracles\x12\x16\n" +
+	"\x06states\x18\a \x01(\rR\x06states\x12\x14\n" +
+	"\x05moves\x18\b \x01(\rR\x05moves\"^\n" +
+	"\fOracleChoice\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x12\n" +
+	"\x04keys\x18\x03 \x03(\fR\x04keys\x12\x12\n" +
+	"\x04need\x18\x04 \x01(\rR\x04need\"!\n" +
 	"\x0fProposeResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1f\n" +
 	"\rReviewRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xa9\x03\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xcc\x04\n" +
 	"\x0eReviewResponse\x12/\n" +
 	"\x05draft\x18\x01 \x01(\v2\x19.latchkey.client.v1.DraftR\x05draft\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x129\n" +
@@ -3031,16 +3643,32 @@ const file_client_proto_rawDesc = "" +
 	"\alock_by\x18\b \x01(\x03R\x06lockBy\x12\x17\n" +
 	"\aends_by\x18\t \x01(\x03R\x06endsBy\x12 \n" +
 	"\vindivisible\x18\n" +
-	" \x01(\bR\vindivisible\"e\n" +
+	" \x01(\bR\vindivisible\x12:\n" +
+	"\aoracles\x18\v \x03(\v2 .latchkey.client.v1.ReviewOracleR\aoracles\x127\n" +
+	"\x06assets\x18\f \x03(\v2\x1f.latchkey.client.v1.ReviewAssetR\x06assets\x12\x16\n" +
+	"\x06states\x18\r \x01(\rR\x06states\x12\x14\n" +
+	"\x05moves\x18\x0e \x01(\rR\x05moves\"\x9e\x01\n" +
+	"\fReviewOracle\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x12\n" +
+	"\x04keys\x18\x03 \x03(\tR\x04keys\x12\x12\n" +
+	"\x04need\x18\x04 \x01(\rR\x04need\x12\x14\n" +
+	"\x05liars\x18\x05 \x01(\rR\x05liars\x12\x14\n" +
+	"\x05least\x18\x06 \x01(\tR\x05least\x12\x12\n" +
+	"\x04most\x18\a \x01(\tR\x04most\"7\n" +
+	"\vReviewAsset\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05asset\x18\x02 \x01(\tR\x05asset\"e\n" +
 	"\vReviewParty\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05vault\x18\x02 \x01(\tR\x05vault\x12\x10\n" +
 	"\x03you\x18\x03 \x01(\bR\x03you\x12\x1a\n" +
-	"\bproposer\x18\x04 \x01(\bR\bproposer\"6\n" +
+	"\bproposer\x18\x04 \x01(\bR\bproposer\"N\n" +
 	"\n" +
 	"ReviewTerm\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xbb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\"\xd5\x01\n" +
 	"\tReviewPot\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x14\n" +
@@ -3049,7 +3677,8 @@ const file_client_proto_rawDesc = "" +
 	"\x06amount\x18\x05 \x01(\tR\x06amount\x12\x1a\n" +
 	"\bdecimals\x18\x06 \x01(\rR\bdecimals\x12\x16\n" +
 	"\x06chunks\x18\a \x01(\rR\x06chunks\x12\x0e\n" +
-	"\x02to\x18\b \x01(\tR\x02to\"\x8e\x02\n" +
+	"\x02to\x18\b \x01(\tR\x02to\x12\x18\n" +
+	"\aweights\x18\t \x03(\rR\aweights\"\x8e\x02\n" +
 	"\fReviewPayout\x12\x14\n" +
 	"\x05party\x18\x01 \x01(\tR\x05party\x12\x10\n" +
 	"\x03pot\x18\x02 \x01(\tR\x03pot\x12\x14\n" +
@@ -3117,7 +3746,7 @@ const file_client_proto_rawDesc = "" +
 	"\bpromised\x18\x05 \x01(\x03R\bpromised\x12\x14\n" +
 	"\x05entry\x18\x06 \x01(\x04R\x05entry\x12\x14\n" +
 	"\x05proof\x18\a \x01(\fR\x05proof\x12\x18\n" +
-	"\aproblem\x18\b \x01(\tR\aproblem2\xeb\b\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem2\xbc\t\n" +
 	"\rClientService\x12O\n" +
 	"\x06Status\x12!.latchkey.client.v1.StatusRequest\x1a\".latchkey.client.v1.StatusResponse\x12U\n" +
 	"\bTimeline\x12#.latchkey.client.v1.TimelineRequest\x1a$.latchkey.client.v1.TimelineResponse\x12R\n" +
@@ -3125,7 +3754,8 @@ const file_client_proto_rawDesc = "" +
 	"\x05Offer\x12 .latchkey.client.v1.OfferRequest\x1a!.latchkey.client.v1.OfferResponse\x12O\n" +
 	"\x06Cancel\x12!.latchkey.client.v1.CancelRequest\x1a\".latchkey.client.v1.CancelResponse\x12L\n" +
 	"\x05Claim\x12 .latchkey.client.v1.ClaimRequest\x1a!.latchkey.client.v1.ClaimResponse\x12F\n" +
-	"\x03Say\x12\x1e.latchkey.client.v1.SayRequest\x1a\x1f.latchkey.client.v1.SayResponse\x12R\n" +
+	"\x03Say\x12\x1e.latchkey.client.v1.SayRequest\x1a\x1f.latchkey.client.v1.SayResponse\x12O\n" +
+	"\x06Report\x12!.latchkey.client.v1.ReportRequest\x1a\".latchkey.client.v1.ReportResponse\x12R\n" +
 	"\aPropose\x12\".latchkey.client.v1.ProposeRequest\x1a#.latchkey.client.v1.ProposeResponse\x12O\n" +
 	"\x06Review\x12!.latchkey.client.v1.ReviewRequest\x1a\".latchkey.client.v1.ReviewResponse\x12O\n" +
 	"\x06Answer\x12!.latchkey.client.v1.AnswerRequest\x1a\".latchkey.client.v1.AnswerResponse\x12R\n" +
@@ -3146,7 +3776,7 @@ func file_client_proto_rawDescGZIP() []byte {
 	return file_client_proto_rawDescData
 }
 
-var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_client_proto_goTypes = []any{
 	(*StatusRequest)(nil),    // 0: latchkey.client.v1.StatusRequest
 	(*StatusResponse)(nil),   // 1: latchkey.client.v1.StatusResponse
@@ -3169,25 +3799,31 @@ var file_client_proto_goTypes = []any{
 	(*ClaimResponse)(nil),    // 18: latchkey.client.v1.ClaimResponse
 	(*SayRequest)(nil),       // 19: latchkey.client.v1.SayRequest
 	(*SayResponse)(nil),      // 20: latchkey.client.v1.SayResponse
-	(*ProposeRequest)(nil),   // 21: latchkey.client.v1.ProposeRequest
-	(*ProposeResponse)(nil),  // 22: latchkey.client.v1.ProposeResponse
-	(*ReviewRequest)(nil),    // 23: latchkey.client.v1.ReviewRequest
-	(*ReviewResponse)(nil),   // 24: latchkey.client.v1.ReviewResponse
-	(*ReviewParty)(nil),      // 25: latchkey.client.v1.ReviewParty
-	(*ReviewTerm)(nil),       // 26: latchkey.client.v1.ReviewTerm
-	(*ReviewPot)(nil),        // 27: latchkey.client.v1.ReviewPot
-	(*ReviewPayout)(nil),     // 28: latchkey.client.v1.ReviewPayout
-	(*AnswerRequest)(nil),    // 29: latchkey.client.v1.AnswerRequest
-	(*AnswerResponse)(nil),   // 30: latchkey.client.v1.AnswerResponse
-	(*ReceiveRequest)(nil),   // 31: latchkey.client.v1.ReceiveRequest
-	(*ReceiveResponse)(nil),  // 32: latchkey.client.v1.ReceiveResponse
-	(*PayRequest)(nil),       // 33: latchkey.client.v1.PayRequest
-	(*PayResponse)(nil),      // 34: latchkey.client.v1.PayResponse
-	(*KeepRequest)(nil),      // 35: latchkey.client.v1.KeepRequest
-	(*KeepResponse)(nil),     // 36: latchkey.client.v1.KeepResponse
-	(*WordsRequest)(nil),     // 37: latchkey.client.v1.WordsRequest
-	(*WordsResponse)(nil),    // 38: latchkey.client.v1.WordsResponse
-	(*SaidWord)(nil),         // 39: latchkey.client.v1.SaidWord
+	(*ReportRequest)(nil),    // 21: latchkey.client.v1.ReportRequest
+	(*ReportResponse)(nil),   // 22: latchkey.client.v1.ReportResponse
+	(*ReportedValue)(nil),    // 23: latchkey.client.v1.ReportedValue
+	(*ProposeRequest)(nil),   // 24: latchkey.client.v1.ProposeRequest
+	(*OracleChoice)(nil),     // 25: latchkey.client.v1.OracleChoice
+	(*ProposeResponse)(nil),  // 26: latchkey.client.v1.ProposeResponse
+	(*ReviewRequest)(nil),    // 27: latchkey.client.v1.ReviewRequest
+	(*ReviewResponse)(nil),   // 28: latchkey.client.v1.ReviewResponse
+	(*ReviewOracle)(nil),     // 29: latchkey.client.v1.ReviewOracle
+	(*ReviewAsset)(nil),      // 30: latchkey.client.v1.ReviewAsset
+	(*ReviewParty)(nil),      // 31: latchkey.client.v1.ReviewParty
+	(*ReviewTerm)(nil),       // 32: latchkey.client.v1.ReviewTerm
+	(*ReviewPot)(nil),        // 33: latchkey.client.v1.ReviewPot
+	(*ReviewPayout)(nil),     // 34: latchkey.client.v1.ReviewPayout
+	(*AnswerRequest)(nil),    // 35: latchkey.client.v1.AnswerRequest
+	(*AnswerResponse)(nil),   // 36: latchkey.client.v1.AnswerResponse
+	(*ReceiveRequest)(nil),   // 37: latchkey.client.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),  // 38: latchkey.client.v1.ReceiveResponse
+	(*PayRequest)(nil),       // 39: latchkey.client.v1.PayRequest
+	(*PayResponse)(nil),      // 40: latchkey.client.v1.PayResponse
+	(*KeepRequest)(nil),      // 41: latchkey.client.v1.KeepRequest
+	(*KeepResponse)(nil),     // 42: latchkey.client.v1.KeepResponse
+	(*WordsRequest)(nil),     // 43: latchkey.client.v1.WordsRequest
+	(*WordsResponse)(nil),    // 44: latchkey.client.v1.WordsResponse
+	(*SaidWord)(nil),         // 45: latchkey.client.v1.SaidWord
 }
 var file_client_proto_depIdxs = []int32{
 	3,  // 0: latchkey.client.v1.StatusResponse.balances:type_name -> latchkey.client.v1.Balance
@@ -3200,45 +3836,51 @@ var file_client_proto_depIdxs = []int32{
 	6,  // 7: latchkey.client.v1.Deal.wait:type_name -> latchkey.client.v1.Wait
 	9,  // 8: latchkey.client.v1.TimelineResponse.events:type_name -> latchkey.client.v1.Event
 	13, // 9: latchkey.client.v1.OfferRequest.pace:type_name -> latchkey.client.v1.Pace
-	2,  // 10: latchkey.client.v1.ReviewResponse.draft:type_name -> latchkey.client.v1.Draft
-	25, // 11: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
-	26, // 12: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
-	27, // 13: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
-	28, // 14: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
-	39, // 15: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
-	0,  // 16: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
-	7,  // 17: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
-	10, // 18: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
-	12, // 19: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
-	15, // 20: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
-	17, // 21: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
-	19, // 22: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
-	21, // 23: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
-	23, // 24: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
-	29, // 25: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
-	31, // 26: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
-	33, // 27: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
-	35, // 28: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
-	37, // 29: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
-	1,  // 30: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
-	8,  // 31: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
-	11, // 32: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
-	14, // 33: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
-	16, // 34: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
-	18, // 35: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
-	20, // 36: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
-	22, // 37: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
-	24, // 38: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
-	30, // 39: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
-	32, // 40: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
-	34, // 41: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
-	36, // 42: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
-	38, // 43: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
-	30, // [30:44] is the sub-list for method output_type
-	16, // [16:30] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	23, // 10: latchkey.client.v1.ReportResponse.values:type_name -> latchkey.client.v1.ReportedValue
+	25, // 11: latchkey.client.v1.ProposeRequest.oracles:type_name -> latchkey.client.v1.OracleChoice
+	2,  // 12: latchkey.client.v1.ReviewResponse.draft:type_name -> latchkey.client.v1.Draft
+	31, // 13: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
+	32, // 14: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
+	33, // 15: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
+	34, // 16: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
+	29, // 17: latchkey.client.v1.ReviewResponse.oracles:type_name -> latchkey.client.v1.ReviewOracle
+	30, // 18: latchkey.client.v1.ReviewResponse.assets:type_name -> latchkey.client.v1.ReviewAsset
+	45, // 19: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
+	0,  // 20: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
+	7,  // 21: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
+	10, // 22: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
+	12, // 23: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
+	15, // 24: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
+	17, // 25: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
+	19, // 26: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
+	21, // 27: latchkey.client.v1.ClientService.Report:input_type -> latchkey.client.v1.ReportRequest
+	24, // 28: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
+	27, // 29: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
+	35, // 30: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
+	37, // 31: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
+	39, // 32: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
+	41, // 33: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
+	43, // 34: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
+	1,  // 35: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
+	8,  // 36: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
+	11, // 37: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
+	14, // 38: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
+	16, // 39: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
+	18, // 40: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
+	20, // 41: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
+	22, // 42: latchkey.client.v1.ClientService.Report:output_type -> latchkey.client.v1.ReportResponse
+	26, // 43: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
+	28, // 44: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
+	36, // 45: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
+	38, // 46: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
+	40, // 47: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
+	42, // 48: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
+	44, // 49: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
+	35, // [35:50] is the sub-list for method output_type
+	20, // [20:35] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_client_proto_init() }
@@ -3252,7 +3894,7 @@ func file_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_client_proto_rawDesc), len(file_client_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

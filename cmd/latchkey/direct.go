@@ -161,12 +161,19 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	socket, asJSON := clientFlags(f)
 	source := f.String("contract", "", "file with the contract")
 	within := f.Duration("within", time.Hour, "in which all must have accepted, at most a day")
-	var parties, terms, pots many
+	states := f.Uint("states", 0, "explore outcomes up to so many states, where the usual bound does not do; all parties' vaults bear it")
+	moves := f.Uint("moves", 0, "and up to so many moves")
+	var parties, terms, pots, oracles, feeds many
+	f.Var(&oracles, "oracle", "NAME=2:KEY,KEY,KEY, for each oracle: how many of which keys have to sign; or NAME=FILE with lines\nneed 2, key KEY, and feed FEED")
+	f.Var(&feeds, "feed", "NAME=FEED, for an oracle whose feed the contract leaves open, as price=gold/usd")
 	f.Var(&parties, "party", "NAME=VAULT, for each party in the order declared; VAULT is a vault id, or me")
 	f.Var(&terms, "term", "NAME=VALUE, for each term; times as 2027-01-31 or +10d, durations as 30m or 10d")
-	f.Var(&pots, "pot", "NAME=ASSET, for each pot: which coins it is to hold")
+	f.Var(&pots, "pot", "NAME=ASSET, for each pot: which coins it is to hold, unless the contract fixes it")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
+	}
+	if *states > maxBound || *moves > maxBound {
+		return &hinted{fmt.Errorf("%w: propose: --states %d --moves %d: no vault bears that", errUsage, *states, *moves), "at most --states 200000 --moves 1000000"}
 	}
 	if *within < time.Second || *within > 24*time.Hour {
 		return &hinted{fmt.Errorf("%w: propose: --within %v: want a second to a day", errUsage, *within), "--within 1h"}
@@ -178,7 +185,10 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return &hinted{fmt.Errorf("%w: propose: --contract: %w", errUsage, err), "latchkey propose -h"}
 	}
-	q := &clientpb.ProposeRequest{Source: text, Terms: terms, Pots: pots, LockWithin: int64(within.Seconds())}
+	q := &clientpb.ProposeRequest{Source: text, Terms: terms, Pots: pots, LockWithin: int64(within.Seconds()), States: uint32(*states), Moves: uint32(*moves)}
+	if q.Oracles, err = oracleChoices(oracles, feeds); err != nil {
+		return &hinted{fmt.Errorf("%w: propose: %w", errUsage, err), "--oracle price=2:KEY,KEY,KEY --feed price=gold/usd; latchkey oracle key prints a KEY"}
+	}
 	if q.Parties, err = inOrder(text, parties); err != nil {
 		return &hinted{fmt.Errorf("%w: propose: %w", errUsage, err), "latchkey propose -h"}
 	}
@@ -197,6 +207,9 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	_, err = fmt.Fprintln(out, r.Id)
 	return err
 }
+
+// maxBound is more than any vault explores.
+const maxBound = 1 << 31
 
 // inOrder puts NAME=VAULT in the order in which a contract declares its parties.
 func inOrder(source []byte, given []string) ([]string, error) {
@@ -231,6 +244,7 @@ func review(ctx context.Context, args []string, out, _ io.Writer) error {
 	f := newFlags("review", "latchkey review DRAFT shows what somebody proposes: who puts in what, until when, and what each party can end up\nwith at least and at most. The first digits of the draft's id are enough.", out)
 	socket, asJSON := clientFlags(f)
 	text := f.Bool("source", false, "print the contract's text as well")
+	brief := f.Bool("brief", false, "leave out what the contract says in plain English")
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
 	}
@@ -245,7 +259,10 @@ func review(ctx context.Context, args []string, out, _ io.Writer) error {
 	case *asJSON:
 		return printJSON(out, r)
 	}
-	return printReview(out, r, *text)
+	if err := printReview(out, r, *text); err != nil || *brief {
+		return err
+	}
+	return explainDraft(out, r)
 }
 
 func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
@@ -270,6 +287,9 @@ func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
 	for _, x := range r.Terms {
 		fmt.Fprintf(t, "%s\t%s\n", x.Name, x.Value)
 	}
+	for _, x := range r.Assets {
+		fmt.Fprintf(t, "asset %s\t%s\n", x.Name, x.Asset)
+	}
 	fmt.Fprintln(t, "\nPOT\tFILLED BY\tHOLDS\tIN\tMAY GO TO")
 	for _, p := range r.Pots {
 		holds, in := coins(p.Asset, p.Amount, p.Decimals), tally(p.Chunks, "chunk")
@@ -285,6 +305,7 @@ func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	printOracles(out, r)
 	if !r.Indivisible {
 		fmt.Fprintln(out, "\nNot all pots are filled yet: the last table is as if what is missing could be divided at will.")
 	}
@@ -327,6 +348,9 @@ func answer(ctx context.Context, name, about string, yes bool, args []string, ou
 				fmt.Fprintf(talk, "puts about %s into pot %s\n", coins(p.Asset, p.Amount, p.Decimals), p.Name)
 			}
 		}
+		for _, o := range r.Oracles {
+			fmt.Fprintf(talk, "believes %d of %d keys of feed %s\n", o.Need, len(o.Keys), o.Feed)
+		}
 		fmt.Fprintf(talk, "accepting %s as %s, over by %s at the latest\n", r.Draft.Contract, r.Draft.Role, when(r.EndsBy, 0))
 	}
 	_, err = c.Answer(ctx, &clientpb.AnswerRequest{Id: f.Arg(0), Accept: yes, Reason: why})
@@ -355,17 +379,23 @@ func say(ctx context.Context, args []string, out, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if n := len(*instance); n >= 8 && n < 64 {
-		s, err := c.Status(ctx, &clientpb.StatusRequest{})
-		if err != nil {
-			return plain(err)
-		}
-		if q.Instance, err = instanceOf(s, *instance); err != nil {
-			return err
-		}
+	if q.Instance, err = wholeInstance(ctx, c, *instance); err != nil {
+		return err
 	}
 	_, err = c.Say(ctx, q)
 	return plain(err)
+}
+
+// wholeInstance returns the id of the instance that a user names by some digits.
+func wholeInstance(ctx context.Context, c clientpb.ClientServiceClient, digits string) (string, error) {
+	if n := len(digits); n < 8 || n >= 64 {
+		return digits, nil
+	}
+	s, err := c.Status(ctx, &clientpb.StatusRequest{})
+	if err != nil {
+		return "", plain(err)
+	}
+	return instanceOf(s, digits)
 }
 
 // instanceOf returns the one instance whose id, or whose deal's, begins with some

@@ -31,11 +31,14 @@ payments without a chain, and agreements between people who know each other:
   latchkey receive   --client SOCKET --asset btc --usd 100
   latchkey pay       --client SOCKET REQUEST
   latchkey propose   --client SOCKET --contract FILE --party NAME=VAULT... \
-                     --term NAME=VALUE... --pot NAME=ASSET...
+                     --term NAME=VALUE... --pot NAME=ASSET... \
+                     --oracle NAME=K:KEY,KEY...
   latchkey review    --client SOCKET DRAFT
   latchkey accept    --client SOCKET DRAFT
   latchkey decline   --client SOCKET DRAFT
   latchkey say       --client SOCKET --instance ID WORD [NUMBER]
+  latchkey report    --client SOCKET --instance ID FILE...
+                                     bring values that oracles signed
   latchkey withheld  --client SOCKET --trust FILE
                                      whether the escrow kept its promises
 
@@ -80,7 +83,7 @@ func main() {
 func run(ctx context.Context, args []string, out, talk io.Writer) int {
 	commands := map[string]command{
 		"demo": demo, "status": status, "timeline": timeline, "deposit": deposit,
-		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say, "keep": keep,
+		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say, "report": report, "keep": keep,
 		"receive": receive, "pay": pay, "propose": propose, "review": review, "accept": accept, "decline": decline, "withheld": withheld,
 		"doctor": examine, "head": newestHead, "simulate": simulate,
 		"contract": contractCommand, "oracle": oracleCommand,
