@@ -332,7 +332,7 @@ func TestMachine(t *testing.T) {
 	// What random play meets too rarely to be asked for has tests of its own.
 	for _, name := range []string{
 		"enrolled", "bonded", "rated", "unrated", "deposited", "withdrawn", "gone", "retired", "placed", "closed", "proposed",
-		"accepted", "waslocked", "ended", "forgotten", "dropped", "acked", ContractClosed.String(), StepFailed.String(),
+		"accepted", "waslocked", "ended", "forgotten", "dropped", "acked", ContractClosed.String(),
 	} {
 		if facts[name] == 0 && !testing.Short() {
 			t.Errorf("it never happened: %s", name)
