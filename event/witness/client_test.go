@@ -333,7 +333,7 @@ func TestLaterHeadsCoverEarlierOnes(t *testing.T) {
 			wantCosigned(t, client, c.Group, signed)
 		})
 		<-ready
-		time.Sleep(time.Millisecond) // so that they come in order
+		time.Sleep(10 * time.Millisecond) // so that they come in order
 	}
 	group.Wait()
 }
