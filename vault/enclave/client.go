@@ -23,8 +23,9 @@ var ErrGone = errors.New("the vault has gone away")
 // A Client is the host's end of a vault's socket. Any goroutine may call it.
 type Client struct {
 	conn    net.Conn
-	mu      sync.Mutex // guards what follows
+	writing sync.Mutex // guards w. Who delivers results never waits for it: a vault that cannot write reads nothing
 	w       *bufio.Writer
+	mu      sync.Mutex // guards what follows
 	next    uint64
 	waiting map[uint64]chan Result
 	err     error
@@ -102,8 +103,8 @@ func (c *Client) Close() { c.fail(net.ErrClosed) }
 
 func (c *Client) send(call Call, ch chan Result) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.err != nil {
+		defer c.mu.Unlock()
 		return c.err
 	}
 	if ch != nil {
@@ -111,12 +112,17 @@ func (c *Client) send(call Call, ch chan Result) error {
 		call.N = c.next
 		c.waiting[call.N] = ch
 	}
+	c.mu.Unlock()
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	err := WriteFrame(c.w, call)
 	if err == nil {
 		err = c.w.Flush()
 	}
 	if err != nil {
+		c.mu.Lock()
 		delete(c.waiting, call.N)
+		c.mu.Unlock()
 		if op := (*net.OpError)(nil); errors.As(err, &op) {
 			err = fmt.Errorf("%w: %w", ErrGone, err)
 		}
