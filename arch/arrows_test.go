@@ -50,6 +50,7 @@ var rows = map[string]row{
 
 	"market": {own: "coin wire contract settle", why: "the market proposes and holds no share: it has no business with keys, vaults or logs"},
 
+	"keyfile":  {why: "a key file is the same for whoever signs"},
 	"feed":     {own: "contract/oracle", why: "an oracle's operator knows values and keys, and nothing of who uses them"},
 	"studio":   {own: "contract examples", other: "golang.org/x/image/...", why: "the tools around the contract language know contracts and nothing of custody"},
 	"actus":    {own: "contract studio/figures", why: "contracts of a taxonomy are written in the language, and nothing trusted knows of it"},

@@ -18,6 +18,7 @@ import (
 
 	"latchkey/contract/oracle"
 	"latchkey/feed"
+	"latchkey/keyfile"
 	"latchkey/studio/figures"
 )
 
@@ -63,7 +64,7 @@ func oracleKey(_ context.Context, args []string, out, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := feed.WriteKey(rest[0], key); err != nil {
+	if err := keyfile.Write(rest[0], key); err != nil {
 		return &hinted{err, "nothing is overwritten; name a file that is not there"}
 	}
 	_, err = fmt.Fprintln(out, hex.EncodeToString(public))
@@ -115,7 +116,7 @@ func oracleSign(ctx context.Context, args []string, out, talk io.Writer) error {
 	case *decimals < 0 || *decimals > 18 || *count < 0 || *every < 0 || *every > 0 && (*every < time.Second || *every%time.Second != 0 || *address == ""):
 		return &hinted{fmt.Errorf("%w: --decimals is 0 to 18, --every whole seconds with --url", errUsage), hint}
 	}
-	key, err := feed.ReadKey(*keyFile)
+	key, err := keyfile.Read(*keyFile)
 	if err != nil {
 		return &hinted{err, "latchkey oracle key FILE makes a key"}
 	}

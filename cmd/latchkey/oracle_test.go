@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"latchkey/feed"
+	"latchkey/keyfile"
 )
 
 // An HTTP source is asked at each full interval, which is what the value is signed
@@ -56,7 +56,7 @@ func TestOracleFollowsASource(t *testing.T) {
 	if len(lines) != 2 {
 		t.Errorf("%d values are signed, want 2", len(lines))
 	}
-	if _, err := feed.ReadKey(key); err != nil {
+	if _, err := keyfile.Read(key); err != nil {
 		t.Error(err)
 	}
 }

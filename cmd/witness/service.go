@@ -20,6 +20,7 @@ import (
 	"latchkey/gate"
 	"latchkey/gate/admin"
 	"latchkey/head"
+	"latchkey/keyfile"
 )
 
 // service is a witness over its data folder.
@@ -68,7 +69,10 @@ func openService(ctx context.Context, c config.File, logger *slog.Logger) (_ *se
 	if err := witness.Create(ctx, s.store, s.public); err != nil {
 		return nil, &hintError{fmt.Errorf("key file %s is missing: %w", c.KeyFile, err), "bring the key back, or start a new witness in another data folder"}
 	}
-	if err := writeKey(c.KeyFile, s.key); err != nil {
+	if err := os.MkdirAll(filepath.Dir(c.KeyFile), 0o700); err != nil {
+		return nil, fmt.Errorf("folder of the key file: %w", err)
+	}
+	if err := keyfile.Write(c.KeyFile, s.key); err != nil {
 		return nil, err
 	}
 	logger.Info("made a new witness", "vkey", s.public.String())
