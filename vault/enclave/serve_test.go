@@ -226,3 +226,73 @@ func FuzzHandle(f *testing.F) {
 		}
 	})
 }
+
+// A vault that cannot write reads nothing. Its host takes results while calls of
+// its own wait to be written, or both would stand still for ever.
+func TestClientReadsWhileItWrites(t *testing.T) {
+	const calls, ahead = 400, 50
+	path := filepath.Join(t.TempDir(), "vault.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	load := make([]byte, 64<<10) // more than a socket holds, of a few
+	vaults := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			vaults <- err
+			return
+		}
+		defer conn.Close()
+		for answered := 0; answered < calls; answered += ahead { // reads some, then writes as many, and reads nothing meanwhile
+			var taken []uint64
+			for range ahead {
+				var c enclave.Call
+				if err := enclave.ReadFrame(conn, &c); err != nil {
+					vaults <- err
+					return
+				}
+				taken = append(taken, c.N)
+			}
+			for _, n := range taken {
+				if err := enclave.WriteFrame(conn, enclave.Message{Result: &enclave.Result{N: n, Bytes: load}}); err != nil {
+					vaults <- err
+					return
+				}
+			}
+		}
+		vaults <- nil
+	}()
+	c, err := enclave.Dial(t.Context(), path, func(enclave.Commit) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	errs := make(chan error, calls)
+	for range calls {
+		go func() {
+			r, err := c.Call(ctx, enclave.Call{Greet: &enclave.Raw{Bytes: load}})
+			if err == nil && len(r.Bytes) != len(load) {
+				err = errors.New("another result")
+			}
+			errs <- err
+		}()
+	}
+	for range calls {
+		select {
+		case err := <-errs:
+			if err != nil {
+				t.Fatalf("a call: %v", err)
+			}
+		case <-ctx.Done(): // one that waits to be written does not look at its context
+			t.Fatal("host and vault both write, and neither reads")
+		}
+	}
+	if err := <-vaults; err != nil {
+		t.Error(err)
+	}
+}
