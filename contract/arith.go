@@ -80,19 +80,19 @@ func muldiv(x, num, den int64) (int64, bool) {
 	if den == 0 {
 		return 0, false
 	}
+	if int64(int32(x)) == x && int64(int32(num)) == num { // most are: the product fits, and division rounds as is wanted
+		if den == 1 {
+			return x * num, true
+		}
+		return x * num / den, true
+	}
 	neg := (x < 0) != (num < 0) != (den < 0)
 	hi, lo := bits.Mul64(uint64(max(x, -x)), uint64(max(num, -num))) // -MinInt64 is itself, as uint64 the magnitude
 	d := uint64(max(den, -den))
 	if hi >= d {
 		return limit(neg), false
 	}
-	q := lo
-	switch {
-	case hi > 0:
-		q, _ = bits.Div64(hi, lo, d)
-	case d > 1: // a plain product needs no division, the slowest thing here
-		q = lo / d
-	}
+	q, _ := bits.Div64(hi, lo, d)
 	switch {
 	case neg && q <= 1<<63:
 		return -int64(q), true

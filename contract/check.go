@@ -105,11 +105,16 @@ func (c *checker) check() {
 	} else if !ended {
 		c.fail(p.opening.pos, "this contract never ends", "it has no phases: end `at open` with `close`")
 	}
+	e.free()
 	for i := range p.phases {
 		c.from = i
 		c.phase(&p.phases[i])
 	}
 	c.cycles()
+	if e.steps > maxSteps {
+		c.list, c.errors = nil, 0
+		c.fail(pos{}, fmt.Sprintf("this contract takes more than %d steps to check", maxSteps), "make its formulas shorter, nest them less, or let fewer parties hold a role")
+	}
 }
 
 // declarations fills the base environment with the declared ranges.
@@ -128,14 +133,14 @@ func (c *checker) declarations() {
 	}
 	for i := range p.pots {
 		s := e.eval(p.pots[i].expr)
-		if at := p.nodes[p.pots[i].expr].pos; s.lo < 0 || p.find(p.pots[i].expr, changes) != nil {
+		if at := p.nodes[p.pots[i].expr].pos; s.lo < 0 || e.find(p.pots[i].expr, changes) != nil {
 			c.fail(at, "a pot can hold less than nothing, or changes while the contract runs", "make it of terms, and narrow their ranges")
 		}
 		*e.at(opPot, i), *e.at(opLeft, i), *e.at(opFilled, i) = s, span{0, s.hi}, span{0, s.hi}
 	}
 	for _, r := range p.requires {
 		at := p.nodes[r].pos
-		if p.find(r, changes) != nil {
+		if e.find(r, changes) != nil {
 			c.fail(at, "a requirement is decided before the contract opens and cannot depend on what changes", "make it of terms and pots")
 		}
 		if e.eval(r); !e.refine(r, true) {
@@ -146,6 +151,7 @@ func (c *checker) declarations() {
 
 func (c *checker) phase(ph *phase) {
 	e := c.base.clone()
+	defer e.free()
 	e.eval(ph.until)
 	if at, after := e.horizon(ph.until); at >= farAway/2 || after >= farAway/2 {
 		c.fail(ph.pos, "this phase can last beyond any calendar", "narrow the ranges of its end; begin with a time, or with `now + duration`")
@@ -157,14 +163,14 @@ func (c *checker) phase(ph *phase) {
 		c.hidden(ph, i)
 		c.timing(ph, cl, e)
 		if certain = certain || cl.kind == onDeadline && cl.guard == none; cl.guard != none {
-			if e.eval(cl.guard); !e.refine(cl.guard, true) {
-				c.fail(cl.pos, "the condition of this clause can never hold", "change the condition, or remove the clause")
-				continue
-			}
+			e.eval(cl.guard)
 		}
-		if ended := c.walk(cl.body, e); !ended && cl.kind == onDeadline {
+		if cl.guard != none && !e.refine(cl.guard, true) {
+			c.fail(cl.pos, "the condition of this clause can never hold", "change the condition, or remove the clause")
+		} else if ended := c.walk(cl.body, e); !ended && cl.kind == onDeadline {
 			c.fail(cl.pos, "after the deadline this phase is over, and nothing follows", "end every way through `at deadline` with `next` or `close`")
 		}
+		e.free()
 	}
 	if !certain {
 		c.fail(ph.pos, "phase `"+ph.name+"` has no way out if nobody does anything", "add `at deadline:` without a condition, with what happens then")
@@ -177,7 +183,7 @@ func (c *checker) timing(ph *phase, cl *clause, e *env) {
 		return
 	}
 	s := e.eval(cl.time)
-	if c.p.find(cl.time, func(n *node) bool { return n.op == opNow }) != nil {
+	if e.find(cl.time, func(n *node) bool { return n.op == opNow }) != nil {
 		c.fail(cl.pos, "the time of this value depends on when somebody brings it", "write `for` a time, or `each` duration, without now")
 	}
 	if s.hi >= farAway/2 {
@@ -204,7 +210,7 @@ func (c *checker) hidden(ph *phase, i int) {
 		}
 		if b.guard == none && b.lo <= cl.lo && b.hi >= cl.hi && (b.partial || !cl.partial) {
 			free &^= b.members
-			over = over || cl.kind != onWord && c.p.same(b.time, cl.time)
+			over = over || cl.kind != onWord && c.base.same(b.time, cl.time)
 		}
 	}
 	if over || bits.OnesCount64(free) < cl.need {
@@ -260,6 +266,7 @@ func (c *checker) set(s *stmt, e *env) {
 func (c *checker) branch(s *stmt, e *env) (ended bool) {
 	e.eval(s.expr)
 	no := e.clone()
+	defer no.free()
 	canYes, canNo := e.refine(s.expr, true), no.refine(s.expr, false)
 	if !canYes || !canNo {
 		c.warn(s.pos, fmt.Sprintf("this condition is always %t", canYes), "remove the `if`")
@@ -267,7 +274,7 @@ func (c *checker) branch(s *stmt, e *env) (ended bool) {
 	endYes := !canYes || c.walk(s.then, e)
 	endNo := !canNo || c.walk(s.els, no)
 	if endYes {
-		*e = *no
+		*e, *no = *no, *e
 	} else if !endNo {
 		e.join(no)
 	}

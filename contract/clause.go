@@ -8,6 +8,7 @@ import (
 )
 
 func (p *parser) phase() {
+	start := p.taken
 	ph := phase{pos: p.tok.pos, name: p.name("a phase").text, clauses: make([]clause, 0, 4)}
 	if slices.ContainsFunc(p.phases, func(other phase) bool { return other.name == ph.name }) || len(p.phases) >= MaxPhases {
 		p.fail(ph.pos, fmt.Sprintf("there are two phases of this name, or more than %d", MaxPhases), "choose another name for this one, or split the contract")
@@ -19,6 +20,7 @@ func (p *parser) phase() {
 	for p.sync(); p.is("when") || p.is("at"); p.sync() {
 		p.clauses(&ph)
 	}
+	ph.size = p.taken - start
 	p.phases = append(p.phases, ph)
 }
 
@@ -245,6 +247,9 @@ func (p *parser) body() []stmt {
 			p.fail(s.pos, "nothing may follow `next` or `close`", "remove this line, or move it up")
 		}
 		ended = s.kind == stNext || s.kind == stClose
+		if list == nil {
+			list = make([]stmt, 0, 3)
+		}
 		list = append(list, s)
 	}
 }

@@ -8,11 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -116,103 +113,6 @@ func TestHashIgnoresLayoutOnly(t *testing.T) {
 	if got := fmt.Sprintf("%x", p.Hash())[:16]; got != want {
 		t.Errorf("hash begins with %s, want %s", got, want)
 	}
-}
-
-// TestHostileSources checks that nothing a stranger can write costs much to refuse, or to accept.
-func TestHostileSources(t *testing.T) {
-	head := "contract X\nparties a, b\nterm t : units 1..1000\nterm u : time\nterm v : number 1..9\npot p = t units from a\ncounter c = 0 in 0..9\n"
-	fill := func(head, unit, tail string) string {
-		return head + strings.Repeat(unit, (MaxSource-len(head)-len(tail))/len(unit)) + tail
-	}
-	var phases strings.Builder
-	for i := range MaxPhases {
-		fmt.Fprintf(&phases, "phase P%d until u\n when a says \"x\" if c < 9: set c = c + 1 next P%d\n at deadline: next P%d\n", i, (i*7+1)%MaxPhases, (i+1)%MaxPhases)
-	}
-	sources := map[string]string{
-		"parentheses":    head + "at open: give " + strings.Repeat("(", 1_000_000),
-		"fitting":        fill(head+"at open: give ", "(", ""),
-		"minus":          fill(head+"at open: give ", "- ", ""),
-		"not":            fill(head+"at open: if ", "not ", ""),
-		"ifs":            fill(head+"at open: ", "if c = 1 then ", ""),
-		"long sum":       fill(head+"at open: give ", "1 + ", "1 of p to b close"),
-		"quotes":         fill(head+"phase A until u when a says ", "\"x", ""),
-		"errors":         fill(head, "term 1 ", ""),
-		"comment":        fill("# ", "é", "\n"),
-		"newlines":       fill(head, "\n", "at open: close"),
-		"zeros":          strings.Repeat("\x00", MaxSource),
-		"letters":        strings.Repeat("a", MaxSource),
-		"digits":         fill(head+"at open: give ", "9", " of p to b close"),
-		"wide body":      fill(head+"at open: ", "give left(p) of p to b\n", "close"),
-		"many ifs":       fill(head+"at open: ", "if v < 5 then set c = 1 else set c = 2 end\n", "close"),
-		"facts":          fill(head+"at open: ", "if v + c < v * 2 then if t > left(p) then set c = 3 end end\n", "close"),
-		"deep ifs":       fill(head+"at open: ", strings.Repeat("if v + c < v * 2 and v > 3 or c > 2 then ", 31)+"set c = 1 "+strings.Repeat("end ", 31), "close"),
-		"conditions":     fill(head+"at open: ", "if ("+strings.Repeat("v < 3 and ", 20)+"(v < 3 or "+strings.Repeat("v > 2 and ", 20)+"c > 1)) then set c = 1 end ", "close"),
-		"right nested":   fill(head+"at open: ", "if "+strings.Repeat("(v < 3 and (v < 2 or ", 14)+"c > 1"+strings.Repeat("))", 14)+" then set c = 1 end ", "close"),
-		"phases":         head + phases.String(),
-		"same word":      fill(head+"phase A until u at deadline: close ", "when a says \"x\": close\n", ""),
-		"clause per way": fill(head+"phase A until u at deadline: close ", "when a says \"x\" if c + v > v - c: close\n", ""),
-	}
-	roles := "contract X\nparties a\nrole m 1..16\nrole n 1..16\nrole o 1..16\nterm u : time\npot p = 5 units from a\nfor each m: counter c = 0 in 0..9 end\nfor each n: counter d = 0 in 0..9 end\n"
-	var points strings.Builder
-	for i := range MaxPoints {
-		fmt.Fprintf(&points, "%d -> %d%s", i*7, i*i%11, [...]string{", ", ""}[truthOf(i == MaxPoints-1)])
-	}
-	curve := head + "curve f : " + points.String() + "\n"
-	var chain strings.Builder
-	for i := range MaxPhases {
-		fmt.Fprintf(&chain, "phase P%d until max(u, min(now + %d days, max(u, now + v * 1 days)))\n at deadline: %s\n", i, i, [...]string{fmt.Sprintf("next P%d", i+1), "close"}[truthOf(i == MaxPhases-1)])
-	}
-	for name, source := range map[string]string{
-		"roles in roles":     fill(roles+"at open: for each m: for each n: for each o: ", "set c = min(9, c + d) ", "end end end give all of p to a close"),
-		"few in many":        roles + "at open: for each m: for each n: for each o: for each m: for each n: set c = d end end end end end give all of p to a close",
-		"sums of sums":       fill(roles+"at open: ", "if sum(m: sum(n: sum(o: c + d))) > 5 then for each m: set c = 1 end end ", "give all of p to a close"),
-		"clauses of a role":  fill(roles+"phase A until u at deadline: close ", "when any m says \"x\" if c + most(n: d) > 5: for each n: set d = 1 end\n", ""),
-		"wide curve":         fill(curve+"at open: ", "if f(v) > f(c) + f(v + c) then set c = f(v) end\n", "give all of p to b close"),
-		"curve in curve":     curve + "at open: if " + strings.Repeat("f(", MaxDepth-3) + "v" + strings.Repeat(")", MaxDepth-3) + " > 5 then set c = 1 end give all of p to b close",
-		"curve of points":    fill(head+"curve f : 0 -> 1", ", 1 -> 2", ""),
-		"chain of deadlines": head + chain.String(),
-		"horizons":           fill(head+"phase A until ", "max(min(now + 1 days, u), ", "u"+strings.Repeat(")", 30)+" at deadline: close"),
-		"each holder":        fill(roles, "for each m: pot q = 5 units from m end ", "at open: close"),
-		"seals":              fill(head, "sealed s in 0..5 ", "at open: close"),
-		"decimals":           fill(head+"at open: give ", "1.00 + ", "1 of p to b close"),
-	} {
-		sources[name] = source
-	}
-	for name, source := range sources {
-		t.Run(name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, err := Compile([]byte(source))
-			runtime.ReadMemStats(&after)
-			best := time.Hour // of several, of this process, because others may use the machine
-			for try := 0; try < 10 && best > slow*100*time.Millisecond; try++ {
-				start := worked(t)
-				if _, again := Compile([]byte(source)); fmt.Sprint(again) != fmt.Sprint(err) {
-					t.Fatal("two answers")
-				}
-				best = min(best, worked(t)-start)
-			}
-			if best > slow*100*time.Millisecond {
-				t.Errorf("worked for %v (%v)", best, err)
-			}
-			if testing.Verbose() {
-				t.Logf("%v, %d bytes, %.120s", best, after.TotalAlloc-before.TotalAlloc, fmt.Sprint(err))
-			}
-			if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
-				t.Errorf("allocated %d bytes", used)
-			}
-		})
-	}
-}
-
-// worked returns for how long this process has worked: what others do on the machine does not count.
-func worked(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func TestSourceLimit(t *testing.T) {

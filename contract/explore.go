@@ -3,6 +3,7 @@ package contract
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -11,7 +12,7 @@ import (
 // signs it raises the bound.
 type Limits struct {
 	States int // default 50,000
-	Moves  int // default 200,000: plays of one event over one interval of values, each counted again for every 64 chunks
+	Moves  int // default 200,000: plays of one event over one interval of values, each counted again for every 64 chunks, and all that again for every 1,024 tokens of its phase
 }
 
 // Report is what an exploration found: what each party can end up with, and what rounding to whole chunks can cost.
@@ -22,14 +23,15 @@ type Report struct {
 }
 
 // Payout is the least and the most units of a pot that a party can end up with, each with a shortest way there from
-// `at open`. Its events carry no times, words and deadlines apart where something depends on when they happen.
+// `at open`. Its events carry the times at which they were played where something depends on them, no times
+// elsewhere; those of a way need not rise.
 type Payout struct {
 	Party, Pot          int
 	Least, Most         int64
 	LeastPath, MostPath []Event
 }
 
-// Rounding is the worst case of one give: it asked for so many units, and the chunks made so many of it.
+// Rounding is the worst case of one give: it asks for so many units at the end of the path, and the chunks make so many of it.
 type Rounding struct {
 	Line, Pot    int
 	Asked, Given int64
@@ -46,11 +48,19 @@ type Rounding struct {
 // oracle's value as independent of the ones before. A sealed value counts as chosen when it is opened. So the payouts
 // are bounds that hold for every play; in a contract where such a thing matters, it may be that no play reaches them.
 func (d *Deal) Admit(weights [][]int64, lim Limits) (Report, error) {
+	x, err := d.explore(weights, lim)
+	if err != nil {
+		return Report{}, err
+	}
+	return x.report(), nil
+}
+
+func (d *Deal) explore(weights [][]int64, lim Limits) (*explorer, error) {
 	c, err := d.newChunks(weights)
 	if err != nil {
-		return Report{}, fmt.Errorf("admit contract %s: %w", d.p.name, err)
+		return nil, fmt.Errorf("admit contract %s: %w", d.p.name, err)
 	}
-	x := explorer{d: d, lim: Limits{cmp.Or(lim.States, 50_000), cmp.Or(lim.Moves, 200_000)}, index: map[string]int32{}, base: d.env(), ends: d.env()}
+	x := &explorer{d: d, lim: Limits{cmp.Or(lim.States, 50_000), cmp.Or(lim.Moves, 200_000)}, index: map[string]int32{}, base: d.env(), ends: d.env()}
 	x.states = []place{{s: d.start(c, 0)}, {}}
 	for i := 0; i < len(x.states) && x.errors == 0; i++ {
 		if i != closed {
@@ -59,9 +69,9 @@ func (d *Deal) Admit(weights [][]int64, lim Limits) (Report, error) {
 		}
 	}
 	if x.errors > 0 {
-		return Report{}, &Error{x.list}
+		return x, &Error{x.list}
 	}
-	return x.report(), nil
+	return x, nil
 }
 
 // The first two places: before `at open`, and when all is over.
@@ -94,25 +104,26 @@ type gain struct {
 // explorer plays breadth first.
 type explorer struct {
 	findings
-	d        *Deal
-	lim      Limits
-	index    map[string]int32
-	states   []place
-	count    int
-	base     *env // of the place that is being played
-	ends     *env // of any place
-	trace    trace
-	rounding []Rounding
-	key      []byte
-	gives    []Give // a buffer
+	d      *Deal
+	lim    Limits
+	index  map[string]int32
+	states []place
+	count  int
+	base   *env // of the place that is being played
+	ends   *env // of any place
+	trace  trace
+	over   []Rounding // the gives that ask for more than is there, which is their Given
+	key    []byte
+	gives  []Give // a buffer
 }
 
 // trace follows a run over an interval of input: whether the machine does the same for every value, and what the gives
 // ask for.
 type trace struct {
-	env   env
-	split uint8 // what has to be split: byInput, byNow
-	notes []note
+	env      env
+	split    uint8 // what has to be split: byInput, byNow
+	notes    []note
+	rounding []Rounding // the worst of each give so far
 }
 
 const (
@@ -120,10 +131,11 @@ const (
 	byNow
 )
 
-// note is what one give asks for and gets on an interval of values.
+// note is what one give gets on an interval of values, and the most that it asks for there: with value v at moment now.
 type note struct {
 	s                  *stmt
 	asked, given, left int64
+	v, now             int64
 }
 
 // same notes whether the machine does the same on the whole interval, which depends on an expression.
@@ -131,7 +143,7 @@ func (t *trace) same(ok bool, expr int32) {
 	if ok {
 		return
 	}
-	reads := func(o op) bool { return t.env.p.find(expr, func(n *node) bool { return n.op == o }) != nil }
+	reads := func(o op) bool { return t.env.find(expr, func(n *node) bool { return n.op == o }) != nil }
 	if reads(opInput) {
 		t.split |= byInput
 	}
@@ -175,20 +187,40 @@ func (t *trace) sealed(i int, h [32]byte) {
 }
 
 // give follows a give that r, a copy, is about to run. Between two amounts for which the rule picks the same chunks it
-// picks them for every amount.
+// picks them for every amount. What is reported must be asked for by some value: where the bound of the interval is not
+// reached at one of its ends and would be the worst rounding so far, the interval is split.
 func (t *trace) give(r run, s *stmt) {
 	if t == nil {
 		return
 	}
 	left := t.env.at(opLeft, s.index)
 	had, asked := left.lo, t.env.eval(s.expr)
+	n := note{s: s, left: had, asked: math.MinInt64}
+	for i := range 4 {
+		r.input, r.s.now = t.env.at(opInput, 0).end(i), t.env.at(opNow, 0).end(i>>1)
+		if v := r.eval(s.expr); v > n.asked {
+			n.asked, n.v, n.now = v, r.input, r.s.now
+		}
+	}
 	other := r
 	r.gone, other.gone = false, false
 	r.give(s.index, s.to, asked.lo)
 	other.give(s.index, s.to, asked.hi)
 	t.same(slices.Equal(r.s.gone, other.s.gone) && (asked.lo > had || asked.hi <= had), s.expr)
 	*left = point(r.s.left(s.index))
-	t.notes = append(t.notes, note{s, asked.hi, had - left.lo, had})
+	n.given = had - left.lo
+	t.same(asked.hi == n.asked || asked.lo > had || asked.hi-n.given <= t.worst(s), s.expr)
+	t.notes = append(t.notes, n)
+}
+
+// worst returns how much rounding has cost at most so far in the line of a give.
+func (t *trace) worst(s *stmt) int64 {
+	for _, r := range t.rounding {
+		if r.Line == int(s.pos.line) {
+			return r.Asked - r.Given
+		}
+	}
+	return 0
 }
 
 // expand plays every event that a place may meet, over all values that a clause takes.
@@ -256,18 +288,22 @@ func (x *explorer) moments(s span) span {
 
 // play plays an event with every value of v at every moment of now.
 func (x *explorer) play(i int, ev Event, v, now span) {
-	if x.count += 1 + x.states[0].s.c.count()/64; x.errors == 0 && (x.count > x.lim.Moves || len(x.states) > x.lim.States) {
-		x.add(pos{}, SeverityError, fmt.Sprintf("this contract has more than %d states or %d moves to explore", x.lim.States, x.lim.Moves), "narrow its ranges, or raise the bound if all parties agree")
-	}
 	if x.errors > 0 {
 		return
 	}
+	size := x.d.p.opening.size
+	if i != unopened {
+		size = x.d.p.phases[x.states[i].s.phase].size
+	}
+	if x.count += (1 + x.states[0].s.c.count()/64) * (1 + size/1024); x.count > x.lim.Moves || len(x.states) > x.lim.States {
+		x.add(pos{}, SeverityError, fmt.Sprintf("this contract has more than %d states or %d moves to explore", x.lim.States, x.lim.Moves), "narrow its ranges, or raise the bound if all parties agree")
+		return
+	}
 	t := &x.trace
-	t.env.p, t.env.first, t.env.vars = x.d.p, x.base.first, append(t.env.vars[:0], x.base.vars...)
+	t.env.p, t.env.work, t.env.first, t.env.vars = x.d.p, x.base.work, x.base.first, append(t.env.vars[:0], x.base.vars...)
 	*t.env.at(opInput, 0), *t.env.at(opNow, 0), t.split, t.notes = v, now, 0, t.notes[:0]
 	all := ev
-	ev.Value = v.lo
-	if x.d.p.timed && ev.Kind != Oracle {
+	if ev.Value = v.lo; x.d.p.timed && ev.Kind != Oracle {
 		ev.At = now.lo
 	}
 	r := run{d: x.d, s: x.states[i].s, exploring: t, gives: x.gives[:0]}
@@ -288,12 +324,23 @@ func (x *explorer) play(i int, ev Event, v, now span) {
 		x.play(i, all, v, span{now.lo, mid})
 		x.play(i, all, v, span{mid + 1, now.hi})
 	case r.fault != nil:
-		x.add(pos{}, SeverityError, r.fault.Error()+", after: "+x.path(i, ev), "narrow the ranges")
+		x.add(pos{}, SeverityError, r.fault.Error()+", after: "+x.path(i, x.with(ev, v.lo, now.lo)), "narrow the ranges")
 	case err == nil:
-		x.states[i].moves = append(x.states[i].moves, move{x.place(&r, i, ev), ev, r.gains()})
+		one := x.with(ev, v.lo, now.lo)
+		x.states[i].moves = append(x.states[i].moves, move{x.place(&r, i, one), one, r.gains()})
 		x.judge(i, ev)
 	}
 	x.gives = r.gives
+}
+
+// with returns the event with one value and, where something depends on it, one moment.
+func (x *explorer) with(ev Event, v, now int64) Event {
+	if ev.Value = v; x.d.p.timed {
+		if ev.At = now; ev.Observed == farAway {
+			ev.Observed = now
+		}
+	}
+	return ev
 }
 
 func (r *run) gains() (list []gain) {
@@ -331,18 +378,15 @@ func (x *explorer) place(r *run, from int, ev Event) int32 {
 // judge turns what the gives of a move asked for into findings.
 func (x *explorer) judge(i int, ev Event) {
 	for _, n := range x.trace.notes {
+		line, last := int(n.s.pos.line), x.with(ev, n.v, n.now)
 		if n.asked > n.left {
-			x.add(n.s.pos, SeverityError, fmt.Sprintf("this give asks for %d units where the pot `%s` holds %d, after: %s", n.asked, x.d.p.pots[n.s.index].Name, n.left, x.path(i, ev)),
+			x.over = append(x.over, Rounding{line, n.s.index, n.asked, n.left, x.way(i, last)})
+			x.add(n.s.pos, SeverityError, fmt.Sprintf("this give asks for %d units where the pot `%s` holds %d, after: %s", n.asked, x.d.p.pots[n.s.index].Name, n.left, x.path(i, last)),
 				"write `give all of …`, or min(amount, left(pot))")
 		}
-		line := int(n.s.pos.line)
-		j := slices.IndexFunc(x.rounding, func(r Rounding) bool { return r.Line == line })
-		if j < 0 && n.asked > n.given {
-			j = len(x.rounding)
-			x.rounding = append(x.rounding, Rounding{})
-		}
-		if j >= 0 && n.asked-n.given > x.rounding[j].Asked-x.rounding[j].Given {
-			x.rounding[j] = Rounding{line, n.s.index, n.asked, n.given, x.way(i, ev)}
+		if n.asked-n.given > x.trace.worst(n.s) {
+			x.trace.rounding = slices.DeleteFunc(x.trace.rounding, func(r Rounding) bool { return r.Line == line })
+			x.trace.rounding = append(x.trace.rounding, Rounding{line, n.s.index, n.asked, n.given, x.way(i, last)})
 		}
 	}
 }
@@ -361,7 +405,9 @@ func (x *explorer) way(i int, last Event) []Event {
 func (x *explorer) path(i int, last Event) string {
 	words := []string{"the contract opens"}
 	for _, ev := range x.way(i, last) {
-		words = append(words, x.d.p.Describe(ev))
+		if words = append(words, x.d.p.Describe(ev)); x.d.p.timed && ev.Kind != Deadline {
+			words[len(words)-1] += fmt.Sprintf(" at %d", ev.At)
+		}
 	}
 	return strings.Join(words, ", ")
 }
@@ -369,8 +415,8 @@ func (x *explorer) path(i int, last Event) string {
 // report works backwards from the end: what a party can get from a place is what a move gives, and what it can get
 // after it.
 func (x *explorer) report() Report {
-	slices.SortFunc(x.rounding, func(a, b Rounding) int { return a.Line - b.Line })
-	rep := Report{States: len(x.states) - 1, Moves: x.count, Rounding: x.rounding}
+	slices.SortFunc(x.trace.rounding, func(a, b Rounding) int { return a.Line - b.Line })
+	rep := Report{States: len(x.states) - 1, Moves: x.count, Rounding: x.trace.rounding}
 	// Cycles apart, each place comes after those that it leads to.
 	order, seen := make([]int32, 0, len(x.states)), make([]bool, len(x.states))
 	var visit func(i int32)

@@ -70,7 +70,10 @@ func (p *parser) expr(level int) int32 {
 		left = p.value()
 	}
 	for compared := false; ; {
-		i := slices.IndexFunc(p.operators, func(o operator) bool { return p.is(o.text) })
+		i := none
+		if p.tok.kind == tSign || p.is("and") || p.is("or") {
+			i = slices.IndexFunc(p.operators, func(o operator) bool { return o.text == p.tok.text })
+		}
 		if i < 0 || p.operators[i].binds < level || p.failed {
 			return left
 		}

@@ -252,9 +252,10 @@ func split(t *rapid.T, units int64) (list []int64) {
 
 // TestGeneratedContracts writes contracts, and plays those that the checks pass: no fault ever comes, every chunk goes
 // to one party, every instance ends by its last deadline, restored equals live, and no play leaves the bounds of the
-// exploration. What the exploration refuses is played as well: the machine is safe without it.
+// exploration. What the exploration refuses is played as well: the machine is safe without it. Every counterexample
+// reproduces its numbers.
 func TestGeneratedContracts(t *testing.T) {
-	written, passed, admitted := 0, 0, 0
+	written, passed, admitted, found := 0, 0, 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		written++
 		w := &writer{t: t}
@@ -296,7 +297,10 @@ func TestGeneratedContracts(t *testing.T) {
 		for i := range d.Program().Pots() {
 			weights = append(weights, split(t, d.PotUnits(i)))
 		}
-		report, err := d.Admit(weights, Limits{States: 2000, Moves: 8000})
+		lim := Limits{States: 2000, Moves: 8000}
+		n, _ := reproduces(t, d, weights, lim)
+		found += n
+		report, err := d.Admit(weights, lim)
 		if err != nil {
 			open(t, d, weights, nil).random(t)
 			return
@@ -311,8 +315,8 @@ func TestGeneratedContracts(t *testing.T) {
 			open(t, d, weights, &report).random(t)
 		}
 	})
-	t.Logf("%d written, %d passed the checks, %d admitted", written, passed, admitted)
-	if passed == 0 || admitted == 0 {
+	t.Logf("%d written, %d passed the checks, %d admitted, %d counterexamples", written, passed, admitted, found)
+	if passed == 0 || admitted == 0 || found == 0 {
 		t.Error("the writer writes nothing that passes")
 	}
 }

@@ -31,11 +31,28 @@ type env struct {
 	facts  []fact
 	raised uint64 // counters raised for certain on the way here
 	faults func(at pos, what, mend string)
+	*work
+}
+
+// maxSteps bounds the work of the checks on hostile sources: the times that they look at an operation of a formula. What
+// they say beyond it counts for nothing, because check refuses the contract.
+const maxSteps = 400_000
+
+// work is what the environments of one check share: their steps, and those that are free for use again.
+type work struct {
+	steps int
+	spare []*env
+}
+
+// step counts n steps and tells that there may be more. An exploration, which has no faults to report, is bounded by its moves.
+func (e *env) step(n int) bool {
+	e.steps += n
+	return e.steps <= maxSteps || e.faults == nil
 }
 
 // newEnv returns an environment in which counters may be anything they are declared to be, and all else is 0.
 func (p *Program) newEnv() *env {
-	e := &env{p: p}
+	e := &env{p: p, work: &work{}}
 	n := 0
 	for i, count := range [...]int{len(p.terms), len(p.pots), len(p.pots), len(p.pots), len(p.counters), len(p.seals), 1, 1} {
 		e.first[i] = n
@@ -53,10 +70,19 @@ func (p *Program) newEnv() *env {
 }
 
 func (e *env) clone() *env {
-	c := *e
-	c.vars, c.facts = slices.Clone(e.vars), slices.Clip(e.facts)
-	return &c
+	c := &env{}
+	if n := len(e.spare); n > 0 {
+		c, e.spare = e.spare[n-1], e.spare[:n-1]
+	}
+	e.step(len(e.vars) / 16)
+	vars, facts := append(c.vars[:0], e.vars...), append(c.facts[:0], e.facts...)
+	*c = *e
+	c.vars, c.facts = vars, facts
+	return c
 }
+
+// free gives a clone back that is not needed any more.
+func (e *env) free() { e.spare = append(e.spare, e) }
 
 // at returns the place of a variable, nil where o is no variable.
 func (e *env) at(o op, i int) *span {
@@ -71,6 +97,9 @@ func (e *env) eval(i int32) (s span) {
 	n := &e.p.nodes[i]
 	if n.op == opConst {
 		return point(n.v)
+	}
+	if !e.step(1) {
+		return span{math.MinInt64, math.MaxInt64}
 	}
 	if v := e.at(n.op, int(n.v)); v != nil {
 		return *v
@@ -92,7 +121,7 @@ func (e *env) eval(i int32) (s span) {
 		e.faults(n.pos, "this can grow beyond 64 bits", "narrow the ranges of what it is made of")
 	}
 	for _, f := range e.facts {
-		if f.y == none && e.p.same(f.x, i) {
+		if f.y == none && e.same(f.x, i) {
 			s = s.and(f.s)
 		}
 	}
@@ -141,7 +170,7 @@ func (c *curve) over(s span) span {
 // now. Where it does not depend on now the second is negative, where it has no bound of the first kind the first.
 func (e *env) horizon(i int32) (at, after int64) {
 	n := &e.p.nodes[i]
-	timed := func(i int32) bool { return e.p.find(i, func(n *node) bool { return n.op == opNow }) != nil }
+	timed := func(i int32) bool { return e.find(i, func(n *node) bool { return n.op == opNow }) != nil }
 	shift := func(i int32, by int64) (int64, int64) {
 		at, after := e.horizon(i)
 		if at >= 0 {
@@ -184,12 +213,12 @@ func (s span) end(i int) int64 {
 
 // difference returns what a - b may be, by their spans and by the facts about their order.
 func (e *env) difference(a, b int32) (span, bool) {
-	if e.p.same(a, b) {
+	if e.same(a, b) {
 		return point(0), true
 	}
-	if n := &e.p.nodes[a]; n.op == opAdd && e.p.same(n.a, b) {
+	if n := &e.p.nodes[a]; n.op == opAdd && e.same(n.a, b) {
 		return e.eval(n.b), true
-	} else if n.op == opAdd && e.p.same(n.b, b) {
+	} else if n.op == opAdd && e.same(n.b, b) {
 		return e.eval(n.a), true
 	}
 	x, y := e.eval(a), e.eval(b)
@@ -203,9 +232,9 @@ func (e *env) difference(a, b int32) (span, bool) {
 	for _, f := range e.facts {
 		switch {
 		case f.y == none:
-		case e.p.same(f.x, a) && e.p.same(f.y, b):
+		case e.same(f.x, a) && e.same(f.y, b):
 			lo = max(lo, f.s.lo)
-		case e.p.same(f.x, b) && e.p.same(f.y, a):
+		case e.same(f.x, b) && e.same(f.y, a):
 			hi = min(hi, -f.s.lo)
 		}
 	}
@@ -233,6 +262,7 @@ func (e *env) logic(n *node) span {
 	right := e
 	if e.faults != nil {
 		right = e.clone()
+		defer right.free()
 		if !right.refine(n.a, n.op == opAnd) {
 			return point(settled)
 		}
@@ -300,6 +330,9 @@ func (s span) without(t span) span {
 }
 
 func (e *env) know(f fact) {
+	if e.facts == nil {
+		e.facts = make([]fact, 0, maxFacts/2)
+	}
 	if len(e.facts) < maxFacts {
 		e.facts = append(e.facts, f)
 	}
@@ -321,13 +354,7 @@ func (e *env) narrow(i int32, s span) bool {
 func (e *env) assign(o op, i int, s span) {
 	*e.at(o, i) = s
 	reads := func(n *node) bool { return n.op == o && n.v == int64(i) }
-	var kept []fact
-	for _, f := range e.facts {
-		if e.p.find(f.x, reads) == nil && e.p.find(f.y, reads) == nil {
-			kept = append(kept, f)
-		}
-	}
-	e.facts = kept
+	e.facts = slices.DeleteFunc(e.facts, func(f fact) bool { return e.find(f.x, reads) != nil || e.find(f.y, reads) != nil })
 }
 
 // join makes e hold whatever e or o may hold.
@@ -335,11 +362,32 @@ func (e *env) join(o *env) {
 	for i := range e.vars {
 		e.vars[i] = e.vars[i].hull(o.vars[i])
 	}
-	var both []fact
-	for _, f := range e.facts {
-		if slices.Contains(o.facts, f) {
-			both = append(both, f)
+	e.facts = slices.DeleteFunc(e.facts, func(f fact) bool { return !slices.Contains(o.facts, f) })
+	e.raised &= o.raised
+}
+
+// same tells that two expressions are the same formula.
+func (e *env) same(a, b int32) bool {
+	if a == b || a == none || b == none {
+		return a == b
+	}
+	x, y := &e.p.nodes[a], &e.p.nodes[b]
+	return e.step(1) && x.op == y.op && x.v == y.v && e.same(x.a, y.a) && e.same(x.b, y.b) && e.same(x.c, y.c)
+}
+
+// find returns the first node of an expression for which is holds, nil if there is none.
+func (e *env) find(n int32, is func(*node) bool) *node {
+	if n == none || !e.step(1) {
+		return nil
+	}
+	x := &e.p.nodes[n]
+	if is(x) {
+		return x
+	}
+	for _, arg := range [3]int32{x.a, x.b, x.c} {
+		if found := e.find(arg, is); found != nil {
+			return found
 		}
 	}
-	e.facts, e.raised = both, e.raised&o.raised
+	return nil
 }

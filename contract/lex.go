@@ -107,9 +107,10 @@ func (l *lexer) scan() token {
 		l.off += n + 1
 		t.kind, t.text = tString, rest[1:n+1]
 	default:
-		for _, sign := range []string{"..", "->", "<=", ">=", "!=", "==", ":", ",", "=", "(", ")", "+", "-", "*", "/", "<", ">"} {
-			if strings.HasPrefix(rest, sign) {
-				l.off += len(sign)
+		for n := min(2, len(rest)); n > 0; n-- {
+			switch sign := rest[:n]; sign {
+			case "..", "->", "<=", ">=", "!=", "==", ":", ",", "=", "(", ")", "+", "-", "*", "/", "<", ">":
+				l.off += n
 				t.kind, t.text = tSign, sign
 				return t
 			}

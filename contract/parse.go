@@ -59,7 +59,7 @@ type parser struct {
 
 // parse reads a source for the given numbers of holders of its roles; where there are none, for the greatest.
 func parse(source string, counts []int64) (*Program, *findings) {
-	p := &parser{lexer: lexer{src: source}, Program: &Program{nodes: make([]node, 0, 48), counts: counts}, symbols: make([]symbol, 0, 16), each: none, any: none, operators: operators()}
+	p := &parser{lexer: lexer{src: source}, Program: &Program{nodes: make([]node, 0, 32+len(source)/24), counts: counts}, symbols: make([]symbol, 0, 16), each: none, any: none, operators: operators()}
 	for i := range p.holder {
 		p.holder[i] = none
 	}
@@ -79,7 +79,7 @@ func (p *parser) load() {
 
 func (p *parser) advance() {
 	if !p.failed {
-		if p.again > 0 {
+		if p.taken++; p.again > 0 {
 			p.repeated++
 		}
 		if p.repeated > maxAgain {
@@ -281,7 +281,9 @@ func (p *parser) contract() {
 				p.fail(at, "`at open` stands in the wrong place", "write it once, before the first phase")
 			}
 			p.expect(":", "write `at open:`")
+			start := p.taken
 			p.opening.pos, p.opening.body = at, p.body()
+			p.opening.size = p.taken - start
 		case p.opening.body != nil || p.phases != nil:
 			p.fail(at, p.tok.String()+" cannot stand here", "declare everything before `at open` and the first phase; a clause belongs below its phase")
 			p.stuck = token{kind: tSign}

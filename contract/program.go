@@ -133,6 +133,7 @@ type Program struct {
 	counts   []int64 // holders of each role that this program is written out for
 	source   string  // kept where there are roles, to be written out for other counts
 	later    int     // number of later pots
+	taken    int     // tokens, written out for the holders of roles
 	timed    bool    // what happens, not only when a phase ends, can depend on now
 	nodes    []node
 	opening  clause
@@ -214,6 +215,7 @@ type clause struct {
 	guard     int32
 	body      []stmt
 	bit, bits uint8 // first and number of the clause's bits in State.said
+	size      int   // of the opening: its tokens, written out for its holders
 	pos       pos
 }
 
@@ -235,6 +237,7 @@ type phase struct {
 	until   int32
 	rounds  int64 // how often an instance can enter it
 	clauses []clause
+	size    int // tokens, written out for the holders of roles
 	pos     pos
 }
 
@@ -295,30 +298,4 @@ func (p *Program) Describe(ev Event) string {
 		return p.parties[p.pots[ev.Pot].From] + " deposits the next " + value + " chunks of " + p.pots[ev.Pot].Name
 	}
 	return "an event that this contract does not know"
-}
-
-// same tells that two expressions are the same formula.
-func (p *Program) same(a, b int32) bool {
-	if a == b || a == none || b == none {
-		return a == b
-	}
-	x, y := &p.nodes[a], &p.nodes[b]
-	return x.op == y.op && x.v == y.v && p.same(x.a, y.a) && p.same(x.b, y.b) && p.same(x.c, y.c)
-}
-
-// find returns the first node of an expression for which is holds, nil if there is none.
-func (p *Program) find(n int32, is func(*node) bool) *node {
-	if n == none {
-		return nil
-	}
-	x := &p.nodes[n]
-	if is(x) {
-		return x
-	}
-	for _, arg := range [3]int32{x.a, x.b, x.c} {
-		if found := p.find(arg, is); found != nil {
-			return found
-		}
-	}
-	return nil
 }

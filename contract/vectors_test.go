@@ -243,6 +243,9 @@ func TestVectors(t *testing.T) {
 	}
 	over := "contract X\nparties a, b\nterm n : units 1..9\npot p = 6 units from a\nat open: give n of p to b close\n"
 	admit("a give asks for more than its pot holds", over, []int64{7}, [][]int64{{6}})
+	for _, c := range counterexamples {
+		admit(c.name+", counterexample", counterHead+c.clause+counterTail, []int64{30, noon}, [][]int64{{7, 7, 7, 7, 2}})
+	}
 	admit("a give asks for all", over, []int64{6}, [][]int64{{5, 1}})
 	vectors.Check(t, *update, vectorDir+"admit.json", admits, func(c admitCase) (string, string) { return c.Name, c.Expect }, func(c admitCase) error {
 		report, err := mustBind(c.Source, c.Terms...).Admit(c.Chunks, Limits{})
@@ -253,6 +256,7 @@ func TestVectors(t *testing.T) {
 		if err == nil && !slices.Equal(got, c.Payouts) {
 			return fmt.Errorf("got %v", got)
 		}
+		reproduces(t, mustBind(c.Source, c.Terms...), c.Chunks, Limits{})
 		return err
 	})
 }

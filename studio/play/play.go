@@ -335,11 +335,13 @@ func Tell(p *contract.Program, ev contract.Event) string {
 	return text
 }
 
-// Way says a way through a contract that an exploration found.
+// Way says a way through a contract that an exploration found, with the moments on which something depends.
 func Way(p *contract.Program, way []contract.Event) string {
 	words := []string{"the contract opens"}
 	for _, ev := range way {
-		words = append(words, Tell(p, ev))
+		if words = append(words, Tell(p, ev)); ev.Kind != contract.Deadline && ev.At > 0 && ev.At <= contract.MaxTime {
+			words[len(words)-1] += " at " + figures.Time(ev.At)
+		}
 	}
 	return strings.Join(words, ", ")
 }

@@ -1,0 +1,253 @@
+package contract
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// hostile are sources that a stranger may write to make others work.
+func hostile() map[string]string {
+	head := "contract X\nparties a, b\nterm t : units 1..1000\nterm u : time\nterm v : number 1..9\npot p = t units from a\ncounter c = 0 in 0..9\n"
+	fill := func(head, unit, tail string) string {
+		return head + strings.Repeat(unit, (MaxSource-len(head)-len(tail))/len(unit)) + tail
+	}
+	var phases strings.Builder
+	for i := range MaxPhases {
+		fmt.Fprintf(&phases, "phase P%d until u\n when a says \"x\" if c < 9: set c = c + 1 next P%d\n at deadline: next P%d\n", i, (i*7+1)%MaxPhases, (i+1)%MaxPhases)
+	}
+	sources := map[string]string{
+		"parentheses":    head + "at open: give " + strings.Repeat("(", 1_000_000),
+		"fitting":        fill(head+"at open: give ", "(", ""),
+		"minus":          fill(head+"at open: give ", "- ", ""),
+		"not":            fill(head+"at open: if ", "not ", ""),
+		"ifs":            fill(head+"at open: ", "if c = 1 then ", ""),
+		"long sum":       fill(head+"at open: give ", "1 + ", "1 of p to b close"),
+		"quotes":         fill(head+"phase A until u when a says ", "\"x", ""),
+		"errors":         fill(head, "term 1 ", ""),
+		"comment":        fill("# ", "é", "\n"),
+		"newlines":       fill(head, "\n", "at open: close"),
+		"zeros":          strings.Repeat("\x00", MaxSource),
+		"letters":        strings.Repeat("a", MaxSource),
+		"digits":         fill(head+"at open: give ", "9", " of p to b close"),
+		"wide body":      fill(head+"at open: ", "give left(p) of p to b\n", "close"),
+		"many ifs":       fill(head+"at open: ", "if v < 5 then set c = 1 else set c = 2 end\n", "close"),
+		"facts":          fill(head+"at open: ", "if v + c < v * 2 then if t > left(p) then set c = 3 end end\n", "close"),
+		"deep ifs":       fill(head+"at open: ", strings.Repeat("if v + c < v * 2 and v > 3 or c > 2 then ", 31)+"set c = 1 "+strings.Repeat("end ", 31), "close"),
+		"conditions":     fill(head+"at open: ", "if ("+strings.Repeat("v < 3 and ", 20)+"(v < 3 or "+strings.Repeat("v > 2 and ", 20)+"c > 1)) then set c = 1 end ", "close"),
+		"right nested":   fill(head+"at open: ", "if "+strings.Repeat("(v < 3 and (v < 2 or ", 14)+"c > 1"+strings.Repeat("))", 14)+" then set c = 1 end ", "close"),
+		"phases":         head + phases.String(),
+		"same word":      fill(head+"phase A until u at deadline: close ", "when a says \"x\": close\n", ""),
+		"clause per way": fill(head+"phase A until u at deadline: close ", "when a says \"x\" if c + v > v - c: close\n", ""),
+	}
+	roles := "contract X\nparties a\nrole m 1..16\nrole n 1..16\nrole o 1..16\nterm u : time\npot p = 5 units from a\nfor each m: counter c = 0 in 0..9 end\nfor each n: counter d = 0 in 0..9 end\n"
+	var points strings.Builder
+	for i := range MaxPoints {
+		fmt.Fprintf(&points, "%d -> %d%s", i*7, i*i%11, [...]string{", ", ""}[truthOf(i == MaxPoints-1)])
+	}
+	curve := head + "curve f : " + points.String() + "\n"
+	var chain strings.Builder
+	for i := range MaxPhases {
+		fmt.Fprintf(&chain, "phase P%d until max(u, min(now + %d days, max(u, now + v * 1 days)))\n at deadline: %s\n", i, i, [...]string{fmt.Sprintf("next P%d", i+1), "close"}[truthOf(i == MaxPhases-1)])
+	}
+	for name, source := range map[string]string{
+		"roles in roles":     fill(roles+"at open: for each m: for each n: for each o: ", "set c = min(9, c + d) ", "end end end give all of p to a close"),
+		"few in many":        roles + "at open: for each m: for each n: for each o: for each m: for each n: set c = d end end end end end give all of p to a close",
+		"sums of sums":       fill(roles+"at open: ", "if sum(m: sum(n: sum(o: c + d))) > 5 then for each m: set c = 1 end end ", "give all of p to a close"),
+		"clauses of a role":  fill(roles+"phase A until u at deadline: close ", "when any m says \"x\" if c + most(n: d) > 5: for each n: set d = 1 end\n", ""),
+		"wide curve":         fill(curve+"at open: ", "if f(v) > f(c) + f(v + c) then set c = f(v) end\n", "give all of p to b close"),
+		"curve in curve":     curve + "at open: if " + strings.Repeat("f(", MaxDepth-3) + "v" + strings.Repeat(")", MaxDepth-3) + " > 5 then set c = 1 end give all of p to b close",
+		"curve of points":    fill(head+"curve f : 0 -> 1", ", 1 -> 2", ""),
+		"chain of deadlines": head + chain.String(),
+		"horizons":           fill(head+"phase A until ", "max(min(now + 1 days, u), ", "u"+strings.Repeat(")", 30)+" at deadline: close"),
+		"each holder":        fill(roles, "for each m: pot q = 5 units from m end ", "at open: close"),
+		"seals":              fill(head, "sealed s in 0..5 ", "at open: close"),
+		"decimals":           fill(head+"at open: give ", "1.00 + ", "1 of p to b close"),
+	} {
+		sources[name] = source
+	}
+	nested := "d = 0"
+	for range 9 {
+		nested = "count(n: " + nested + ") = 1 and d = 0"
+	}
+	few := "contract X\nparties a\nrole n 1..1\npot p = 5 units from a\ncounter d = 0 in 0..9\n"
+	var tree func(n int) string
+	tree = func(n int) string {
+		if n == 0 {
+			return "c"
+		}
+		return "(" + tree(n-1) + "-" + tree(n-1) + ")"
+	}
+	var many strings.Builder // of everything
+	many.WriteString("contract X\nparties a, b\nrole m 1..1\nterm u : time\n")
+	for i := range MaxTerms - 2 {
+		fmt.Fprintf(&many, "term t%d : number 1..9\n", i)
+	}
+	for i := range MaxPots {
+		fmt.Fprintf(&many, "pot p%d = 5 units from a\n", i)
+	}
+	for i := range MaxCounters {
+		fmt.Fprintf(&many, "counter c%d = 0 in 0..9\nsealed s%d in 0..9\n", i, i)
+	}
+	for i := range MaxOracles {
+		fmt.Fprintf(&many, "oracle o%d in 0..%d\n", i, math.MaxInt64)
+	}
+	for i := range MaxCurves - 1 {
+		fmt.Fprintf(&many, "curve f%d : %s\n", i, points.String())
+	}
+	var parties strings.Builder
+	for i := range MaxParties {
+		fmt.Fprintf(&parties, "%sx%d", [...]string{"", ", "}[min(i, 1)], i)
+	}
+	crowd := "contract X\nparties " + parties.String() + "\nterm u : time\npot p = 5 units from x0\ncounter c = 0 in 0..9\n"
+	var ends, full strings.Builder
+	for i := range 150 {
+		fmt.Fprintf(&ends, "phase A%d until %su%s\n at deadline: %s\n", i, strings.Repeat("max(now + v * 1 days, ", 20), strings.Repeat(")", 20), [...]string{fmt.Sprintf("next A%d", i+1), "close"}[i/149])
+	}
+	for i := range 12 {
+		fmt.Fprintf(&full, "phase A%d until u\n%s at deadline: %s\n", i, strings.Repeat("when a says \"x\":stay\n", MaxClauses-1), [...]string{fmt.Sprintf("next A%d", i+1), "close"}[i/11])
+	}
+	for name, source := range map[string]string{
+		"nested counts":       few + "at open: if " + nested + " then stay end give all of p to a close",
+		"facts of trees":      fill(head+"at open: if "+tree(11)+" < "+tree(11)+" + v then ", "set c = 1 ", "end close"),
+		"gives under facts":   fill(head+"at open: if "+tree(10)+" < "+tree(11)+" + v then ", "give 1 of p to b ", "end close"),
+		"trees like facts":    fill(head+"at open: if "+tree(9)+" + v < 5 and "+tree(9)+" * v < 5 and "+tree(9)+" - v < 5 then ", "set c = max(0, min(9, "+tree(9)+" + 2)) ", "end close"),
+		"ifs over many":       fill(many.String()+"at open: ", "if c0>0 then stay end ", "close"),
+		"ors over many":       fill(many.String()+"at open: ", "if c0>0 or c1>1 then stay end ", "close"),
+		"clauses over many":   fill(many.String()+"phase A until u ", "when a says \"x\" if c0=1:stay\n", "at deadline: close"),
+		"curves of oracles":   fill(many.String()+"phase A until u when oracle o0 each 60 seconds if f0(c0) > 0: stay at deadline: ", "if f0(f1(f2(c0)))>f3(c1) then stay end ", "close"),
+		"prices of all":       many.String() + "phase A until u " + strings.Repeat("when oracle o1 for u - 5 days if f0(share(o1, c0 + 1, 9)) > f1(c1): set c0 = 1\n", 60) + "at deadline: close",
+		"equal times":         fill(head+"oracle o in 1..9\nphase A until u + 99 days at deadline: close ", "when oracle o for u + ("+strings.Repeat("1 days + ", 25)+"2 days): close\n", ""),
+		"quorums":             fill(crowd+"phase A until u at deadline: close ", "when 2 of "+parties.String()+" say \"x\" if c > 1: close\n", ""),
+		"anybody":             fill(crowd+"phase A until u at deadline: close ", "when "+strings.ReplaceAll(parties.String(), ",", " or")+" says \"x\" if c > 1: close\n", ""),
+		"later pots":          fill("contract X\nparties a\nrole m 1..16\nterm u : time\npot p = 5 units from a\nfor each m: later pot l = 5 units from m end\nphase A until u at deadline: close ", "when each deposit l if filled(l) < sum(m: filled(l)) - 2: give 1 of p to m\n", ""),
+		"commas of holders":   fill(roles+"at open: ", "if most(m: most(m: most(n: c + d))) > 5 then stay end ", "give all of p to a close"),
+		"ends of phases":      head + ends.String(),
+		"full phases":         head + full.String(),
+		"a name of all names": fill(head+"at open: ", "give t of p to b "+strings.Repeat("y", MaxName)+" ", "close"),
+		"comments":            fill(head, "#\u202e\n", "at open: close"),
+		"dots":                fill(head+"at open: give ", "1..", " of p to b close"),
+		"unended words":       fill(head+"phase A until u ", "when a says \"\n", ""),
+	} {
+		sources[name] = source
+	}
+	return sources
+}
+
+// TestHostileSources holds what a source can cost to the counts from which its time follows: BenchmarkHostile says what
+// that is. A token is at least one byte of the source, or one that is read again for a holder of a role; the checks end
+// at maxSteps, and go once more over what is left of the statements, without looking at formulas; memory is 16 MiB.
+func TestHostileSources(t *testing.T) {
+	for name, source := range hostile() {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := Compile([]byte(source))
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
+				t.Errorf("allocated %d bytes (%v)", used, err)
+			}
+			if _, again := Compile([]byte(source)); fmt.Sprint(again) != fmt.Sprint(err) {
+				t.Fatal("two answers")
+			}
+			if len(source) > MaxSource {
+				return
+			}
+			taken, scanned, nodes, steps := costs(source)
+			t.Logf("%d tokens, %d read, %d operations, %d steps, %d KiB: %.80v", scanned, taken, nodes, steps, (after.TotalAlloc-before.TotalAlloc)>>10, err)
+			if most := len(source) + maxAgain + 1; taken > most {
+				t.Errorf("%d tokens are taken, at most %d can be", taken, most)
+			}
+			if most := 2 * (len(source) + maxAgain); nodes > most {
+				t.Errorf("%d operations, at most %d can be", nodes, most)
+			}
+			if most := maxSteps + nodes + 64*len(source); steps > most {
+				t.Errorf("%d steps, at most %d can be", steps, most)
+			}
+		})
+	}
+}
+
+// costs counts what Compile does with a source: tokens taken, tokens there are, operations, and steps of the checks.
+func costs(source string) (taken, scanned, nodes, steps int) {
+	l := lexer{src: source}
+	for l.scan().kind != tEOF {
+		scanned++
+	}
+	p, found := parse(source, nil)
+	if found.errors == 0 {
+		c := checker{findings: found, p: p, from: none, lowered: make([]uint64, len(p.phases))}
+		c.check()
+		steps = c.base.steps
+	}
+	return p.taken, scanned, len(p.nodes), steps
+}
+
+// BenchmarkHostile reports what each source takes to be refused, or done.
+func BenchmarkHostile(b *testing.B) {
+	for name, source := range hostile() {
+		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = Compile([]byte(source))
+			}
+		})
+	}
+}
+
+// hostileDeals are contracts that pass the checks and grow without end when they are explored.
+func hostileDeals(t testing.TB) map[string]*Deal {
+	head := "contract X\nparties a, b\nterm u : units 1..1_000_000\npot p = u units from a\nterm t : time\ncounter c = 0 in 0..1_000_000\ncounter d = 0 in 0..1_000_000\nphase A until t\n at deadline: close\n"
+	deals := map[string]*Deal{}
+	for name, body := range map[string]string{
+		"many breakpoints": `when a says "x" with v in 0..1_000_000_000 units: give v / 100_000 of p to b close`,
+		"many states":      `when a says "x" with v in 0..1_000_000: set c = v when b says "x" with v in 0..1_000_000: set d = v`,
+		"long chain":       `when a says "x" if c < 1_000_000: set c = c + 1`,
+		"long gives":       `when a says "x": give 1 of p to b when b says "y": give 2 of p to b`,
+		"heavy steps":      `when a says "x" with v in 0..1_000_000: ` + strings.Repeat("if left(p) = filled(p) then stay end ", 1500) + `set c = v`,
+		"loose bounds":     `when a says "x" with v in 1..1_000_000_000: give share(u, max(0, v - 77), v) of p to b close`,
+		"moments":          `when a says "x" with v in 1..1_000_000_000: give share(u, v * 1 seconds, max(1 seconds, t - now)) of p to b close`,
+	} {
+		for _, n := range []int64{1, MaxChunks} {
+			p, err := Compile([]byte(head + body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			deals[fmt.Sprintf("%s, %d chunks", name, n)] = bind(t, p, n, noon)
+		}
+	}
+	return deals
+}
+
+// TestAdmitIsBounded checks that what grows without end is refused at the bounds from which its time follows: a play is
+// counted for its chunks and for the size of its phase, and none begins beyond the bound.
+func TestAdmitIsBounded(t *testing.T) {
+	for name, d := range hostileDeals(t) {
+		t.Run(name, func(t *testing.T) {
+			lim := Limits{States: 5000 / slow, Moves: 20_000 / slow}
+			x, err := d.explore([][]int64{repeat(int(d.PotUnits(0)), 1)}, lim)
+			weight := (1 + int(d.PotUnits(0))/64) * (1 + d.p.phases[0].size/1024)
+			if opening := 1 + int(d.PotUnits(0))/64; (x.count-opening)%weight != 0 || x.count > lim.Moves+weight || len(x.states) > lim.States+2 {
+				t.Errorf("%d plays of weight %d, %d states: %v", x.count, weight, len(x.states), err)
+			}
+			if err == nil && x.count > lim.Moves {
+				t.Error("passed beyond the bound")
+			}
+		})
+	}
+}
+
+// BenchmarkHostileDeals reports what each takes to be explored, or given up.
+func BenchmarkHostileDeals(b *testing.B) {
+	for name, d := range hostileDeals(b) {
+		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
+			weights := [][]int64{repeat(int(d.PotUnits(0)), 1)}
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = d.Admit(weights, Limits{})
+			}
+		})
+	}
+}
