@@ -22,6 +22,7 @@ type row struct {
 var rows = []row{
 	{name: "compile", title: "compile", goal: "< 50 µs", run: measureCompile},
 	{name: "load", title: "load given code", others: true, run: measureLoad},
+	{name: "first", title: "first instance, from what is handed around", run: measureFirst},
 	{name: "open", title: "instantiate", run: measureOpen},
 	{name: "event", title: "event", goal: "< 0.15 µs", run: measureEvent},
 	{name: "live", title: "bytes per live instance", goal: "< 350", unit: "bytes/instance", slow: true, run: measureLive},
@@ -86,6 +87,19 @@ func open(b *testing.B, c *Contract, p Program) Instance {
 		b.Fatal(err)
 	}
 	return i
+}
+
+// measureFirst goes from what a stranger hands over, here the text and there the code, to
+// an instance that is open. The machine is there.
+func measureFirst(b *testing.B, c *Contract, m Machine) {
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := m.Load()
+		if err != nil {
+			b.Fatal(err)
+		}
+		discard(b, p, []Instance{open(b, c, p)})
+	}
 }
 
 func measureOpen(b *testing.B, c *Contract, m Machine) {

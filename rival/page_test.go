@@ -158,7 +158,11 @@ text in ` + "`rival/contracts`" + ` by the assemblers of rival, which only write
 and takes longer; solc is not measured here, in the prototype's comparison it took 1.9 seconds.
 
 **Load.** Of that, what the machines themselves do with given bytes. wazero: CompileModule. EVM: code is stored under its hash, and its jumps are
-analysed in a first call; it checks nothing, and on its own this takes less than this language's compiling.
+analysed in a first call; it checks nothing, and on its own this takes less than this language's compiling. There is no row for this language,
+because nothing but the text is handed around: who is given code has to believe that it is the contract, who is given the text has read it.
+
+**First instance.** The same way for all three, from what a stranger hands over to an instance that is open: the text here, the code there. This language:
+Compile with its checks, Bind, Open. wazero: CompileModule, a new instance, a call of its ` + "`open`" + `. EVM: the code is stored, analysed and deployed with the terms.
 
 **Instantiate.** Terms are checked and an instance opens. This language: Bind and Open, over the chunks of the two pots. wazero: a new instance of
 the compiled module and a call of its function ` + "`open`" + `. EVM: deployment, whose code stores the terms.
