@@ -92,7 +92,7 @@ func hostile() map[string]string {
 		fmt.Fprintf(&many, "counter c%d = 0 in 0..9\nsealed s%d in 0..9\n", i, i)
 	}
 	for i := range MaxOracles {
-		fmt.Fprintf(&many, "oracle o%d in 0..%d\n", i, math.MaxInt64)
+		fmt.Fprintf(&many, "oracle o%d in 0..%d\n", i, int64(math.MaxInt64))
 	}
 	for i := range MaxCurves - 1 {
 		fmt.Fprintf(&many, "curve f%d : %s\n", i, points.String())
