@@ -242,6 +242,21 @@ maturityDate 2021-01-02T00:00:00`), To: "2022-01-01"},
 			// 12000 → 12360 after half a year; 370.80 of interest on that
 			"2020-01-02 USD -1200000\n2021-01-02 USD 1273080\n",
 		},
+		"UMP: interest is added, and nothing is paid before the end": {
+			Case{Terms: terms(lent + `contractType UMP
+cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00
+cycleOfInterestPayment P6ML1`), To: "2022-01-01"},
+			"2020-01-02 USD -1200000\n",
+		},
+		"UMP: borrowed at a rate below zero, ended at a price and what has accrued": {
+			Case{Terms: terms(strings.NewReplacer("RPA", "RPL", "0.06", "-0.06").Replace(lent) + `contractType UMP
+cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00
+cycleOfInterestPayment P6ML1
+terminationDate 2021-04-02T00:00:00
+priceAtTerminationDate 11000`), To: "2022-01-01"},
+			// 12000 → 11640 → 11290.80; a quarter of a year on that is -169.362
+			"2020-01-02 USD 1200000\n2021-04-02 USD -1083063\n",
+		},
 		"PAM: the record begins between two payments, and what has accrued is a term": {
 			Case{Terms: terms(strings.Replace(lent, "2020-01-01", "2020-04-02", 1) + `contractType PAM
 maturityDate 2020-07-02T00:00:00

@@ -27,7 +27,8 @@ type loanEvent struct {
 }
 
 // loan is a principal that is lent, bears interest at a rate that may be reset by an observed one, and is repaid: at the end (PAM,
-// CLM), in equal parts (LAM), or in payments that interest comes first out of (NAM, ANN).
+// CLM), in equal parts (LAM), or in payments that interest comes first out of (NAM, ANN). An account (UMP) has no end but its termination;
+// its interest is added to it (ACTUS technical specification 1.1, section 7.7).
 func (b *builder) loan(t Terms, sign int64) ([]payment, error) {
 	if err := t.refuse("not translated", "scalingIndexAtContractDealDate", "marketObjectCodeOfScalingIndex", "fixingPeriod", "arrayCycleAnchorDateOfPrincipalRedemption"); err != nil {
 		return nil, err
@@ -119,8 +120,8 @@ func (l *loanState) read() (err error) {
 	}
 	l.next = constant(part)
 	repays := typ == "LAM" || typ == "NAM" || typ == "ANN"
-	if !ok && typ == "CLM" {
-		end, ok = l.b.to, true // it has not been called by then
+	if typ == "UMP" || !ok && typ == "CLM" {
+		end, ok = l.b.to, true // it has not been called by then, or has no end but its termination
 	}
 	if !ok {
 		if typ != "LAM" || part.Sign() <= 0 {
@@ -200,7 +201,10 @@ func (l *loanState) annuity() error {
 
 func (l *loanState) events() (list []loanEvent, err error) {
 	t := l.t
-	list = append(list, loanEvent{l.start, exchangeStart}, loanEvent{l.end, maturity})
+	list = append(list, loanEvent{l.start, exchangeStart})
+	if t.text("contractType") != "UMP" {
+		list = append(list, loanEvent{l.end, maturity})
+	}
 	for _, at := range l.redemptions {
 		list = append(list, loanEvent{at, redemption})
 	}
@@ -230,13 +234,15 @@ func (l *loanState) events() (list []loanEvent, err error) {
 	case typ == "NAM" || typ == "ANN":
 		paid = append(slices.Clone(l.redemptions), l.end)
 	}
-	if typ := t.text("contractType"); typ == "CLM" { // interest is added until it is called
+	if typ := t.text("contractType"); typ == "CLM" || typ == "UMP" { // interest is added until it is called
 		for _, at := range paid {
 			if at.Before(l.end) {
 				list = append(list, loanEvent{at, capitalization})
 			}
 		}
-		paid = []time.Time{l.end}
+		if paid = nil; typ == "CLM" {
+			paid = []time.Time{l.end}
+		}
 	}
 	if capital && !slices.ContainsFunc(paid, until.Equal) {
 		paid = append(paid, until)

@@ -264,6 +264,10 @@ func (p *Payoff) Drawing() *Drawing {
 				continue
 			}
 			u := y(float64(s.Units[i]))
+			if k > 0 && p.Stretch[k-1].Units != nil && line[len(line)-1].y == u { // it goes on: dashes are not begun anew
+				line[len(line)-1].x = x(float64(s.Hi))
+				continue
+			}
 			from := x(float64(s.Lo))
 			if k > 0 && p.Stretch[k-1].Units != nil { // a step stands half way between two values
 				from = (x(float64(p.Stretch[k-1].Hi)) + from) / 2
