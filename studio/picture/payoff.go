@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"latchkey/contract"
 	"latchkey/studio/figures"
@@ -288,7 +289,7 @@ func (p *Payoff) tick(v int64) string {
 	if p.Type == contract.Duration {
 		return figures.Duration(v)
 	}
-	return figures.Show(p.Type, v)
+	return strings.ReplaceAll(figures.Show(p.Type, v), "_", ",") // as at the other axis
 }
 
 // nice rounds a step up to 1, 2 or 5 times a power of ten.

@@ -284,11 +284,7 @@ func (s *Session) Describe(st Step) []string {
 		if k.to == pots[k.pot].From {
 			verb = "gets back"
 		}
-		of := "as one chunk"
-		if n := len(chunks[k]); n > 1 {
-			of = fmt.Sprintf("in chunks of %s", figures.List(chunks[k], "and"))
-		}
-		lines = append(lines, fmt.Sprintf("%s %s %s of %s, %s", parties[k.to], verb, figures.Units(units[k]), pots[k.pot].Name, of))
+		lines = append(lines, fmt.Sprintf("%s %s %s of %s, %s", parties[k.to], verb, figures.Units(units[k]), pots[k.pot].Name, inChunks(chunks[k])))
 	}
 	switch {
 	case st.Outcome.Closed:
@@ -333,6 +329,28 @@ func Tell(p *contract.Program, ev contract.Event) string {
 		text = strings.TrimSuffix(text, fmt.Sprint(ev.Value)) + value
 	}
 	return text
+}
+
+// inChunks says what chunks weigh: each of a few, of many how many weigh the same.
+func inChunks(weights []string) string {
+	n := len(weights)
+	if n == 1 {
+		return "as one chunk"
+	}
+	if n <= 8 {
+		return "in chunks of " + figures.List(weights, "and")
+	}
+	var alike []string
+	for i := 0; i < n; {
+		from := i
+		for ; i < n && weights[i] == weights[from]; i++ {
+		}
+		alike = append(alike, fmt.Sprintf("%d of %s", i-from, weights[from]))
+	}
+	if len(alike) == 1 {
+		return fmt.Sprintf("in %d chunks of %s", n, weights[0])
+	}
+	return fmt.Sprintf("in %d chunks: %s", n, figures.List(alike, "and"))
 }
 
 // Way says a way through a contract that an exploration found, with the moments on which something depends.
