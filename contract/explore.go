@@ -35,6 +35,7 @@ type Payout struct {
 type Rounding struct {
 	Line, Pot    int
 	Asked, Given int64
+	Opens        int64 // when it was opened, where something depends on that; else 0
 	Path         []Event
 }
 
@@ -380,31 +381,40 @@ func (x *explorer) judge(i int, ev Event) {
 	for _, n := range x.trace.notes {
 		line, last := int(n.s.pos.line), x.with(ev, n.v, n.now)
 		if n.asked > n.left {
-			x.over = append(x.over, Rounding{line, n.s.index, n.asked, n.left, x.way(i, last)})
+			x.over = append(x.over, x.finding(n, n.left, i, last))
 			x.add(n.s.pos, SeverityError, fmt.Sprintf("this give asks for %d units where the pot `%s` holds %d, after: %s", n.asked, x.d.p.pots[n.s.index].Name, n.left, x.path(i, last)),
 				"write `give all of …`, or min(amount, left(pot))")
 		}
 		if n.asked-n.given > x.trace.worst(n.s) {
 			x.trace.rounding = slices.DeleteFunc(x.trace.rounding, func(r Rounding) bool { return r.Line == line })
-			x.trace.rounding = append(x.trace.rounding, Rounding{line, n.s.index, n.asked, n.given, x.way(i, last)})
+			x.trace.rounding = append(x.trace.rounding, x.finding(n, n.given, i, last))
 		}
 	}
 }
 
-// way returns a shortest way to a place, and the event that follows there.
-func (x *explorer) way(i int, last Event) []Event {
-	var way []Event
+// finding states what a give asks for, and got, at the end of a way.
+func (x *explorer) finding(n note, got int64, i int, last Event) Rounding {
+	opens, way := x.way(i, last)
+	return Rounding{int(n.s.pos.line), n.s.index, n.asked, got, opens, way}
+}
+
+// way returns a shortest way to a place, and the event that follows there; and when it begins.
+func (x *explorer) way(i int, last Event) (opens int64, way []Event) {
 	for i != unopened {
 		way = append(way, last)
 		i, last = x.states[i].parent, x.states[i].via
 	}
 	slices.Reverse(way)
-	return way
+	return last.At, way
 }
 
 func (x *explorer) path(i int, last Event) string {
+	opens, way := x.way(i, last)
 	words := []string{"the contract opens"}
-	for _, ev := range x.way(i, last) {
+	if opens > 1 {
+		words[0] += fmt.Sprintf(" at %d", opens)
+	}
+	for _, ev := range way {
 		if words = append(words, x.d.p.Describe(ev)); x.d.p.timed && ev.Kind != Deadline {
 			words[len(words)-1] += fmt.Sprintf(" at %d", ev.At)
 		}

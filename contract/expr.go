@@ -24,7 +24,9 @@ func (p *parser) typed(want Type, of string) int32 {
 	}
 	if t, ok := unify(p.nodes[n].typ, want); !ok || t != want {
 		p.fail(at, fmt.Sprintf("%s must be of type %s, this is of type %s", of, want, p.nodes[n].typ),
-			"units are a pot, a term, a range `in 0..100 units`, or share(pot, number, number) of them; a duration has a unit, as `5 days`; money has two decimals, as `12.50`")
+			[...]string{Number: "a number is plain, as `5`, a term or a counter; a quotient of two amounts is one", Time: "a time is a term, or `now + 5 days`",
+				Units:    "units are a pot, a term, a range `in 0..100 units`, or share(pot, number, number) of them",
+				Duration: "a duration has a unit, as `5 days`", Money: "money has two decimals, as `12.50`", truth: "a condition compares, as `price > 5`"}[want])
 	}
 	return n
 }

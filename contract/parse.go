@@ -265,6 +265,9 @@ func (p *parser) contract() {
 	for more := true; more; more = p.accept(",") {
 		p.parties = append(p.parties, p.declare("a party", isParty, len(p.parties), MaxParties).name)
 	}
+	if p.tok.kind == tName && !isReserved(p.tok.text) {
+		p.wrong("`,` or a declaration", "the names of parties are joined by commas: `parties a, b`")
+	}
 	for p.is("role") && !p.failed {
 		p.holders()
 	}

@@ -73,8 +73,14 @@ func parseMixed(f *flag.FlagSet, args []string, least, most int) (rest []string,
 		}
 		rest, args = append(rest, args[:n]...), args[n:]
 	}
-	if len(rest) < least || len(rest) > most {
-		return nil, &hinted{fmt.Errorf("%w: %s: %d arguments besides flags", errUsage, f.Name(), len(rest)), "latchkey " + f.Name() + " -h"}
+	why := ""
+	if len(rest) < least {
+		why = "something is missing: a name or a file"
+	} else if len(rest) > most {
+		why = fmt.Sprintf("%q is one too many", rest[most])
+	}
+	if why != "" {
+		return nil, &hinted{fmt.Errorf("%w: %s: %s", errUsage, f.Name(), why), "latchkey " + f.Name() + " -h"}
 	}
 	return rest, nil
 }
