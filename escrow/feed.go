@@ -79,6 +79,8 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 		f.tell(e.Claim.Owner, position)
 	case e.Swept != nil:
 		f.tell(e.Swept.Owner, position)
+	case e.Deposit != nil:
+		f.deposit(position, instance, chunks)
 	case e.Hand != nil, e.Ack != nil:
 		for _, v := range f.parties[instance] {
 			f.push(v, position)
@@ -130,6 +132,22 @@ func (f *Feed) lock(position int64, l *vault.Lock, instance wire.InstanceID) {
 			}
 		}
 		f.push(v, position)
+	}
+}
+
+// deposit tells every party of a deposit into a later pot. Who may receive its
+// chunks follows them from the entry on, and is told their past then, and the entry
+// again; and the past before it too, for who follows them already.
+func (f *Feed) deposit(position int64, instance wire.InstanceID, chunks []wire.ChunkID) {
+	for _, v := range f.parties[instance] {
+		for range 2 {
+			for _, c := range chunks {
+				if owner, positions := f.past(c); owner != v {
+					f.push(v, positions...)
+				}
+			}
+			f.push(v, position)
+		}
 	}
 }
 

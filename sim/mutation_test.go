@@ -151,11 +151,11 @@ var allMutations = []mutation{
 
 	// A client's vault, before a deal.
 	{"vault: one pledge for a chunk", "two pledges of one chunk", "the cheat works", []edit{
-		off(fAccept, "if h, ok := o.pledged(s.Chunk); ok {"),
+		off(fAccept, "if h, until, ok := o.pledged(id); ok {"),
 	}},
 	{"vault: pledge for a time", "a pledge for ever", "the cheat works", []edit{{fAccept, " || p.Agreement.LockBy > o.head.Time+maxLockWait", ""}}},
 	{"vault: pledge of what is claimed", "a pledge of what is being claimed", "the cheat works", []edit{off(fAccept, "case c.Claim || c.Claimed:")}},
-	{"vault: claim of what is pledged", "a claim of what is pledged", "the cheat works", []edit{off(fOwner, "if h, ok := o.pledged(id); ok && !c.Claim {")}},
+	{"vault: claim of what is pledged", "a claim of what is pledged", "the cheat works", []edit{off(fOwner, "if h, until, ok := o.pledged(id); ok && !c.Claim {")}},
 	{"vault: its own chunk in another's pot", "its own chunk in another's pot", "the cheat works", []edit{
 		off(fAccept, "if !mine && c != nil && c.Owner == o.self {"),
 	}},
@@ -229,7 +229,7 @@ var allMutations = []mutation{
 	}},
 	{"vault: when a step was given", "forged: a step at another time", "the cheat works", []edit{off(fReplay, "if r.Kind.settles() && r.EventAt != n.At {")}},
 	{"vault: settled is nothing left", "forged: settled before all is given", "the cheat works", []edit{
-		off(fReplay, "if r.Settled != (closed && len(in.Given) == d.stakes()) {"),
+		off(fReplay, "if r.Settled != (closed && len(in.Given) == stakes) {"),
 	}},
 	{"vault: an entry left out", "an entry left out", "the cheat works", []edit{off(fReplay, "case prev != last:")}},
 	{"vault: a head that forks", "a head that forks", "the cheat works", []edit{

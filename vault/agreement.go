@@ -34,7 +34,8 @@ const (
 	TitForTat Settle = 2 // the sides' chunks in turn: settle.go
 )
 
-// A Stake is one chunk that a party puts into a pot.
+// A Stake is one chunk that a party puts into a pot. Of a later pot only its
+// weight is agreed: which chunk it is, a deposit says (deposit.go).
 type Stake struct {
 	Chunk  wire.ChunkID `cbor:"1,keyasint"`
 	Epoch  uint32       `cbor:"2,keyasint"` // the epoch at which it is put in; any other is refused
@@ -57,6 +58,8 @@ type Agreement struct {
 	Oracles []oracle.Quorum `cbor:"9,keyasint,omitempty"`  // in the order declared
 	Assets  []coin.AssetID  `cbor:"10,keyasint,omitempty"` // in the order declared: what the pots that name them hold
 	Bounds  *Bounds         `cbor:"11,keyasint,omitempty"` // of the exploration, where the usual ones do not do
+
+	Later []coin.Denomination `cbor:"12,keyasint,omitempty"` // what the chunks of each later pot are of that has any, in the order declared
 }
 
 // Bounds are how far the exploration of an agreement's outcomes may go. All
@@ -90,7 +93,8 @@ type deal struct {
 	hash      wire.Hash
 	parties   []wire.VaultID
 	weights   [][]int64
-	steps     []step // of tit-for-tat; nil: atomic
+	later     map[int]coin.Denomination // of each pot that is filled later and holds chunks
+	steps     []step                    // of tit-for-tat; nil: atomic
 	loss      [2]int64
 }
 
@@ -153,8 +157,18 @@ func (a Agreement) bind() (*deal, error) {
 	for i, pot := range a.Pots {
 		var sum int64
 		w := make([]int64, len(pot))
+		later := p.Pots()[i].Later
+		if later && len(pot) > 0 {
+			if err := d.agreeLater(i); err != nil {
+				return refuse("pot %s: %w", p.Pots()[i].Name, err)
+			}
+		}
 		for j, s := range pot {
-			if chunks[s.Chunk] {
+			switch none := s.Chunk == (wire.ChunkID{}) && s.Epoch == 0; {
+			case later && none:
+			case later != none:
+				return refuse("pot %s names a chunk that comes later, or none", p.Pots()[i].Name)
+			case chunks[s.Chunk]:
 				return refuse("chunk %s is put in twice", s.Chunk.Short())
 			}
 			chunks[s.Chunk] = true
@@ -168,6 +182,9 @@ func (a Agreement) bind() (*deal, error) {
 			return refuse("pot %s holds %d units, the contract wants %d", p.Pots()[i].Name, sum, want)
 		}
 		d.weights = append(d.weights, w)
+	}
+	if len(a.Later) != len(d.later) {
+		return refuse("%d denominations for %d later pots with chunks", len(a.Later), len(d.later))
 	}
 	if stakes == 0 {
 		return refuse("no chunk is at stake")
@@ -203,11 +220,6 @@ func (a Agreement) CheckNamed(p *contract.Program) error {
 			return fmt.Errorf("asset %s, the contract says %s", a.Assets[i], x.Fixed)
 		}
 	}
-	for _, pot := range p.Pots() {
-		if pot.Later {
-			return fmt.Errorf("pot %s is filled later, which this version cannot do", pot.Name)
-		}
-	}
 	if b := a.Bounds; b != nil && (b.States < 1 || b.States > maxStates || b.Moves < 1 || b.Moves > maxMoves) {
 		return fmt.Errorf("bounds of %d states and %d moves, want 1 to %d and 1 to %d", b.States, b.Moves, maxStates, maxMoves)
 	}
@@ -230,7 +242,7 @@ func (d *deal) depositor(pot int) int { return d.Program().Pots()[pot].From }
 
 // receives reports whether party may be given chunks of pot that it did not put
 // in, so that the depositor's vault must hand it its share before the instance
-// opens.
+// opens; of a later pot, before its deposit counts.
 func (d *deal) receives(pot, party int) bool {
 	if party == d.depositor(pot) || len(d.agreement.Pots[pot]) == 0 {
 		return false

@@ -57,6 +57,11 @@ func TestDeviationVectors(t *testing.T) {
 	lapsed := h.find(0, func(e vault.Entry) bool { return e.Run != nil && e.Run.Kind == vault.RunLapsed })
 	failed := h.find(0, func(e vault.Entry) bool { return e.Run != nil && e.Run.Kind == vault.RunFailed })
 	report := h.find(0, func(e vault.Entry) bool { return e.Run != nil && e.Run.Kind == vault.RunReport })
+	deposit := h.find(0, func(e vault.Entry) bool { return e.Deposit != nil })
+	share := h.find(0, func(e vault.Entry) bool { return e.Hand != nil && e.Hand.Deposit != 0 })
+	found := h.find(0, func(e vault.Entry) bool { return e.Ack != nil && e.Ack.Deposit != 0 })
+	counts := h.find(0, func(e vault.Entry) bool { return e.Run != nil && e.Run.Kind == vault.RunDeposit })
+	returned := h.find(0, func(e vault.Entry) bool { return e.Run != nil && e.Run.Kind == vault.RunReturn })
 	claim := h.find(0, func(e vault.Entry) bool { return e.Claim != nil })
 	swept := h.find(0, func(e vault.Entry) bool { return e.Swept != nil })
 	parse := func(at int64) vault.Entry {
@@ -71,7 +76,7 @@ func TestDeviationVectors(t *testing.T) {
 	for name, at := range map[string]int64{
 		"certify": certify, "lock": lock, "hand": hand, "ack": ack, "open": open, "word": word, "clock": clock, "deadline": deadline,
 		"abort": abort, "claim": claim, "swept": swept, "taken": taken, "lapsed": lapsed, "failed": failed,
-		"report": report,
+		"report": report, "hand of a deposit": share, "ack of a deposit": found, "a deposit counts": counts, "a deposit goes back": returned,
 	} {
 		change("as it is: "+name, "", "alice", "", at, func(*vault.Entry) {})
 	}
@@ -177,6 +182,35 @@ func TestDeviationVectors(t *testing.T) {
 	change("report: of another instance", deviates, "bob", "", report, func(e *vault.Entry) { e.Run.Report.Instance[0] ^= 1 })
 	change("report: of an oracle that the agreement does not name", deviates, "bob", "", report, func(e *vault.Entry) { e.Run.Report.Oracle++ })
 	change("report: brought long before its entry", deviates, "bob", "", report, func(e *vault.Entry) { e.Run.EventAt = e.At - 3 })
+	change("as it is: deposit", "", "bob", "", deposit, func(*vault.Entry) {})
+	change("deposit: another past of the instance", gap, "bob", "", deposit, func(e *vault.Entry) { e.Deposit.Prev-- })
+	change("deposit: another past of a chunk", gap, "bob", "", deposit, func(e *vault.Entry) { e.Deposit.Chunks[0]-- })
+	change("deposit: the past of no chunk", deviates, "bob", "", deposit, func(e *vault.Entry) { e.Deposit.Chunks = nil })
+	change("deposit: not signed by who fills the pot", deviates, "bob", "", deposit, func(e *vault.Entry) { flip(e.Deposit.Sig) })
+	change("deposit: nobody's", deviates, "alice", "", deposit, func(e *vault.Entry) { flip(e.Deposit.Sig) })
+	change("deposit: it waits longer than was signed", deviates, "bob", "", deposit, func(e *vault.Entry) { e.Deposit.Order.By++ })
+	change("deposit: after its time", deviates, "bob", "", deposit, func(e *vault.Entry) { e.At = e.Deposit.Order.By })
+	change("deposit: a pot that is full", deviates, "bob", "", deposit, func(e *vault.Entry) { e.Deposit.Order.Pot = 0 })
+	change("deposit: for another phase", deviates, "bob", "", deposit, func(e *vault.Entry) { e.Deposit.Order.Phase++ })
+	change("deposit: another epoch", deviates, "bob", "", deposit, func(e *vault.Entry) { e.Deposit.Order.Chunks[0].Epoch++ })
+	change("deposit: without papers", deviates, "alice", "", deposit, func(e *vault.Entry) { e.Deposit.Papers = vault.Papers{} })
+	change("deposit: a certificate that nobody signed", deviates, "alice", "", deposit, func(e *vault.Entry) { flip(e.Deposit.Papers.Certs[0].Cert.EscrowSig) })
+	change("deposit: a chunk that is not in its certificate", deviates, "alice", "", deposit, func(e *vault.Entry) { flip(e.Deposit.Papers.Chunks[0].Path[0][:]) })
+	change("hand: of a deposit that is none", deviates, "alice", "", share, func(e *vault.Entry) { e.Hand.Deposit-- })
+	change("ack: of a deposit, not signed by its party", deviates, "alice", "", found, func(e *vault.Entry) { flip(e.Ack.Sig) })
+	change("ack: of another deposit", deviates, "alice", "", found, func(e *vault.Entry) { e.Ack.Deposit-- })
+	change("a deposit counts: instead of the ack", gap, "alice", "", found, func(e *vault.Entry) { *e = parse(counts) })
+	change("a deposit counts: without the ack", deviates, "alice", "", found, func(e *vault.Entry) {
+		*e = parse(counts)
+		e.Run.Prev--
+	})
+	change("a deposit counts: another one", deviates, "alice", "", counts, func(e *vault.Entry) { e.Run.Deposit-- })
+	change("a deposit counts: at another time", deviates, "alice", "", counts, func(e *vault.Entry) { e.Run.EventAt-- })
+	change("a deposit counts: it closes the contract", deviates, "alice", "contract", counts, func(e *vault.Entry) { e.Run.Closed = true })
+	change("a deposit goes back: early", deviates, "alice", "", returned, func(e *vault.Entry) { e.Run.EventAt-- })
+	change("a deposit goes back: under another clock", gap, "alice", "", returned, func(e *vault.Entry) { e.Run.Clock-- })
+	change("a deposit goes back: to another", deviates, "alice", "", returned, func(e *vault.Entry) { e.Run.Exits[0].To = vault.Recipients{h.owners[0].id} })
+	change("a deposit goes back: and stays", deviates, "alice", "", returned, func(e *vault.Entry) { e.Run.Exits = nil })
 	checkLog(t, "deviation.json", "Other entries than those of log.json, each at one position behind the same entries before it, and what the follower of one vault says.",
 		made, func(v deviationVector) (string, string) { return v.Name, v.Expect },
 		func(v deviationVector) error { return h.judge(v.Vault, v.At, v.CBOR) })

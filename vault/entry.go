@@ -28,6 +28,7 @@ type Entry struct {
 	Swept    *Swept    `cbor:"12,keyasint,omitempty"`
 	Clock    *Clock    `cbor:"13,keyasint,omitempty"`
 	Drop     *Drop     `cbor:"14,keyasint,omitempty"`
+	Deposit  *Deposit  `cbor:"15,keyasint,omitempty"`
 }
 
 // An Index is a position in the log plus one, so that the zero Index is "none".
@@ -97,7 +98,7 @@ type Certify struct {
 type Lock struct {
 	Agreement   Agreement          `cbor:"1,keyasint"`
 	Acceptances []SignedAcceptance `cbor:"2,keyasint"`
-	Prev        [][]Index          `cbor:"3,keyasint"` // previous entry of each chunk, pot by pot
+	Prev        [][]Index          `cbor:"3,keyasint"` // previous entry of each chunk, pot by pot; 0 for one that comes later
 }
 
 // Hand records that a depositor's vault left its shares, sealed, for those who
@@ -105,7 +106,8 @@ type Lock struct {
 type Hand struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
 	Role     uint32          `cbor:"2,keyasint"`
-	Prev     Index           `cbor:"3,keyasint"` // previous entry of the instance
+	Prev     Index           `cbor:"3,keyasint"`           // previous entry of the instance
+	Deposit  Index           `cbor:"4,keyasint,omitempty"` // the deposit whose shares these are; 0: those of the lock
 }
 
 // Ack records that a party's vault checked and stored every share handed to it.
@@ -113,7 +115,8 @@ type Ack struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
 	Role     uint32          `cbor:"2,keyasint"`
 	Prev     Index           `cbor:"3,keyasint"`
-	Sig      []byte          `cbor:"4,keyasint"` // the party's, over Instance
+	Sig      []byte          `cbor:"4,keyasint"`           // the party's, over Instance, or over a DepositAck
+	Deposit  Index           `cbor:"5,keyasint,omitempty"` // 0: of the lock
 }
 
 // RunKind says what moved an instance.
@@ -124,11 +127,13 @@ const (
 	RunOpen     RunKind = 1 // every party has what it needs: the contract begins
 	RunWord     RunKind = 2
 	RunDeadline RunKind = 3
-	RunAbort    RunKind = 4 // not open by LockBy: all chunks go back
-	RunTaken    RunKind = 5 // tit-for-tat: the open step's receiver has claimed or kept it; the next one goes out
-	RunLapsed   RunKind = 6 // the open step's deadline passed in silence; the next one goes out
-	RunFailed   RunKind = 7 // the open step's receiver reports a failure: all chunks not yet given go back
-	RunReport   RunKind = 8 // an oracle's value
+	RunAbort    RunKind = 4  // not open by LockBy: all chunks go back
+	RunTaken    RunKind = 5  // tit-for-tat: the open step's receiver has claimed or kept it; the next one goes out
+	RunLapsed   RunKind = 6  // the open step's deadline passed in silence; the next one goes out
+	RunFailed   RunKind = 7  // the open step's receiver reports a failure: all chunks not yet given go back
+	RunReport   RunKind = 8  // an oracle's value
+	RunDeposit  RunKind = 9  // every party has what it needs of a deposit: the contract takes it
+	RunReturn   RunKind = 10 // a deposit's time is over: its chunks go back
 )
 
 // Run records one step of an instance and all that it moves.
@@ -144,6 +149,7 @@ type Run struct {
 	Settled  bool            `cbor:"9,keyasint"`            // every chunk of the instance is given
 	Step     *SignedStep     `cbor:"10,keyasint,omitempty"` // of RunTaken and RunFailed
 	Report   *Report         `cbor:"11,keyasint,omitempty"` // of RunReport
+	Deposit  Index           `cbor:"12,keyasint,omitempty"` // of RunDeposit: the entry of the deposit
 }
 
 // An Exit moves one chunk out of an instance: a refresh, whoever receives it.
@@ -245,7 +251,7 @@ func (e Entry) one() (Entry, error) {
 	n := 0
 	for _, set := range []bool{
 		e.Genesis != nil, e.Enrol != nil, e.Generate != nil, e.Certify != nil, e.Lock != nil, e.Hand != nil, e.Ack != nil,
-		e.Run != nil, e.Claim != nil, e.Stored != nil, e.Swept != nil, e.Clock != nil, e.Drop != nil,
+		e.Run != nil, e.Claim != nil, e.Stored != nil, e.Swept != nil, e.Clock != nil, e.Drop != nil, e.Deposit != nil,
 	} {
 		if set {
 			n++
@@ -273,9 +279,13 @@ func (e Entry) Touches() (chunks []wire.ChunkID, instance wire.InstanceID) {
 		instance, _ = instanceID(e.Lock.Acceptances)
 		for _, pot := range e.Lock.Agreement.Pots {
 			for _, s := range pot {
-				chunks = append(chunks, s.Chunk)
+				if s.Chunk != (wire.ChunkID{}) {
+					chunks = append(chunks, s.Chunk)
+				}
 			}
 		}
+	case e.Deposit != nil:
+		instance, chunks = e.Deposit.Order.Instance, chunksOf(e.Deposit.Order.Chunks)
 	case e.Hand != nil:
 		instance = e.Hand.Instance
 	case e.Ack != nil:

@@ -95,6 +95,7 @@ type instance struct {
 	steps   int                   // of a tit-for-tat settlement: how many were given
 	stepAt  int64                 // when the newest one was given
 	spoke   wire.Hash             // the word about the one before; zero: none
+	late    []late                // deposits into later pots, as logged, without those that went back
 }
 
 // Block is what one decision makes durable: entries at the end of the log and
@@ -262,8 +263,14 @@ func (e *Escrow) Handle(from wire.VaultID, q Request, rnd io.Reader) (Answer, er
 		return e.openBatch(from, *q.Open)
 	case q.Lock != nil:
 		return e.lock(*q.Lock, rnd)
+	case q.Deposit != nil:
+		return e.deposit(*q.Deposit, rnd)
+	case q.Hand != nil && q.Hand.Deposit != 0:
+		return e.handDeposit(from, *q.Hand)
 	case q.Hand != nil:
 		return e.hand(from, *q.Hand)
+	case q.Ack != nil && q.Ack.Deposit != 0:
+		return e.ackDeposit(from, *q.Ack, rnd)
 	case q.Ack != nil:
 		return e.ack(from, *q.Ack, rnd)
 	case q.Word != nil:

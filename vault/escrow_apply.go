@@ -15,7 +15,7 @@ const (
 	rowBatch = 'g' // + batch: the escrow's shares of a batch not yet certified
 	rowShare = 'b' // + chunk: epoch (4 bytes) and b
 	rowHand  = 'h' // + instance, recipient, sender: Mail with handed shares
-	rowMail  = 'r' // + recipient, step (8 bytes): Mail with the r of each exit
+	rowMail  = 'r' // + recipient, step (8 bytes): Mail with the r of each exit, or the shares of a deposit
 )
 
 func batchRow(b wire.Hash) string    { return string(rowBatch) + string(b[:]) }
@@ -60,10 +60,24 @@ func (e *Escrow) apply(n Entry, at Index) error {
 		return e.applyCertify(n.Certify, at)
 	case n.Lock != nil:
 		return e.applyLock(n.Lock, at)
+	case n.Deposit != nil:
+		return e.applyDeposit(n.Deposit, at)
 	case n.Hand != nil:
-		return e.applyRole(n.Hand.Instance, n.Hand.Role, at, func(in *instance) { in.handed[n.Hand.Role] = true })
+		return e.applyRole(n.Hand.Instance, n.Hand.Role, at, func(in *instance) error {
+			if n.Hand.Deposit != 0 {
+				return markLate(in.late, n.Hand.Deposit, func(l *late) { l.Handed = true })
+			}
+			in.handed[n.Hand.Role] = true
+			return nil
+		})
 	case n.Ack != nil:
-		return e.applyRole(n.Ack.Instance, n.Ack.Role, at, func(in *instance) { in.acked[n.Ack.Role] = true })
+		return e.applyRole(n.Ack.Instance, n.Ack.Role, at, func(in *instance) error {
+			if n.Ack.Deposit != 0 {
+				return markLate(in.late, n.Ack.Deposit, func(l *late) { l.Acked[n.Ack.Role] = true })
+			}
+			in.acked[n.Ack.Role] = true
+			return nil
+		})
 	case n.Run != nil:
 		return e.applyRun(n.Run, at)
 	case n.Claim != nil:
@@ -121,6 +135,9 @@ func (e *Escrow) applyLock(l *Lock, at Index) error {
 	for _, pot := range l.Agreement.Pots {
 		for _, s := range pot {
 			c := e.chunks[s.Chunk]
+			if s.Chunk == (wire.ChunkID{}) {
+				continue // it comes later
+			}
 			if c == nil {
 				return fmt.Errorf("lock: chunk %s: %w", s.Chunk.Short(), ErrUnknown)
 			}
@@ -132,14 +149,13 @@ func (e *Escrow) applyLock(l *Lock, at Index) error {
 	return nil
 }
 
-func (e *Escrow) applyRole(id wire.InstanceID, role uint32, at Index, set func(*instance)) error {
+func (e *Escrow) applyRole(id wire.InstanceID, role uint32, at Index, set func(*instance) error) error {
 	in := e.instances[id]
 	if in == nil || int64(role) >= int64(len(in.handed)) {
 		return fmt.Errorf("instance %s: %w", id.Short(), ErrUnknown)
 	}
-	set(in)
 	in.last = at
-	return nil
+	return set(in)
 }
 
 func (e *Escrow) applyRun(r *Run, at Index) error {
@@ -148,13 +164,11 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		return fmt.Errorf("instance %s: %w", r.Instance.Short(), ErrUnknown)
 	}
 	in.last = at
-	if r.Kind.contract() {
-		s, _, err := in.deal.step(in.state, r)
-		if err != nil {
-			return fmt.Errorf("instance %s: %w", r.Instance.Short(), err)
-		}
-		in.state, in.open = s, true
+	ch, err := in.change(r)
+	if err != nil {
+		return fmt.Errorf("instance %s: %w", r.Instance.Short(), err)
 	}
+	in.state, in.late, in.open = ch.state, ch.late, in.open || r.Kind.contract()
 	if r.Word != nil {
 		h, err := r.Word.Hash()
 		if err != nil {
@@ -177,7 +191,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		}
 		in.spoke = h
 	}
-	for _, x := range r.Exits {
+	for i, x := range r.Exits {
 		c := e.chunks[x.Chunk]
 		if c == nil || in.given[x.Chunk] {
 			return fmt.Errorf("chunk %s leaves instance %s twice", x.Chunk.Short(), r.Instance.Short())
@@ -186,7 +200,9 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		if err != nil {
 			return err
 		}
-		in.given[x.Chunk] = true
+		if i < len(r.Exits)-ch.back {
+			in.given[x.Chunk] = true
+		}
 		c.owner, c.epoch, c.b, c.instance, c.last = e.owner(to), x.Epoch, x.B, nil, at
 	}
 	if in.closed = r.Closed; in.closed {
@@ -326,7 +342,8 @@ func (h *dueHeap) Pop() any {
 }
 
 // next returns the moment at which the escrow acts on in by itself: LockBy
-// before it is open, its phase's deadline afterwards, its step's once it is closed.
+// before it is open, its phase's deadline or a deposit's afterwards, its step's
+// once it is closed.
 func (in *instance) next() int64 {
 	switch {
 	case !in.open:
@@ -337,6 +354,11 @@ func (in *instance) next() int64 {
 	at, ok := in.deal.Deadline(in.state)
 	if !ok {
 		return 1 << 62
+	}
+	for _, l := range in.late {
+		if !l.Taken {
+			at = min(at, l.Order.By)
+		}
 	}
 	return at
 }

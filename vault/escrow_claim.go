@@ -13,6 +13,9 @@ func (e *Escrow) fetch(from wire.VaultID, q Fetch) (Answer, error) {
 	if q.Step > Index(e.front.Size()) {
 		return Answer{}, fmt.Errorf("step %d of a log of %d entries: %w", q.Step, e.front.Size(), ErrUnknown)
 	}
+	if q.Step != 0 && q.Instance != (wire.InstanceID{}) {
+		return e.fetchDeposit(from, q)
+	}
 	if q.Step != 0 {
 		var r Reply
 		if m, ok := e.mail[mailRow(from, q.Step)]; ok {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 
+	"latchkey/contract"
 	"latchkey/key"
 	"latchkey/wire"
 )
@@ -41,6 +43,9 @@ func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
 	for i, pot := range q.Agreement.Pots {
 		prev := make([]Index, len(pot))
 		for j, s := range pot {
+			if d.isLater(i) {
+				break
+			}
 			if prev[j], err = e.checkStake(d, i, s); err != nil {
 				return Answer{}, err
 			}
@@ -97,22 +102,20 @@ func (e *Escrow) identity(v wire.VaultID) (wire.Identity, bool) {
 	return wire.Identity{}, false
 }
 
-// handsOver reports whether a party must leave shares for others; awaits
-// whether others leave shares for it.
+// handsOver reports whether a party must leave shares for others before an
+// instance opens; awaits whether others leave shares for it.
 func (d *deal) handsOver(role int) bool {
-	for pot := range d.agreement.Pots {
-		for to := range d.parties {
-			if d.depositor(pot) == role && d.receives(pot, to) {
-				return true
-			}
+	for to := range d.parties {
+		if len(d.handedTo(role, to)) > 0 {
+			return true
 		}
 	}
 	return false
 }
 
 func (d *deal) awaits(role int) bool {
-	for pot := range d.agreement.Pots {
-		if d.receives(pot, role) {
+	for from := range d.parties {
+		if len(d.handedTo(from, role)) > 0 {
 			return true
 		}
 	}
@@ -123,7 +126,7 @@ func (d *deal) awaits(role int) bool {
 func (d *deal) handedTo(from, to int) []ChunkEpoch {
 	var out []ChunkEpoch
 	for pot, stakes := range d.agreement.Pots {
-		if d.depositor(pot) == from && d.receives(pot, to) {
+		if d.depositor(pot) == from && d.receives(pot, to) && !d.isLater(pot) {
 			for _, s := range stakes {
 				out = append(out, ChunkEpoch{s.Chunk, s.Epoch})
 			}
@@ -168,7 +171,7 @@ func (e *Escrow) hand(from wire.VaultID, q HandAsk) (Answer, error) {
 	if in.handed[role] || in.open {
 		return e.say(Reply{}, 0)
 	}
-	p := plan{entries: []Entry{{Hand: &Hand{q.Instance, uint32(role), in.last}}}}
+	p := plan{entries: []Entry{{Hand: &Hand{Instance: q.Instance, Role: uint32(role), Prev: in.last}}}}
 	rest := q.Mail
 	for to, v := range in.deal.parties {
 		want := in.deal.handedTo(role, to)
@@ -226,7 +229,7 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 			return Answer{}, fmt.Errorf("party %d has not handed its shares over: %w", other, ErrNotReady)
 		}
 	}
-	p := plan{entries: []Entry{{Ack: &Ack{q.Instance, uint32(role), in.last, q.Sig}}}}
+	p := plan{entries: []Entry{{Ack: &Ack{Instance: q.Instance, Role: uint32(role), Prev: in.last, Sig: q.Sig}}}}
 	in.acked[role] = true
 	ready := in.ready()
 	in.acked[role] = false // commit applies it
@@ -305,16 +308,16 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	if r.Kind.timed() {
 		r.Clock = Index(e.front.Size() + 1) // Due puts the Clock entry first in its block
 	}
-	moves, closed, err := in.moves(r)
+	ch, err := in.change(r)
 	if err != nil {
 		return fmt.Errorf("instance %s: %w", in.id.Short(), err)
 	}
-	r.Closed = closed
+	r.Closed = ch.closed
 	step := Index(e.front.Size() + int64(len(p.entries)) + 1)
 	rows, shares := p.rows, map[wire.ChunkID]key.Share{} // p has all of the step in the end, or nothing
 	mail := map[wire.VaultID]*Mail{}
 	given := map[wire.ChunkID]bool{}
-	for _, m := range moves {
+	for _, m := range ch.moves {
 		c := e.chunks[m.chunk]
 		if in.given[m.chunk] || given[m.chunk] {
 			return fmt.Errorf("instance %s gives chunk %s twice", in.id.Short(), m.chunk.Short())
@@ -343,9 +346,10 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 		}
 		mail[m.to].Items = append(mail[m.to].Items, Sealed{m.chunk, x.Epoch, text})
 	}
-	r.Settled = closed && len(in.given)+len(given) == in.deal.stakes()
-	if closed && !r.Settled && in.deal.steps == nil {
-		return fmt.Errorf("instance %s ends with %d of %d chunks given", in.id.Short(), len(in.given)+len(given), in.deal.stakes())
+	gone, all := len(in.given)+len(given)-ch.back, in.deal.stakes(ch.late)
+	r.Settled = ch.closed && gone == all
+	if ch.closed && !r.Settled && in.deal.steps == nil {
+		return fmt.Errorf("instance %s ends with %d of %d chunks given", in.id.Short(), gone, all)
 	}
 	for _, v := range in.deal.parties {
 		if mail[v] != nil {
@@ -364,6 +368,16 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 			}
 		}
 	}
+	for _, l := range in.late { // shares of a deposit that has arrived, or that will never be used
+		if x := lateAt(ch.late, l.Entry); x != nil && x.Taken == l.Taken {
+			continue
+		}
+		for _, v := range in.deal.parties {
+			if k := mailRow(v, l.Entry); e.mail[k].Items != nil {
+				rows = append(rows, Row{Key: k})
+			}
+		}
+	}
 	p.entries, p.rows = append(p.entries, Entry{Run: r}), rows
 	if p.shares == nil {
 		p.shares = shares
@@ -378,40 +392,80 @@ type move struct {
 	to    wire.VaultID
 }
 
-// moves runs the contract for one step and names the chunks that leave. An abort
-// or a failure returns every chunk still here to its depositor; the contract has
-// no say. Nor has it in a tit-for-tat settlement once it is over.
-func (in *instance) moves(r *Run) (out []move, closed bool, err error) {
+// change is what one step makes of an instance.
+type change struct {
+	state  contract.State
+	late   []late
+	moves  []move // the chunks that leave
+	back   int    // how many of them, the last ones, are of deposits that never counted
+	closed bool
+}
+
+// change runs the contract for one step. An abort or a failure returns every chunk
+// still here to its depositor; the contract has no say. Nor has it in a tit-for-tat
+// settlement once it is over, nor when a deposit's time is over. A deposit that
+// waits when its phase ends goes back in the same step.
+func (in *instance) change(r *Run) (c change, err error) {
 	d, kind := in.deal, r.Kind
+	c.state, c.late, c.closed = in.state, in.late, true
 	switch {
 	case kind == RunAbort || kind == RunFailed && in.closed:
 		for pot, stakes := range d.agreement.Pots {
 			for _, s := range stakes {
-				if !in.given[s.Chunk] {
-					out = append(out, move{s.Chunk, d.parties[d.depositor(pot)]})
+				if !in.given[s.Chunk] && !d.isLater(pot) {
+					c.moves = append(c.moves, move{s.Chunk, d.parties[d.depositor(pot)]})
 				}
 			}
 		}
-		return out, true, nil
+		return c, nil
 	case in.closed && (kind == RunTaken || kind == RunLapsed) && in.steps < len(d.steps):
-		return d.steps[in.steps].moves, true, nil
+		c.moves = d.steps[in.steps].moves
+		return c, nil
+	case kind == RunReturn:
+		c.closed = false
+		c.giveBack(d, func(l late) bool { return l.Order.By <= r.EventAt })
+		if c.back == 0 {
+			return c, fmt.Errorf("no deposit waits until %d", r.EventAt)
+		}
+		return c, nil
 	}
-	_, o, err := d.step(in.state, r)
+	var o contract.Outcome
+	if kind == RunDeposit {
+		c.late = slices.Clone(in.late)
+		err = markLate(c.late, r.Deposit, func(l *late) { l.Taken = true })
+		if err == nil {
+			c.state, o, err = d.Step(in.state, lateAt(c.late, r.Deposit).Order.event(r.EventAt))
+		}
+	} else {
+		c.state, o, err = d.step(in.state, r)
+	}
 	if err != nil {
-		return nil, false, err
+		return c, err
 	}
-	if d.steps != nil { // over when it opens: what it gives is planned since the agreement
-		return d.steps[0].moves, o.Closed, nil
+	if c.closed = o.Closed; d.steps != nil { // over when it opens: what it gives is planned since the agreement
+		c.moves = d.steps[0].moves
+		return c, nil
 	}
 	for _, g := range o.Gives {
-		out = append(out, move{d.agreement.Pots[g.Pot][g.Chunk].Chunk, d.parties[g.To]})
+		chunk := d.agreement.Pots[g.Pot][g.Chunk].Chunk
+		if d.isLater(g.Pot) {
+			chunk = taken(c.late, g.Pot)[g.Chunk].Chunk
+		}
+		c.moves = append(c.moves, move{chunk, d.parties[g.To]})
 	}
-	return out, o.Closed, nil
+	c.giveBack(d, func(l late) bool { return int64(l.Order.Phase) != int64(o.Phase) })
+	return c, nil
 }
 
-func (d *deal) stakes() (n int) {
-	for _, pot := range d.agreement.Pots {
-		n += len(pot)
+// stakes returns how many chunks the instance has, those given among them.
+func (d *deal) stakes(list []late) (n int) {
+	for pot, stakes := range d.agreement.Pots {
+		if !d.isLater(pot) {
+			n += len(stakes)
+		}
+	}
+	for _, l := range list {
+		n += len(l.Order.Chunks)
 	}
 	return n
 }
@@ -441,6 +495,8 @@ func (e *Escrow) Due(rnd io.Reader) (Block, error) {
 		switch {
 		case !in.open:
 			r.Kind = RunAbort
+		case in.open && !in.closed && in.lapses(item.at):
+			r.Kind = RunReturn
 		case in.closed: // the next step's time begins when it is given, however late that is
 			r.Kind, r.EventAt = RunLapsed, e.clock
 		}

@@ -81,7 +81,7 @@ func (o *Owner) ChunkState(id wire.ChunkID) string {
 		}
 		return "ordered"
 	}
-	if _, ok := o.pledged(id); ok {
+	if _, _, ok := o.pledged(id); ok {
 		return "pledged"
 	}
 	return "held"

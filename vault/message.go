@@ -24,6 +24,8 @@ type Request struct {
 	Swept  *SweptAsk   `cbor:"10,keyasint,omitempty"`
 	Step   *SignedStep `cbor:"11,keyasint,omitempty"`
 	Report *Report     `cbor:"12,keyasint,omitempty"`
+
+	Deposit *DepositAsk `cbor:"13,keyasint,omitempty"`
 }
 
 // Begin asks for the escrow's points of a new batch. Owner commits to its own.
@@ -66,20 +68,23 @@ type Mail struct {
 type HandAsk struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
 	Mail     []Mail          `cbor:"2,keyasint"`
+	Deposit  Index           `cbor:"3,keyasint,omitempty"` // the deposit whose shares these are; 0: those of the lock
 }
 
 // AckAsk says that the sender checked and stored all shares handed to it. It is
 // signed, for the other parties open nothing on the escrow's word alone.
 type AckAsk struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
-	Sig      []byte          `cbor:"2,keyasint"` // over Instance
+	Sig      []byte          `cbor:"2,keyasint"`           // over Instance, or over a DepositAck
+	Deposit  Index           `cbor:"3,keyasint,omitempty"` // 0: of the lock
 }
 
-// Fetch asks for the mail of the sender that has not been acknowledged, of one
-// instance (shares handed over) or of one step (the r of each exit).
+// Fetch asks for the mail of the sender that has not been acknowledged: of one
+// instance (shares handed over before it opens), of one of its deposits, or, with
+// no instance, of one step (the r of each exit).
 type Fetch struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
-	Step     Index           `cbor:"2,keyasint"` // 0: shares handed over before the instance opens
+	Step     Index           `cbor:"2,keyasint"` // the entry of a step or deposit; 0: neither
 }
 
 // StoredAsk says that the sender stored the refreshed shares of a step.
@@ -153,7 +158,7 @@ func ParseRequest(b []byte) (Request, error) {
 	n := 0
 	for _, set := range []bool{
 		r.Begin != nil, r.Open != nil, r.Lock != nil, r.Hand != nil, r.Ack != nil,
-		r.Word != nil, r.Fetch != nil, r.Stored != nil, r.Claim != nil, r.Swept != nil, r.Step != nil, r.Report != nil,
+		r.Word != nil, r.Fetch != nil, r.Stored != nil, r.Claim != nil, r.Swept != nil, r.Step != nil, r.Report != nil, r.Deposit != nil,
 	} {
 		if set {
 			n++

@@ -77,6 +77,14 @@ func TestMutatedEntries(t *testing.T) {
 	w.later(63)
 	bob.keep(bob.o.Took(id, true))
 	w.run()
+	l := &lending{world: w, lender: alice, borrower: bob, wait: 86400} // one deposit that counts, and one that goes back
+	l.money, l.coins = alice.deposit(denomination("btc", coin.Secp256k1), 5, 2), bob.deposit(denomination("sol", coin.Ed25519), 10, 1)
+	l.back = bob.deposit(denomination("btc", coin.Secp256k1), 5, 2)
+	l.id = w.agree(l.agreement())
+	w.run()
+	l.part(0)
+	l.part(1)
+	w.later(603)
 	if tried < 500 || refused < tried/2 {
 		t.Errorf("%d mutants tried, %d refused: too few to mean anything", tried, refused)
 	}

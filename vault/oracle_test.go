@@ -248,7 +248,7 @@ func TestAgreementsThatNameWrongly(t *testing.T) {
 		"bounds too near":   {func(a *vault.Agreement) { a.Bounds = &vault.Bounds{States: 1, Moves: 1} }, "more than 1 states or 1 moves"},
 		"a later pot": {func(a *vault.Agreement) {
 			a.Source = []byte(strings.Replace(strings.Replace(cfd, "pot bear", "later pot bear", 1), "  at deadline: next", "  when deposit bear: stay at deadline: next", 1))
-		}, "is filled later"},
+		}, "does not say of what denomination"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := w.cfdOf(left, right)

@@ -135,6 +135,8 @@ type running struct {
 	Step    *SignedStep    `cbor:"18,keyasint,omitempty"` // what this vault says of it, not yet seen in the log
 	Brought []Report       `cbor:"19,keyasint,omitempty"` // values of oracles, not yet seen in the log
 	Secrets []secret       `cbor:"20,keyasint,omitempty"` // values that this party has committed to
+	Late    []late         `cbor:"21,keyasint,omitempty"` // deposits into later pots, without those that went back
+	Orders  []signedOrder  `cbor:"22,keyasint,omitempty"` // deposits of this party, not yet seen in the log
 	state   contract.State
 }
 
@@ -245,9 +247,20 @@ func (o *Owner) owns(c *Chunk) bool {
 	return c.Owner == o.self && len(c.Share) > 0 && c.ShareAt == c.Epoch && !c.Swept
 }
 
-// pledged returns the agreement, still able to be locked, that names a chunk.
-func (o *Owner) pledged(id wire.ChunkID) (wire.Hash, bool) {
-	return o.named(id, func(_ wire.Hash, p *pledge) bool { return p.Agreement.LockBy >= o.head.Time })
+// pledged returns the agreement that a chunk is promised to, and until when: one
+// that can still be locked and names it, or one that a deposit of it is ordered for.
+func (o *Owner) pledged(id wire.ChunkID) (h wire.Hash, until int64, ok bool) {
+	if h, ok = o.named(id, func(_ wire.Hash, p *pledge) bool { return p.Agreement.LockBy >= o.head.Time }); ok {
+		return h, o.pledges[h].Agreement.LockBy, true
+	}
+	for _, i := range sorted(o.running) {
+		for _, x := range o.running[i].Orders {
+			if x.Order.By >= o.head.Time && x.Order.names(id) {
+				return o.running[i].Pledge.deal.hash, x.Order.By, true
+			}
+		}
+	}
+	return h, 0, false
 }
 
 // named returns the first pledge that counts and names a chunk.

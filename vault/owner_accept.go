@@ -82,6 +82,9 @@ func (o *Owner) accept(p Proposal, rnd io.Reader) (SignedAcceptance, []Row, erro
 	}
 	for i, pot := range p.Agreement.Pots {
 		for j, s := range pot {
+			if d.isLater(i) {
+				break
+			}
 			c, err := o.checkStake(t, d, me, i, s, papers)
 			if err != nil {
 				return fail("pot %d, chunk %s: %w", i, s.Chunk.Short(), err)
@@ -127,7 +130,7 @@ func (o *Owner) parties(d *deal, me int, p Proposal) ([]wire.Identity, error) {
 		}
 		out[role] = peer.Identity
 		found++
-		if peer.Vendor != o.cfg.EscrowVendor || len(d.handedTo(me, role)) == 0 {
+		if peer.Vendor != o.cfg.EscrowVendor || !d.mayHand(me, role) {
 			continue
 		}
 		allowed := false
@@ -142,6 +145,17 @@ func (o *Owner) parties(d *deal, me int, p Proposal) ([]wire.Identity, error) {
 		return nil, fmt.Errorf("%w: %d of %d parties showed evidence", ErrAgreement, found, len(d.parties))
 	}
 	return out, nil
+}
+
+// mayHand reports whether a party's shares may go to another's vault, before the
+// instance opens or with a deposit.
+func (d *deal) mayHand(from, to int) bool {
+	for pot := range d.agreement.Pots {
+		if d.depositor(pot) == from && d.receives(pot, to) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkStake verifies one chunk of a pot: its own against its own books,
@@ -165,17 +179,10 @@ func (o *Owner) checkStake(t *tx, d *deal, me, pot int, s Stake, papers map[wire
 		if _, err := cert.VerifyChunk(paper.Chunk); err != nil {
 			return none, err
 		}
-		oc := &ownCert{Signed: paper.Cert, Owner: paper.Owner, cert: cert}
-		id := cert.ID()
-		if o.certs[id] == nil {
-			if err := t.put(rowOwnCert, id[:], oc); err != nil {
-				return none, err
-			}
-			t.then = append(t.then, func() { o.certs[id] = oc })
-			t.certs = append(t.certs, cert)
+		if err := t.follow(paper.Chunk, &ownCert{Signed: paper.Cert, Owner: paper.Owner, cert: cert}); err != nil {
+			return none, err
 		}
-		c = &Chunk{Cert: id, Index: paper.Chunk.Index, P: paper.Chunk.Key, Path: paper.Chunk.Path, Weight: cert.Certificate().Weight}
-		t.chunks[s.Chunk] = c
+		c = t.chunks[s.Chunk]
 	}
 	if c == nil {
 		return none, ErrHeld
@@ -199,20 +206,41 @@ func (o *Owner) checkStake(t *tx, d *deal, me, pot int, s Stake, papers map[wire
 	if !mine {
 		return cert, nil
 	}
-	switch {
-	case !o.owns(c):
-		return none, fmt.Errorf("this vault does not own it: %w", ErrHeld)
-	case c.Epoch != s.Epoch:
+	if c.Epoch != s.Epoch {
 		return none, fmt.Errorf("%w: it is at %d, the agreement says %d", ErrEpoch, c.Epoch, s.Epoch)
+	}
+	return cert, o.checkFree(s.Chunk)
+}
+
+// checkFree returns an error unless a chunk is this vault's, here, and serves nothing.
+func (o *Owner) checkFree(id wire.ChunkID) error {
+	c := o.chunks[id]
+	switch {
+	case c == nil || !o.owns(c):
+		return fmt.Errorf("this vault does not own it: %w", ErrHeld)
 	case c.Instance != (wire.InstanceID{}):
-		return none, fmt.Errorf("%w in instance %s", ErrLocked, c.Instance.Short())
+		return fmt.Errorf("%w in instance %s", ErrLocked, c.Instance.Short())
 	case c.Claim || c.Claimed:
-		return none, errors.New("it is claimed")
+		return errors.New("it is claimed")
 	}
-	if h, ok := o.pledged(s.Chunk); ok {
-		return none, fmt.Errorf("%w: it is pledged to agreement %s until %d", ErrLocked, h.Short(), o.pledges[h].Agreement.LockBy)
+	if h, until, ok := o.pledged(id); ok {
+		return fmt.Errorf("%w: it is pledged to agreement %s until %d", ErrLocked, h.Short(), until)
 	}
-	return cert, nil
+	return nil
+}
+
+// follow begins to follow a chunk of a verified certificate.
+func (t *tx) follow(c key.Chunk, oc *ownCert) error {
+	id, o := oc.cert.ID(), t.o
+	if o.certs[id] == nil {
+		if err := t.put(rowOwnCert, id[:], oc); err != nil {
+			return err
+		}
+		t.then = append(t.then, func() { o.certs[id] = oc })
+		t.certs = append(t.certs, oc.cert)
+	}
+	t.chunks[c.ID()] = &Chunk{Cert: id, Index: c.Index, P: c.Key, Path: c.Path, Weight: oc.cert.Certificate().Weight}
+	return nil
 }
 
 // peek returns what the transaction or the state knows of a chunk.

@@ -109,8 +109,8 @@ func (o *Owner) Claim(ids []wire.ChunkID) ([]Row, error) {
 		case !o.owns(c):
 			return fail(ErrHeld)
 		}
-		if h, ok := o.pledged(id); ok && !c.Claim {
-			return fail(fmt.Errorf("%w: pledged to agreement %s until %d", ErrLocked, h.Short(), o.pledges[h].Agreement.LockBy))
+		if h, until, ok := o.pledged(id); ok && !c.Claim {
+			return fail(fmt.Errorf("%w: pledged to agreement %s until %d", ErrLocked, h.Short(), until))
 		}
 		c.Claim = true
 	}

@@ -59,7 +59,10 @@ func (t *tx) instance(id wire.InstanceID) *running {
 	in := *old
 	in.Handed, in.Acked, in.Heard = slices.Clone(old.Handed), slices.Clone(old.Acked), slices.Clone(old.Heard)
 	in.Said, in.Given, in.Brought = slices.Clone(old.Said), slices.Clone(old.Given), slices.Clone(old.Brought)
-	in.Secrets = slices.Clone(old.Secrets)
+	in.Secrets, in.Orders, in.Late = slices.Clone(old.Secrets), slices.Clone(old.Orders), slices.Clone(old.Late)
+	for i := range in.Late {
+		in.Late[i].Acked = slices.Clone(in.Late[i].Acked)
+	}
 	t.running[id] = &in
 	return &in
 }
@@ -141,7 +144,7 @@ func (t *tx) forget(h wire.Hash, p *pledge) {
 			if c == nil || len(c.Share) > 0 || c.Instance != (wire.InstanceID{}) || c.Last != 0 && c.Owner == t.o.self {
 				continue
 			}
-			if _, other := t.o.named(s.Chunk, func(x wire.Hash, _ *pledge) bool { return x != h }); !other {
+			if _, other := t.o.named(s.Chunk, func(x wire.Hash, _ *pledge) bool { return x != h }); !other && !t.o.awaited(s.Chunk) {
 				t.chunks[s.Chunk] = nil
 			}
 		}
@@ -176,8 +179,16 @@ func (t *tx) apply(n Entry, at Index) error {
 		return t.certify(n.Certify, at)
 	case n.Lock != nil:
 		return t.lock(n, at)
+	case n.Deposit != nil:
+		return t.deposit(n, at)
 	case n.Hand != nil:
-		return t.role(n.Hand.Instance, n.Hand.Role, n.Hand.Prev, at, func(in *running, r uint32) error { in.Handed[r] = true; return nil })
+		return t.role(n.Hand.Instance, n.Hand.Role, n.Hand.Prev, at, func(in *running, r uint32) error {
+			if n.Hand.Deposit != 0 {
+				return deviates(markLate(in.Late, n.Hand.Deposit, func(l *late) { l.Handed = true }))
+			}
+			in.Handed[r] = true
+			return nil
+		})
 	case n.Ack != nil:
 		return t.ack(n.Ack, at)
 	case n.Run != nil:
@@ -355,6 +366,16 @@ func (t *tx) role(id wire.InstanceID, role uint32, prev, at Index, set func(*run
 // else's: on it the others let an instance open.
 func (t *tx) ack(a *Ack, at Index) error {
 	return t.role(a.Instance, a.Role, a.Prev, at, func(in *running, r uint32) error {
+		if a.Deposit != 0 {
+			b, err := wire.Marshal(DepositAck{a.Instance, a.Deposit})
+			if err == nil {
+				err = in.Pledge.Parties[r].Verify(purposeDepositAck, b, a.Sig)
+			}
+			if err == nil {
+				err = markLate(in.Late, a.Deposit, func(l *late) { l.Acked[r] = true })
+			}
+			return deviates(err)
+		}
 		in.Acked[r] = true
 		if err := in.Pledge.Parties[r].Verify(purposeAck, a.Instance[:], a.Sig); err != nil {
 			return fmt.Errorf("%w: %w", ErrDeviate, err)
@@ -388,10 +409,7 @@ func (t *tx) run(n Entry, at Index) error {
 
 func (t *tx) runOwn(in *running, n Entry, at Index) error {
 	r, d := n.Run, in.Pledge.deal
-	own := &instance{id: r.Instance, deal: d, state: in.state, closed: in.Closed, steps: int(in.Steps), given: map[wire.ChunkID]bool{}}
-	for _, c := range in.Given {
-		own.given[c] = true
-	}
+	own := in.machine(r.Instance)
 	if err := t.o.checkTime(in, n); err != nil {
 		return err
 	}
@@ -410,7 +428,8 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 	if (r.Kind == RunReport) != (r.Report != nil) || r.Report != nil && r.Report.Instance != r.Instance {
 		return fmt.Errorf("%w: a report of another instance, or none", ErrDeviate)
 	}
-	want, closed, err := own.moves(r)
+	ch, err := own.change(r)
+	want, closed := ch.moves, ch.closed
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDeviate, err)
 	}
@@ -426,14 +445,18 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		if slices.Contains(in.Given, x.Chunk) {
 			return fmt.Errorf("%w: chunk %s was given before", ErrDeviate, x.Chunk.Short())
 		}
-		in.Given = append(in.Given, x.Chunk)
+		if i < len(want)-ch.back {
+			in.Given = append(in.Given, x.Chunk)
+		}
 	}
-	if closed && len(in.Given) != d.stakes() && d.steps == nil {
-		return fmt.Errorf("%w: closed with %d of %d chunks given", ErrDeviate, len(in.Given), d.stakes())
+	stakes := d.stakes(ch.late)
+	if closed && len(in.Given) != stakes && d.steps == nil {
+		return fmt.Errorf("%w: closed with %d of %d chunks given", ErrDeviate, len(in.Given), stakes)
 	}
-	if r.Settled != (closed && len(in.Given) == d.stakes()) {
-		return fmt.Errorf("%w: %d of %d chunks are given, the log says settled: %t", ErrDeviate, len(in.Given), d.stakes(), r.Settled)
+	if r.Settled != (closed && len(in.Given) == stakes) {
+		return fmt.Errorf("%w: %d of %d chunks are given, the log says settled: %t", ErrDeviate, len(in.Given), stakes, r.Settled)
 	}
+	in.Late = ch.late
 	in.Prev, in.Closed, in.Settled, in.Step = at, closed, r.Settled, nil
 	if closed {
 		in.Steps, in.StepAt = in.Steps+1, n.At
@@ -442,11 +465,7 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 	if !r.Kind.contract() {
 		return nil
 	}
-	in.Opened = true
-	if in.state, _, err = d.step(in.state, r); err != nil {
-		return err
-	}
-	in.State = nil
+	in.Opened, in.state, in.State = true, ch.state, nil
 	if !closed {
 		if in.State, err = in.state.AppendBinary(nil); err != nil {
 			return err
@@ -489,11 +508,15 @@ func (o *Owner) checkTime(in *running, n Entry) error {
 		}
 	case RunTaken, RunFailed:
 		return in.checkStep(n)
-	case RunDeadline, RunAbort, RunLapsed:
+	case RunDeposit:
+		return in.checkTaken(n)
+	case RunDeadline, RunAbort, RunLapsed, RunReturn:
 		due := in.Pledge.Agreement.LockBy
 		switch r.Kind {
 		case RunDeadline:
 			due, _ = in.Pledge.deal.Deadline(in.state)
+		case RunReturn:
+			due = in.lapsing()
 		case RunLapsed:
 			due = in.Pledge.deal.wait(in.StepAt)
 		}
@@ -558,7 +581,7 @@ func (t *tx) exit(x Exit, instance wire.InstanceID, at Index) error {
 		return nil
 	}
 	t.chunks[x.Chunk] = nil // another's now: this share is stale, and forgotten
-	if _, ok := t.o.named(x.Chunk, func(wire.Hash, *pledge) bool { return true }); ok {
+	if _, ok := t.o.named(x.Chunk, func(wire.Hash, *pledge) bool { return true }); ok || t.awaited(x.Chunk) {
 		t.chunks[x.Chunk] = &Chunk{Cert: c.Cert, Index: c.Index, P: c.P, Path: c.Path, Weight: c.Weight, Last: at, Owner: to, Epoch: x.Epoch, B: c.B}
 	}
 	return nil

@@ -107,34 +107,43 @@ func (o *Owner) pendingOf(id wire.InstanceID, in *running) (out []Request, err e
 		out = append(out, Request{Step: in.Step})
 	}
 	if in.Opened || in.Closed {
-		return out, nil
+		late, err := o.pendingLate(id, in)
+		return append(out, late...), err
 	}
 	if d.handsOver(me) && !in.Handed[me] {
 		q := &HandAsk{Instance: id}
-		for to, v := range d.parties {
-			m := Mail{To: v, From: o.self}
-			for _, ce := range d.handedTo(me, to) {
-				share, err := key.ParseShare(o.chunks[ce.Chunk].P.Type(), o.chunks[ce.Chunk].Share)
-				if err != nil {
-					return nil, fmt.Errorf("hand over chunk %s: %w", ce.Chunk.Short(), err)
-				}
-				var text []byte
-				if m.Enc, text, err = o.cfg.Sealer.Seal(in.Pledge.Parties[to], label(labelA, id, ce), share); err != nil {
-					return nil, err
-				}
-				m.Items = append(m.Items, Sealed{ce.Chunk, ce.Epoch, text})
-			}
-			if len(m.Items) > 0 {
-				q.Mail = append(q.Mail, m)
-			}
+		if q.Mail, err = o.sealAll(id, in, func(to int) []ChunkEpoch { return d.handedTo(me, to) }); err != nil {
+			return nil, err
 		}
 		out = append(out, Request{Hand: q})
 	}
 	if d.awaits(me) && !in.Acked[me] {
 		if o.hasAll(d, me) {
-			out = append(out, Request{Ack: &AckAsk{id, wire.Sign(o.cfg.Sign, purposeAck, id[:])}})
+			out = append(out, Request{Ack: &AckAsk{Instance: id, Sig: wire.Sign(o.cfg.Sign, purposeAck, id[:])}})
 		} else {
 			out = append(out, Request{Fetch: &Fetch{Instance: id}})
+		}
+	}
+	return out, nil
+}
+
+// sealAll seals this vault's shares for every party that may receive some.
+func (o *Owner) sealAll(id wire.InstanceID, in *running, what func(to int) []ChunkEpoch) (out []Mail, err error) {
+	for to, v := range in.Pledge.deal.parties {
+		m := Mail{To: v, From: o.self}
+		for _, ce := range what(to) {
+			share, err := key.ParseShare(o.chunks[ce.Chunk].P.Type(), o.chunks[ce.Chunk].Share)
+			if err != nil {
+				return nil, fmt.Errorf("hand over chunk %s: %w", ce.Chunk.Short(), err)
+			}
+			var text []byte
+			if m.Enc, text, err = o.cfg.Sealer.Seal(in.Pledge.Parties[to], label(labelA, id, ce), share); err != nil {
+				return nil, err
+			}
+			m.Items = append(m.Items, Sealed{ce.Chunk, ce.Epoch, text})
+		}
+		if len(m.Items) > 0 {
+			out = append(out, m)
 		}
 	}
 	return out, nil
@@ -174,8 +183,8 @@ func (t *tx) hear(q Request, r Reply) error {
 		return t.offered(q.Begin.Batch, r.Offered)
 	case q.Open != nil:
 		return t.certified(q.Open.Batch, r.Certified)
-	case q.Fetch != nil && q.Fetch.Step == 0:
-		return t.handed(q.Fetch.Instance, r.Mail)
+	case q.Fetch != nil && q.Fetch.Instance != (wire.InstanceID{}):
+		return t.handed(q.Fetch.Instance, q.Fetch.Step, r.Mail)
 	case q.Fetch != nil:
 		return t.refreshed(q.Fetch.Step, r.Mail)
 	case q.Stored != nil:
@@ -206,6 +215,10 @@ func (t *tx) refused(q Request, reason string) error {
 	case q.Word != nil:
 		if in := t.instance(q.Word.Body.Instance); in != nil {
 			in.Said = slices.DeleteFunc(in.Said, func(w SignedWord) bool { return w.Body.Seq == q.Word.Body.Seq })
+		}
+	case q.Deposit != nil:
+		if in := t.instance(q.Deposit.Order.Instance); in != nil {
+			in.forget(q.Deposit.Order)
 		}
 	case q.Report != nil:
 		if in := t.instance(q.Report.Instance); in != nil {
@@ -323,8 +336,9 @@ const (
 	labelR = "latchkey/r/v1" // the refresh of an exit
 )
 
-// handed checks and stores shares that other depositors left for this vault.
-func (t *tx) handed(id wire.InstanceID, mail []Mail) error {
+// handed checks and stores shares that other depositors left for this vault, at the
+// lock or, with an entry, for one deposit.
+func (t *tx) handed(id wire.InstanceID, entry Index, mail []Mail) error {
 	in := t.o.running[id]
 	if in == nil {
 		return fmt.Errorf("mail of instance %s: %w", id.Short(), ErrUnknown)
@@ -336,6 +350,12 @@ func (t *tx) handed(id wire.InstanceID, mail []Mail) error {
 			return errors.New("mail of no party, or for another vault")
 		}
 		want := d.handedTo(from, me)
+		if entry != 0 {
+			want = nil
+			if l := lateAt(in.Late, entry); l != nil && d.depositor(int(l.Order.Pot)) == from && d.receives(int(l.Order.Pot), me) {
+				want = l.Order.Chunks
+			}
+		}
 		if len(m.Items) != len(want) {
 			return fmt.Errorf("party %d left %d shares, want %d", from, len(m.Items), len(want))
 		}

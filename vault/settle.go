@@ -22,6 +22,9 @@ func (d *deal) plan() error {
 	if p := d.Program(); len(p.Parties()) != 2 || len(p.Phases()) != 0 {
 		return fmt.Errorf("contract %s cannot be settled tit for tat: it is not an exchange of two parties that is over when it opens", p.Name())
 	}
+	if len(d.later) > 0 {
+		return errors.New("a later pot cannot be settled tit for tat: its chunks are not there when the exchange begins")
+	}
 	_, o, err := d.Open(d.weights, 0)
 	if err != nil {
 		return err
@@ -123,11 +126,13 @@ func (w SignedStep) verify(id wire.Identity) error {
 func (w SignedStep) hash() (wire.Hash, error) { return wire.HashOf("latchkey/signed-step/v1", w) }
 
 // timed reports whether time brings a run of this kind.
-func (k RunKind) timed() bool { return k == RunDeadline || k == RunAbort || k == RunLapsed }
+func (k RunKind) timed() bool {
+	return k == RunDeadline || k == RunAbort || k == RunLapsed || k == RunReturn
+}
 
 // contract reports whether a run of this kind is a step of the contract.
 func (k RunKind) contract() bool {
-	return k == RunOpen || k == RunWord || k == RunDeadline || k == RunReport
+	return k == RunOpen || k == RunWord || k == RunDeadline || k == RunReport || k == RunDeposit
 }
 
 // settles reports whether a run of this kind is a step of a settlement.

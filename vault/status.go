@@ -33,6 +33,17 @@ type Instance struct {
 	Open      []wire.ChunkID  `cbor:"21,keyasint"` // chunks of the newest step that wait for this vault's word
 	State     []byte          `cbor:"22,keyasint"` // the contract's snapshot, of an open instance
 	Brought   []Report        `cbor:"23,keyasint"` // values of oracles that wait for the escrow
+	Deposits  []Filling       `cbor:"24,keyasint"` // into its later pots, without those that went back
+}
+
+// A Filling is one deposit into a later pot, as an owner's vault knows it.
+type Filling struct {
+	Order  DepositOrder `cbor:"1,keyasint"`
+	Entry  Index        `cbor:"2,keyasint"` // in the log; 0: it has not been seen there
+	Handed bool         `cbor:"3,keyasint"` // shares left for others, as far as they must be
+	Acked  []bool       `cbor:"4,keyasint"` // by party: shares received, as far as it must
+	Taken  bool         `cbor:"5,keyasint"` // it counts: the contract has it
+	Asked  bool         `cbor:"6,keyasint"` // this vault waits for its host's word that the chunks are funded
 }
 
 // A Pledge is an agreement that a vault accepted and that is not locked yet.
@@ -64,6 +75,22 @@ func (o *Owner) Instances() []Instance {
 			x.State = in.State
 			x.Phase = d.Program().Phases()[in.state.Phase()]
 		}
+		for _, l := range in.Late {
+			f := Filling{Order: l.Order, Entry: l.Entry, Taken: l.Taken}
+			f.Asked = !l.Taken && !l.Funded && d.receives(int(l.Order.Pot), int(x.Role)) && !l.Acked[x.Role]
+			f.Handed = true
+			for role := range d.parties {
+				must := d.receives(int(l.Order.Pot), role)
+				f.Handed = f.Handed && (l.Handed || !must)
+				f.Acked = append(f.Acked, l.Acked[role] || !must)
+			}
+			x.Deposits = append(x.Deposits, f)
+		}
+		for _, q := range in.Orders {
+			if q.Order.By >= o.head.Time {
+				x.Deposits = append(x.Deposits, Filling{Order: q.Order})
+			}
+		}
 		for role := range d.parties {
 			x.Handed = append(x.Handed, in.Handed[role] || !d.handsOver(role))
 			x.Acked = append(x.Acked, in.Acked[role] || !d.awaits(role))
@@ -80,7 +107,9 @@ func (o *Owner) Pledges() []Pledge {
 		p := Pledge{Agreement: h, LockBy: o.pledges[h].Agreement.LockBy}
 		for _, pot := range o.pledges[h].Agreement.Pots {
 			for _, s := range pot {
-				p.Chunks = append(p.Chunks, s.Chunk)
+				if s.Chunk != (wire.ChunkID{}) {
+					p.Chunks = append(p.Chunks, s.Chunk)
+				}
 			}
 		}
 		out = append(out, p)
@@ -90,7 +119,7 @@ func (o *Owner) Pledges() []Pledge {
 
 // Pledged returns the agreement that a chunk is pledged to, or zero.
 func (o *Owner) Pledged(id wire.ChunkID) wire.Hash {
-	h, _ := o.pledged(id)
+	h, _, _ := o.pledged(id)
 	return h
 }
 

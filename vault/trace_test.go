@@ -86,7 +86,7 @@ func whole(t *testing.T, rows map[string]string) {
 	has := map[string]map[string]bool{} // states by input
 	for what := range rows {
 		f := strings.Split(strings.TrimPrefix(what, "E "), " | ")
-		if what[0] != 'E' || strings.HasPrefix(f[1], "given") || strings.HasPrefix(f[1], "returned") || f[1] == "lock again" {
+		if what[0] != 'E' || strings.HasPrefix(f[1], "given") || strings.HasPrefix(f[1], "returned") || strings.HasSuffix(f[1], " again") {
 			continue
 		}
 		if has[f[1]] == nil {
@@ -220,6 +220,10 @@ func (p *trace) do(f []string) {
 		p.took(c, arg(1) == "failed", arg(2))
 	case "bring":
 		p.bring(c, arg(2), arg(3))
+	case "deposit":
+		p.deposit(c, arg(2), arg(3))
+	case "found":
+		p.found(c, arg(2))
 	case "say":
 		p.speak(c, arg(2), arg(3))
 	case "save":
@@ -298,6 +302,10 @@ func (p *trace) agreement(name, kind string, pots []string) {
 		a.Source, a.Terms, a.Pots = []byte(bet), []int64{5}, stakes
 		a.Oracles = []oracle.Quorum{feed()}
 		a.Parties = append(a.Parties, vault.Recipients{p.client("bob").id})
+	case "promise":
+		a.Source, a.Terms, a.Pots = []byte(promise), []int64{5}, append(stakes, []vault.Stake{{Weight: 5}})
+		a.Later = []coin.Denomination{denomination("btc", coin.Secp256k1)}
+		a.Parties = append(a.Parties, vault.Recipients{p.client("bob").id})
 	case "alone":
 		a.Source, a.Terms, a.Pots = []byte(alone), []int64{5}, stakes
 	default:
@@ -314,6 +322,20 @@ pot money = a units from alice
 at open:
   give all of money to alice
   close
+`
+
+// promise is a contract with a pot that is filled later.
+const promise = `contract Promise
+parties alice, bob
+term a : units 1..1000
+pot money = a units from alice
+later pot price = a units from bob
+phase Wait until now + 1 days
+  when deposit price:
+    give all of price to alice
+    give all of money to bob
+    close
+  at deadline: close
 `
 
 // bet is a contract in which an oracle's value gives.
@@ -361,6 +383,9 @@ func (p *trace) accept(c *client, name string) {
 	before := map[wire.ChunkID]string{}
 	for _, pot := range q.Agreement.Pots {
 		for _, s := range pot {
+			if s.Chunk == (wire.ChunkID{}) {
+				continue // it comes later
+			}
 			ids = append(ids, s.Chunk)
 			before[s.Chunk] = c.o.ChunkState(s.Chunk)
 		}
@@ -420,6 +445,35 @@ func (p *trace) speak(c *client, name, word string) {
 		c.keep(rows, nil)
 	}
 	p.step("J", c.name+" "+name, before, "says a word", c.o.InstanceState(id), p.refused(err))
+}
+
+func (p *trace) deposit(c *client, name, chunk string) {
+	p.t.Helper()
+	id, x := p.instance(name), p.chunk(chunk)
+	before, was := c.o.InstanceState(id), c.o.ChunkState(x)
+	rows, err := c.o.Deposit(id, 1, []wire.ChunkID{x}, p.now+60)
+	if err == nil {
+		c.keep(rows, nil)
+	}
+	p.step("J", c.name+" "+name, before, "deposits", c.o.InstanceState(id), p.refused(err))
+	p.step("O", c.name+" "+chunk, was, "deposits", c.o.ChunkState(x), p.refused(err))
+}
+
+func (p *trace) found(c *client, name string) {
+	p.t.Helper()
+	id := p.instance(name)
+	before := c.o.InstanceState(id)
+	entry := vault.Index(0)
+	for _, in := range c.o.Instances() {
+		if in.ID == id && len(in.Deposits) > 0 {
+			entry = in.Deposits[0].Entry
+		}
+	}
+	rows, err := c.o.Funded(id, entry)
+	if err == nil {
+		c.keep(rows, nil)
+	}
+	p.step("J", c.name+" "+name, before, "finds a deposit funded", c.o.InstanceState(id), p.refused(err))
 }
 
 // reportOf is a value that enough of the oracle's keys have signed for now.
@@ -568,6 +622,8 @@ func (p *trace) sees(c *client, e vault.Entry, at int64, before booked, err erro
 			input = "sees its " + seen(e)
 		case e.Lock != nil:
 			input = "sees its lock"
+		case e.Deposit != nil:
+			input = "sees its deposit"
 		}
 		p.step("O", c.name+" "+name, before.chunks[id], input, now, effects)
 	}
@@ -580,6 +636,8 @@ func seen(e vault.Entry) string {
 		return "birth"
 	case e.Lock != nil:
 		return "the lock"
+	case e.Deposit != nil:
+		return "a deposit"
 	case e.Hand != nil:
 		return "a hand"
 	case e.Ack != nil:
@@ -596,7 +654,7 @@ func seen(e vault.Entry) string {
 		case e.Run.Closed:
 			end = ", closed"
 		}
-		return [...]string{1: "it open", 2: "a word", 3: "a deadline", 4: "an abort", 5: "a step taken", 6: "a step lapsed", 7: "a step failed", 8: "a report"}[e.Run.Kind] + end
+		return [...]string{1: "it open", 2: "a word", 3: "a deadline", 4: "an abort", 5: "a step taken", 6: "a step lapsed", 7: "a step failed", 8: "a report", 9: "a deposit count", 10: "a deposit go back"}[e.Run.Kind] + end
 	}
 	return "an entry"
 }
@@ -612,7 +670,7 @@ func (p *trace) says(c *client) {
 	steps := map[vault.Index]bool{}
 	for _, q := range qs {
 		switch {
-		case q.Fetch != nil && q.Fetch.Step > 0:
+		case q.Fetch != nil && q.Fetch.Step > 0 && q.Fetch.Instance == (wire.InstanceID{}):
 			steps[q.Fetch.Step] = true
 		case q.Claim != nil:
 			for _, x := range q.Claim.Order.Chunks {
@@ -671,7 +729,7 @@ func (p *trace) hears(c *client, q vault.Request, r vault.Reply) {
 	switch {
 	case q.Open != nil && r.Certified != nil:
 		what = "hears its certificate"
-	case q.Fetch != nil && q.Fetch.Step == 0:
+	case q.Fetch != nil && q.Fetch.Instance != (wire.InstanceID{}):
 		what = "hears shares"
 	case q.Fetch != nil && len(r.Mail) > 0:
 		what = "hears r"
@@ -731,6 +789,19 @@ func (p *trace) forged(c *client, f []string) {
 		q.Fetch = &vault.Fetch{Step: n + 1}
 		if f[0] == "stored" {
 			q = vault.Request{Stored: &vault.StoredAsk{Step: n + 1}}
+		}
+	case "deposit":
+		id := p.chunk(f[2])
+		_, owner, epoch := p.escrow.ChunkState(id)
+		if len(f) > 3 && f[3] == "old" {
+			epoch--
+		}
+		o := vault.DepositOrder{Instance: p.instance(f[1]), Pot: 1, Chunks: []vault.ChunkEpoch{{Chunk: id, Epoch: epoch}}, By: p.now + 60}
+		q.Deposit = &vault.DepositAsk{Order: o, Sig: sign("latchkey/deposit/v1", o)}
+		for _, other := range p.owners {
+			if paper, err := other.o.Paper(id); err == nil && (other.id == owner || len(q.Deposit.Papers.Certs) == 0) {
+				q.Deposit.Papers = vault.Papers{Certs: []vault.Made{{Cert: paper.Cert, Owner: paper.Owner}}, Chunks: []key.Chunk{paper.Chunk}}
+			}
 		}
 	case "shares":
 		q.Fetch = &vault.Fetch{Instance: p.instance(f[1])}
@@ -820,7 +891,7 @@ func (p *trace) ask(c *client, q vault.Request) vault.Reply {
 		}
 	}
 	p.report(a.Block, before, labels, reply)
-	if q.Fetch != nil && q.Fetch.Step > 0 || q.Stored != nil {
+	if q.Fetch != nil && q.Fetch.Step > 0 && q.Fetch.Instance == (wire.InstanceID{}) || q.Stored != nil {
 		step := vault.Index(0)
 		input := "stored"
 		if q.Fetch != nil {
@@ -930,10 +1001,19 @@ func (p *trace) labels(c *client, q vault.Request) *labels {
 				}
 			}
 		}
+	case q.Deposit != nil:
+		l.instance, l.input = q.Deposit.Order.Instance, "deposit"
+		order("deposit", q.Deposit.Order.Chunks)
 	case q.Hand != nil:
 		l.instance, l.input = q.Hand.Instance, "hand"
+		if q.Hand.Deposit != 0 {
+			l.input = "hand of a deposit"
+		}
 	case q.Ack != nil:
 		l.instance, l.input = q.Ack.Instance, "ack"
+		if q.Ack.Deposit != 0 {
+			l.input = "ack of a deposit"
+		}
 	case q.Word != nil:
 		l.instance, l.input = q.Word.Body.Instance, "word"
 	case q.Report != nil:
@@ -943,7 +1023,7 @@ func (p *trace) labels(c *client, q vault.Request) *labels {
 		if q.Step.Body.Failed {
 			l.input = "failed"
 		}
-	case q.Fetch != nil && q.Fetch.Step == 0:
+	case q.Fetch != nil && q.Fetch.Instance != (wire.InstanceID{}):
 		l.instance, l.input = q.Fetch.Instance, "fetch"
 	}
 	return l
@@ -959,6 +1039,15 @@ func (p *trace) relabel(l *labels, q vault.Request, b vault.Block, err error) {
 		for id := range l.chunks {
 			l.chunks[id] = "lock again"
 		}
+	case q.Deposit != nil && again:
+		l.input += " again"
+		for id := range l.chunks {
+			l.chunks[id] = l.input
+		}
+	case q.Deposit != nil && err != nil:
+		l.input = "deposit that is not to be taken"
+	case q.Ack != nil && q.Ack.Deposit != 0 && len(b.Entries) > 1:
+		l.input = "the last ack of a deposit"
 	case (q.Hand != nil || q.Ack != nil || q.Word != nil || q.Step != nil || q.Report != nil) && again:
 		l.input += " again"
 	case q.Hand != nil && err != nil:
@@ -1069,6 +1158,7 @@ func (p *trace) report(b vault.Block, before books, l *labels, reply string) {
 		cause := [...]string{
 			1: "given when it opens", 2: "given by a word", 3: "given by a deadline", 4: "returned by an abort",
 			5: "given after a step was taken", 6: "given after a step lapsed", 7: "returned after a step failed", 8: "given by a report",
+			9: "given by a deposit", 10: "returned when a deposit's time is over",
 		}[run.Kind]
 		p.step("E", p.names[id], state, cause, now, joined(append([]string{"Run"}, shares(b, id, false)...)))
 	}
@@ -1118,12 +1208,14 @@ func shares(b vault.Block, id wire.ChunkID, hide bool) (out []string) {
 
 // mails says what a block does to shares handed over.
 func mails(b vault.Block) (out []string) {
+	hand, stored := slices.Contains(kinds(b, nil), "Hand"), slices.Contains(kinds(b, nil), "Stored")
 	for _, r := range b.Rows {
 		what := "shares kept"
 		if r.Value == nil {
 			what = "shares dropped"
 		}
-		if r.Key[0] == 'h' && len(r.Key) == 97 && !slices.Contains(out, what) {
+		late := r.Key[0] == 'r' && !stored && (hand || r.Value == nil) // of a deposit
+		if (r.Key[0] == 'h' && len(r.Key) == 97 || late) && !slices.Contains(out, what) {
 			out = append(out, what)
 		}
 	}
@@ -1152,6 +1244,8 @@ func (p *trace) tick() {
 			if e.Run != nil {
 				l.instance, l.input = e.Run.Instance, "its deadline"
 				switch e.Run.Kind {
+				case vault.RunReturn:
+					l.input = "a deposit's time"
 				case vault.RunAbort:
 					l.input = "lock-by"
 				case vault.RunLapsed:

@@ -205,6 +205,8 @@ func (w *world) describe(e vault.Entry) string {
 			n = append(n, fmt.Sprint(len(pot)))
 		}
 		return "lock " + strings.Join(n, " and ") + " chunks"
+	case e.Deposit != nil:
+		return fmt.Sprintf("deposit of %d chunks into pot %d", len(e.Deposit.Chunks), e.Deposit.Order.Pot)
 	case e.Hand != nil:
 		return fmt.Sprintf("hand by party %d", e.Hand.Role)
 	case e.Ack != nil:
@@ -214,7 +216,7 @@ func (w *world) describe(e vault.Entry) string {
 		for _, x := range e.Run.Exits {
 			to = append(to, fmt.Sprintf("%s at epoch %d", name(x.To[0]), x.Epoch))
 		}
-		return fmt.Sprintf("run %s: gives to %s; closed %t, settled %t", [...]string{1: "open", 2: "word", 3: "deadline", 4: "abort", 5: "taken", 6: "lapsed", 7: "failed", 8: "report"}[e.Run.Kind], strings.Join(to, ", "), e.Run.Closed, e.Run.Settled)
+		return fmt.Sprintf("run %s: gives to %s; closed %t, settled %t", [...]string{1: "open", 2: "word", 3: "deadline", 4: "abort", 5: "taken", 6: "lapsed", 7: "failed", 8: "report", 9: "deposit", 10: "return"}[e.Run.Kind], strings.Join(to, ", "), e.Run.Closed, e.Run.Settled)
 	case e.Claim != nil:
 		return fmt.Sprintf("claim of %d by %s", len(e.Claim.Order.Chunks), name(e.Claim.Owner[0]))
 	case e.Stored != nil:
@@ -229,6 +231,8 @@ func (w *world) describe(e vault.Entry) string {
 
 func describeRequest(q vault.Request) string {
 	switch {
+	case q.Deposit != nil:
+		return fmt.Sprintf("deposit %d chunks into pot %d", len(q.Deposit.Order.Chunks), q.Deposit.Order.Pot)
 	case q.Report != nil:
 		return fmt.Sprintf("brings %d values of oracle %d", len(q.Report.Signed), q.Report.Oracle)
 	case q.Begin != nil:
@@ -243,7 +247,7 @@ func describeRequest(q vault.Request) string {
 		return "ack"
 	case q.Word != nil:
 		return "say " + q.Word.Body.Word
-	case q.Fetch != nil && q.Fetch.Step > 0:
+	case q.Fetch != nil && q.Fetch.Step > 0 && q.Fetch.Instance == (wire.InstanceID{}):
 		return "fetch r"
 	case q.Fetch != nil:
 		return "fetch shares"

@@ -99,6 +99,7 @@ func newHistory(t testing.TB) *history {
 	h.run()
 	h.inTurns(alice.deposit(denomination("sol", coin.Ed25519), 5, 2))
 	h.wager()
+	h.lend()
 	return h
 }
 
@@ -127,6 +128,24 @@ func (h *history) wager() {
 	h.run()
 	alice.keep(alice.o.Bring(vault.Report{Instance: id, Signed: signed(h.t, h.now, 2000_00, 2100_00, 2200_00)}))
 	h.run()
+}
+
+// lend plays a loan whose repayment comes in two parts: the first counts, the second
+// nobody looks at in time.
+func (h *history) lend() {
+	h.t.Helper()
+	l := &lending{world: h.world, lender: h.owners[0], borrower: h.owners[1], wait: 86400}
+	l.money, l.coins = l.lender.deposit(denomination("btc", coin.Secp256k1), 5, 2), l.borrower.deposit(denomination("xmr", coin.Ed25519), 10, 1)
+	l.back = l.borrower.deposit(denomination("btc", coin.Secp256k1), 5, 2)
+	l.id = h.agree(l.agreement())
+	h.run()
+	l.part(0)
+	l.part(1)
+	for _, seconds := range []int64{603, 86400} { // what is left of the loan is over then
+		h.now += seconds
+		h.due()
+		h.run()
+	}
 }
 
 // due lets time act, all that is due.
@@ -230,7 +249,7 @@ func kindOf(e vault.Entry) string {
 	for name, set := range map[string]bool{
 		"genesis": e.Genesis != nil, "enrol": e.Enrol != nil, "generate": e.Generate != nil, "certify": e.Certify != nil, "lock": e.Lock != nil,
 		"hand": e.Hand != nil, "ack": e.Ack != nil, "claim": e.Claim != nil, "stored": e.Stored != nil, "swept": e.Swept != nil,
-		"clock": e.Clock != nil, "drop": e.Drop != nil,
+		"clock": e.Clock != nil, "drop": e.Drop != nil, "deposit": e.Deposit != nil,
 	} {
 		if set {
 			return name
@@ -251,7 +270,7 @@ func TestLogVectors(t *testing.T) {
 		kinds[kindOf(e)] = true
 		made = append(made, entryVector{fmt.Sprintf("%d: %s", p, kindOf(e)), "ok", int64(p), raw})
 	}
-	if len(kinds) != 12+8 {
+	if len(kinds) != 13+10 {
 		t.Errorf("the history has %d kinds of entries, want all of them: %v", len(kinds), kinds)
 	}
 	drop := h.entries[h.find(0, func(e vault.Entry) bool { return e.Drop != nil })]

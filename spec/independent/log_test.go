@@ -35,6 +35,9 @@ type chunk struct {
 	expiry          int64
 	last            uint64
 	claimed, swept  bool
+	cert            []byte // id
+	index           int
+	point           value
 }
 
 type instance struct {
@@ -53,6 +56,26 @@ type instance struct {
 	stepAt        int64  // when the newest was
 	receiver      string // of the newest
 	oracles       []any
+	later         map[uint64]*later // pots that are filled later, by index
+	waiting       []*deposit
+}
+
+// later is a pot that is filled later: what the agreement says of it, and how many
+// chunks have come.
+type later struct {
+	denomination []byte
+	weights      []uint64
+	taken        int
+}
+
+// deposit is one that waits.
+type deposit struct {
+	entry         uint64 // index
+	pot           uint64
+	by            int64
+	owner         string
+	chunks        []string
+	handed, acked bool
 }
 
 func newAuditor(g group) *auditor {
@@ -110,7 +133,12 @@ func (a *auditor) take(raw []byte) error {
 	case 6:
 		return a.lock(e)
 	case 7, 8:
+		if e[kind-3] != nil {
+			return a.share(kind, e)
+		}
 		return a.role(kind, e)
+	case 15:
+		return a.deposit(e)
 	case 9:
 		return a.run(e)
 	case 10, 12:
@@ -192,6 +220,7 @@ func (a *auditor) certify(e map[uint64]any) error {
 		chunkID := str(hash("latchkey/chunk/v1", binary.BigEndian.AppendUint32(bytes.Clone(id), uint32(i))))
 		a.chunks[chunkID] = &chunk{
 			owner: owner, b: bs[i], weight: s[2].(uint64), denomination: encode(s[1]), expiry: number(s[4]), last: a.size,
+			cert: id, index: i, point: points[i],
 		}
 	}
 	delete(a.pending, batch)
@@ -214,7 +243,7 @@ func (a *auditor) lock(e map[uint64]any) error {
 	g := e[1].(map[uint64]any)
 	in := &instance{
 		depositor: map[string]string{}, given: map[string]bool{}, handed: map[uint64]bool{}, acked: map[uint64]bool{}, heard: map[uint64]uint64{},
-		lockBy: number(g[6]), last: a.size,
+		later: map[uint64]*later{}, lockBy: number(g[6]), last: a.size,
 	}
 	for _, p := range g[3].([]any) {
 		v, err := one(p)
@@ -255,16 +284,220 @@ func (a *auditor) lock(e map[uint64]any) error {
 	if a.instances[id] != nil || len(prev) != len(pots) {
 		return deviation("an instance made twice, or the past of other pots")
 	}
+	denominations, _ := g[12].([]any)
+	n := 0
 	for i, pot := range pots {
-		if err := a.lockPot(in, id, pot.([]any), prev[i].([]any)); err != nil {
+		stakes := pot.([]any)
+		if n += len(stakes); len(stakes) > 0 && str(stakes[0].(map[uint64]any)[1]) == string(make([]byte, 32)) {
+			if len(denominations) == 0 {
+				return deviation("a later pot of no denomination")
+			}
+			if err := in.agreeLater(uint64(i), stakes, prev[i].([]any), denominations[0].(map[uint64]any)); err != nil {
+				return err
+			}
+			denominations = denominations[1:]
+			continue
+		}
+		if err := a.lockPot(in, id, stakes, prev[i].([]any)); err != nil {
 			return err
 		}
 	}
-	if len(in.inOrder) < 1 || len(in.inOrder) > 1024 {
-		return deviation("%d chunks", len(in.inOrder))
+	if n < 1 || n > 1024 || len(denominations) > 0 {
+		return deviation("%d chunks, %d denominations too many", n, len(denominations))
 	}
 	a.instances[id] = in
 	return nil
+}
+
+// agreeLater takes what is agreed of a pot that is filled later: no chunk, no epoch, no past.
+func (in *instance) agreeLater(pot uint64, stakes, prev []any, d map[uint64]any) error {
+	if err := checkDenomination(d); err != nil {
+		return deviation("%w", err)
+	}
+	if len(prev) != len(stakes) {
+		return deviation("the past of other chunks")
+	}
+	l := &later{denomination: encode(d)}
+	for j, s := range stakes {
+		st := s.(map[uint64]any)
+		if str(st[1]) != string(make([]byte, 32)) || st[2].(uint64) != 0 || prev[j].(uint64) != 0 {
+			return deviation("a chunk in a pot that is filled later")
+		}
+		l.weights = append(l.weights, st[3].(uint64))
+	}
+	in.later[pot] = l
+	return nil
+}
+
+// deposit follows chunks into a later pot. Who fills it this auditor does not know,
+// for it does not read contracts: it takes the owner of the chunks for that.
+func (a *auditor) deposit(e map[uint64]any) error {
+	o, papers := e[1].(map[uint64]any), e[3].(map[uint64]any)
+	id, pot, by := str(o[1]), o[2].(uint64), number(o[5])
+	in := a.instances[id]
+	if in == nil || !in.open || in.closed || in.later[pot] == nil || by <= a.at {
+		return deviation("a deposit into no pot, or after its time")
+	}
+	if err := follows(in.last, e[5].(uint64)); err != nil {
+		return err
+	}
+	named, shown, prev := o[3].([]any), papers[2].([]any), e[4].([]any)
+	l := in.later[pot]
+	if len(named) < 1 || len(named) > 256 || l.taken+len(named) > len(l.weights) || len(shown) != len(named) || len(prev) != len(named) {
+		return deviation("a deposit of %d chunks with %d papers and the past of %d", len(named), len(shown), len(prev))
+	}
+	certs := map[string]map[uint64]any{}
+	for _, m := range papers[1].([]any) {
+		made := m.(map[uint64]any)
+		c := made[1].(map[uint64]any)
+		body, err := read(c[1].([]byte), certificate)
+		if err != nil {
+			return deviation("%w", err)
+		}
+		owner := made[2].(map[uint64]any)
+		if str(hash("latchkey/identity/v1", encode(owner))) != str(body[7].([]any)[0]) {
+			return deviation("a certificate of another owner")
+		}
+		if err := verify(owner[1].([]byte), "latchkey/certificate/v1/owner", c[1].([]byte), c[2].([]byte)); err != nil {
+			return deviation("%w", err)
+		}
+		if err := verify(a.group.log.public, "latchkey/certificate/v1/escrow", c[1].([]byte), c[3].([]byte)); err != nil {
+			return deviation("%w", err)
+		}
+		certs[str(hash("latchkey/certificate/v1", c[1].([]byte)))] = body
+	}
+	d := &deposit{entry: a.size, pot: pot, by: by}
+	for i, x := range named {
+		name, p := str(x.(map[uint64]any)[1]), shown[i].(map[uint64]any)
+		c := a.chunks[name]
+		if c == nil || !bytes.Equal(c.cert, p[1].([]byte)) || uint64(c.index) != p[2].(uint64) || !bytes.Equal(c.point.([]byte), p[3].([]byte)) || certs[str(p[1])] == nil {
+			return deviation("papers of another chunk")
+		}
+		if err := a.inCertificate(certs[str(p[1])], p); err != nil {
+			return err
+		}
+		if err := follows(c.last, prev[i].(uint64)); err != nil {
+			return err
+		}
+		if d.owner == "" {
+			d.owner = c.owner
+		}
+		if slices.Contains(d.chunks, name) || c.instance != "" || c.claimed || in.given[name] || c.epoch != x.(map[uint64]any)[2].(uint64) || c.weight != l.weights[l.taken+i] ||
+			by >= c.expiry || c.owner != d.owner || !slices.Contains(in.parties, c.owner) || !bytes.Equal(c.denomination, l.denomination) {
+			return deviation("a chunk that may not be deposited")
+		}
+		d.chunks = append(d.chunks, name)
+	}
+	if err := verify(a.keys[d.owner], "latchkey/deposit/v1", encode(o), e[2].([]byte)); err != nil {
+		return deviation("%w", err)
+	}
+	for _, other := range in.waiting {
+		if other.pot == pot {
+			return deviation("two deposits of one pot wait")
+		}
+	}
+	for _, name := range d.chunks {
+		a.chunks[name].instance, a.chunks[name].last = id, a.size
+		in.depositor[name] = d.owner
+	}
+	in.waiting, in.last = append(in.waiting, d), a.size
+	return nil
+}
+
+// inCertificate checks the path of a chunk's key.
+func (a *auditor) inCertificate(cert, p map[uint64]any) error {
+	var path [][]byte
+	for _, h := range p[4].([]any) {
+		path = append(path, h.([]byte))
+	}
+	b := p[3].([]byte)
+	x := append([]byte("latchkey/key/leaf/v1"), b[0])
+	x = append(binary.BigEndian.AppendUint32(x, uint32(p[2].(uint64))), b[1:]...)
+	if err := included(int64(cert[4].(uint64)), cert[5].([]byte), int64(p[2].(uint64)), x, path); err != nil {
+		return deviation("%w", err)
+	}
+	return nil
+}
+
+// waits returns a deposit that waits, by the index of its entry.
+func (in *instance) waits(entry uint64) *deposit {
+	for _, d := range in.waiting {
+		if d.entry == entry {
+			return d
+		}
+	}
+	return nil
+}
+
+// share follows the shares of a deposit, and who has them.
+func (a *auditor) share(kind uint64, e map[uint64]any) error {
+	in := a.instances[str(e[1])]
+	if in == nil || !in.open || e[2].(uint64) >= uint64(len(in.parties)) {
+		return deviation("shares of a deposit in no instance, or by no party")
+	}
+	if err := follows(in.last, e[3].(uint64)); err != nil {
+		return err
+	}
+	d, party := in.waits(e[kind-3].(uint64)), in.parties[e[2].(uint64)]
+	if d == nil || (kind == 7) != (party == d.owner) || kind == 7 && d.handed || kind == 8 && !d.handed {
+		return deviation("shares of no deposit, by another party, or a second time")
+	}
+	if kind == 8 {
+		body := map[uint64]any{1: e[1], 2: e[5]}
+		if err := verify(a.keys[party], "latchkey/deposit-ack/v1", encode(body), e[4].([]byte)); err != nil {
+			return deviation("%w", err)
+		}
+		d.acked = true
+	}
+	d.handed, in.last = true, a.size
+	return nil
+}
+
+// counts ends the waiting of deposits: one that a step names counts, and those whose
+// chunks go back do not. It returns those chunks.
+func (a *auditor) counts(in *instance, kind uint64, e map[uint64]any) (back map[string]bool, err error) {
+	back = map[string]bool{}
+	if (kind == 9) != (e[12] != nil) {
+		return nil, deviation("a step of kind %d with a deposit, or without", kind)
+	}
+	if kind == 9 {
+		d := in.waits(e[12].(uint64))
+		if d == nil || d.handed != d.acked || number(e[5]) != a.at || a.at > d.by {
+			return nil, deviation("a deposit counts that does not wait, or is not acknowledged")
+		}
+		in.later[d.pot].taken += len(d.chunks)
+		in.inOrder = append(in.inOrder, d.chunks...)
+		in.waiting = slices.DeleteFunc(in.waiting, func(x *deposit) bool { return x == d })
+	}
+	first := int64(1) << 62
+	for _, d := range in.waiting {
+		first = min(first, d.by)
+	}
+	if kind == 10 && number(e[5]) != first {
+		return nil, deviation("no deposit waits until %d", number(e[5]))
+	}
+	moved := map[string]bool{}
+	for _, x := range e[7].([]any) {
+		moved[str(x.(map[uint64]any)[1])] = true
+	}
+	over := 0
+	in.waiting = slices.DeleteFunc(in.waiting, func(d *deposit) bool {
+		gone := moved[d.chunks[0]] || e[8].(bool) || kind == 10 && d.by <= number(e[5])
+		for _, c := range d.chunks {
+			back[c] = gone
+			if gone != moved[c] {
+				err = deviation("a deposit that goes back in part, or does not")
+			}
+		}
+		if gone && kind == 10 {
+			over++
+		}
+		return gone
+	})
+	if err == nil && kind == 10 && (over == 0 || len(moved) != len(back)) {
+		err = deviation("no deposit goes back, or something else does")
+	}
+	return back, err
 }
 
 func (a *auditor) lockPot(in *instance, id string, stakes, prev []any) error {
@@ -351,7 +584,9 @@ func (a *auditor) run(e map[uint64]any) error {
 		if eventAt > a.at || eventAt < a.at-2 {
 			return deviation("a report of another time")
 		}
-	case 3, 4:
+	case 9:
+		// what it must be, counts says
+	case 3, 4, 10:
 		if e[6].(uint64) != a.clock {
 			return fmt.Errorf("%w: another clock", errGap)
 		}
@@ -408,6 +643,10 @@ func (a *auditor) report(in *instance, id string, r map[uint64]any) error {
 // moves follows the exits of a step, and whether it ends the instance.
 func (a *auditor) moves(in *instance, kind uint64, e map[uint64]any) error {
 	back := kind == 4 || kind == 7
+	returned, err := a.counts(in, kind, e)
+	if err != nil {
+		return err
+	}
 	var left []string // what must go back, in this order
 	for _, c := range in.inOrder {
 		if !in.given[c] {
@@ -418,9 +657,13 @@ func (a *auditor) moves(in *instance, kind uint64, e map[uint64]any) error {
 		if back && (i >= len(left) || left[i] != str(x.(map[uint64]any)[1])) {
 			return deviation("a return of other chunks")
 		}
-		to, err := a.exit(in, str(e[1]), back, x.(map[uint64]any))
+		name := str(x.(map[uint64]any)[1])
+		to, err := a.exit(in, str(e[1]), back || returned[name], x.(map[uint64]any))
 		if err != nil {
 			return err
+		}
+		if returned[name] {
+			delete(in.given, name) // it was never there
 		}
 		if to != in.depositor[str(x.(map[uint64]any)[1])] {
 			in.receiver = to

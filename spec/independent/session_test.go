@@ -31,12 +31,13 @@ var (
 		1: structure(fields{1: id32, 2: spec, 3: id32}, nil),
 		2: structure(fields{1: id32, 2: octets(32), 3: half}, nil),
 		3: structure(fields{1: agreement, 2: list(acceptance)}, nil),
-		4: structure(fields{1: id32, 2: mails}, nil),
-		5: structure(fields{1: id32, 2: signature}, nil),
+		4: structure(fields{1: id32, 2: mails}, fields{3: u64}),
+		5: structure(fields{1: id32, 2: signature}, fields{3: u64}),
 		6: word,
 		7: structure(fields{1: id32, 2: u64}, nil),
 		8: structure(fields{1: u64}, nil),
 		9: orderAsked, 10: orderAsked, 11: stepWord, 12: report,
+		13: structure(fields{1: depositOrder, 2: signature, 3: papers}, nil),
 	})
 	reply = structure(nil, fields{
 		1: structure(fields{1: id32, 2: half}, nil),

@@ -32,6 +32,7 @@ var (
 		1: octets(-1), 2: list(signed), 3: list(recipients), 4: list(list(stake)), 5: id32, 6: signed, 7: unsigned(8),
 	}, fields{
 		8: structure(fields{1: u32, 2: u32, 3: u32, 4: u32}, nil), 9: notEmpty(list(quorum)), 10: notEmpty(list(text)), 11: structure(fields{1: u32, 2: u32}, nil),
+		12: notEmpty(list(denomination)),
 	})
 	quorum      = structure(fields{1: text, 2: list(octets(32)), 3: u32}, nil)
 	signedValue = structure(fields{1: structure(fields{1: text, 2: signed, 3: signed}, nil), 2: octets(32), 3: signature}, nil)
@@ -39,7 +40,12 @@ var (
 	acceptance  = structure(fields{1: structure(fields{1: id32, 2: u32, 3: octets(16)}, nil), 2: signature}, nil)
 	word        = structure(fields{1: structure(fields{1: id32, 2: u32, 3: u64, 4: text, 5: signed, 6: yesNo}, fields{7: octets(32), 8: octets(32)}), 2: signature}, nil)
 	stepWord    = structure(fields{1: structure(fields{1: id32, 2: u32, 3: yesNo}, nil), 2: signature}, nil)
-	exit        = structure(fields{1: id32, 2: recipients, 3: u32, 4: point, 5: point, 6: u64}, nil)
+	signedCert  = structure(fields{1: octets(-1), 2: signature, 3: signature}, nil)
+	papers      = structure(fields{
+		1: list(structure(fields{1: signedCert, 2: identity}, nil)), 2: list(structure(fields{1: id32, 2: u32, 3: point, 4: list(id32)}, nil)),
+	}, nil)
+	depositOrder = structure(fields{1: id32, 2: u32, 3: list(atEpoch), 4: u32, 5: signed}, nil)
+	exit         = structure(fields{1: id32, 2: recipients, 3: u32, 4: point, 5: point, 6: u64}, nil)
 
 	kinds = fields{
 		2:  structure(fields{1: u32, 2: text, 3: identity, 4: octets(-1)}, nil),
@@ -47,14 +53,15 @@ var (
 		4:  structure(fields{1: recipients, 2: id32, 3: spec, 4: id32}, nil),
 		5:  structure(fields{1: certificate, 2: list(point), 3: list(point)}, nil),
 		6:  structure(fields{1: agreement, 2: list(acceptance), 3: list(list(u64))}, nil),
-		7:  structure(fields{1: id32, 2: u32, 3: u64}, nil),
-		8:  structure(fields{1: id32, 2: u32, 3: u64, 4: signature}, nil),
-		9:  structure(fields{1: id32, 2: u64, 3: unsigned(8), 5: signed, 6: u64, 7: list(exit), 8: yesNo, 9: yesNo}, fields{4: word, 10: stepWord, 11: report}),
+		7:  structure(fields{1: id32, 2: u32, 3: u64}, fields{4: u64}),
+		8:  structure(fields{1: id32, 2: u32, 3: u64, 4: signature}, fields{5: u64}),
+		9:  structure(fields{1: id32, 2: u64, 3: unsigned(8), 5: signed, 6: u64, 7: list(exit), 8: yesNo, 9: yesNo}, fields{4: word, 10: stepWord, 11: report, 12: u64}),
 		10: structure(fields{1: recipients, 2: order, 3: signature, 4: list(u64)}, nil),
 		11: structure(fields{1: recipients, 2: u64}, nil),
 		12: structure(fields{1: recipients, 2: order, 3: signature, 4: list(u64)}, nil),
 		13: structure(fields{1: octets(-1)}, nil),
 		14: structure(fields{1: id32}, nil),
+		15: structure(fields{1: depositOrder, 2: signature, 3: papers, 4: list(u64), 5: u64}, nil),
 	}
 	entry = structure(fields{1: signed}, kinds)
 )

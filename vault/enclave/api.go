@@ -44,6 +44,9 @@ type Call struct {
 	Took   *Took            `cbor:"23,keyasint,omitempty"`
 	Report *vault.Report    `cbor:"24,keyasint,omitempty"` // values of an oracle for an instance
 
+	Deposit *Deposit          `cbor:"25,keyasint,omitempty"` // chunks into a later pot
+	Funded  *vault.DepositAck `cbor:"26,keyasint,omitempty"` // the wallet has found the coins of such a deposit
+
 	// To a vault in the escrow's role.
 	Greet    *Raw           `cbor:"30,keyasint,omitempty"` // a client vault's Hello
 	Frame    *Raw           `cbor:"31,keyasint,omitempty"` // a client vault's request
@@ -130,6 +133,14 @@ type Say struct {
 type Took struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
 	Failed   bool            `cbor:"2,keyasint"`
+}
+
+// Deposit puts chunks into a later pot of an instance.
+type Deposit struct {
+	Instance wire.InstanceID `cbor:"1,keyasint"`
+	Pot      uint32          `cbor:"2,keyasint"`
+	IDs      []wire.ChunkID  `cbor:"3,keyasint"` // in the agreed order
+	By       int64           `cbor:"4,keyasint"` // Unix seconds: it waits so long for those who may receive them
 }
 
 // Chunks names chunks.

@@ -63,6 +63,15 @@ func (e *Enclave) doOwner(c Call) (Result, error) {
 		rows, err := e.owner.Bring(*c.Report)
 		e.keep(rows)
 		return Result{}, err
+	case c.Deposit != nil:
+		d := *c.Deposit
+		rows, err := e.owner.Deposit(d.Instance, d.Pot, d.IDs, d.By)
+		e.keep(rows)
+		return Result{}, err
+	case c.Funded != nil:
+		rows, err := e.owner.Funded(c.Funded.Instance, c.Funded.Deposit)
+		e.keep(rows)
+		return Result{}, err
 	case c.Claim != nil:
 		rows, err := e.owner.Claim(c.Claim.IDs)
 		e.keep(rows)
@@ -225,9 +234,11 @@ func nameOf(q vault.Request) (what, id string, err error) {
 	case q.Open != nil:
 		return "open", string(q.Open.Batch[:]), nil
 	case q.Hand != nil:
-		return "hand", string(q.Hand.Instance[:]), nil
+		return "hand", fmt.Sprintf("%s%d", q.Hand.Instance[:], q.Hand.Deposit), nil
 	case q.Ack != nil:
-		return "ack", string(q.Ack.Instance[:]), nil
+		return "ack", fmt.Sprintf("%s%d", q.Ack.Instance[:], q.Ack.Deposit), nil
+	case q.Deposit != nil:
+		what = "deposit"
 	case q.Word != nil:
 		what = "word"
 	case q.Fetch != nil:
