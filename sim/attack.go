@@ -206,6 +206,9 @@ func (c *Client) garbage(in *Course) vault.Request {
 				continue
 			}
 			for _, x := range stakes {
+				if x.Chunk == (wire.ChunkID{}) {
+					continue // it comes later
+				}
 				wrong, err := key.NewShare(c.w.points[x.Chunk].Type(), c.w.rnd)
 				if err != nil {
 					c.w.fail("%w", err)
@@ -363,7 +366,7 @@ func (c *Client) follows(at int64) bool {
 func (c *Client) staked(a vault.Agreement) bool {
 	for i, pot := range a.Pots {
 		o, err := outcomeOf(a)
-		if err == nil && len(pot) > 0 && a.Parties[o.from(i)][0] == c.ID {
+		if err == nil && len(pot) > 0 && pot[0].Chunk != (wire.ChunkID{}) && a.Parties[o.from(i)][0] == c.ID {
 			return true
 		}
 	}

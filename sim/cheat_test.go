@@ -715,6 +715,7 @@ func allCheats() map[string]cheat {
 	all := maps.Clone(cheats)
 	maps.Copy(all, forgeries)
 	maps.Copy(all, stepCheats)
+	maps.Copy(all, orderCheats)
 	return all
 }
 

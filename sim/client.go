@@ -347,6 +347,8 @@ func kindOf(q vault.Request) string {
 		return "swept"
 	case q.Step != nil:
 		return "step"
+	case q.Deposit != nil:
+		return "fund"
 	}
 	return "nothing"
 }

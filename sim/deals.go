@@ -66,7 +66,7 @@ func (w *World) Agreement(s Stakes) (vault.Agreement, error) {
 }
 
 // depositors says, for each contract, which party fills which pot.
-var depositors = map[contractID][]int{Swap: {0, 1}, Pay: {0}, Escrow: {0, 0}, Wager: {0, 1}}
+var depositors = map[contractID][]int{Swap: {0, 1}, Pay: {0}, Escrow: {0, 0}, Wager: {0, 1}, Ordering: {1, 0}}
 
 func weigh(pot []vault.Stake) (sum int64) {
 	for _, s := range pot {
@@ -141,6 +141,9 @@ func (c *Client) Proposal(a vault.Agreement) (vault.Proposal, error) {
 	}
 	for _, pot := range a.Pots {
 		for _, s := range pot {
+			if s.Chunk == (wire.ChunkID{}) {
+				continue
+			}
 			if x, ok := c.m.Chunk(s.Chunk); ok && x.Owner == c.ID {
 				continue
 			}

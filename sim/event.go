@@ -57,13 +57,15 @@ const (
 	OpJudge                 // client Who's host looks at what settlements have given it
 	OpDrain                 // client Who, who broke TEEs, spends the coins of a chunk that it is exchanging step by step
 	OpManner                // client Who, a cheat, says from now on what is so of steps, nothing, or that they failed
+	OpOrder                 // an order of goods, to be paid later, is proposed, client Who the buyer
+	OpFund                  // client Who deposits into a pot that is filled later
 	ops
 )
 
 var opNames = [ops]string{
 	"pump", "step", "deliver", "repeat", "drop", "hear", "hear-again", "lose", "flush", "round", "due", "tick", "deposit", "propose", "say",
 	"claim", "mine", "crash", "start", "crash-escrow", "start-escrow", "keep", "clone", "route", "backup", "rollback", "clock", "reorg",
-	"attack", "lie", "judge", "drain", "manner",
+	"attack", "lie", "judge", "drain", "manner", "order", "fund",
 }
 
 // String writes the event as ParseEvent reads it.
@@ -96,7 +98,7 @@ func ParseEvent(line string) (Event, error) {
 type profile [ops]int
 
 var usual = profile{
-	OpPump: 14, OpStep: 20, OpDeliver: 26, OpHear: 22, OpFlush: 8, OpRound: 8, OpDue: 3, OpTick: 4, OpDeposit: 2, OpPropose: 6, OpSay: 5, OpClaim: 2, OpMine: 2, OpJudge: 8,
+	OpPump: 14, OpStep: 20, OpDeliver: 26, OpHear: 22, OpFlush: 8, OpRound: 8, OpDue: 3, OpTick: 4, OpDeposit: 2, OpPropose: 6, OpSay: 5, OpClaim: 2, OpMine: 2, OpJudge: 8, OpOrder: 2, OpFund: 4,
 }
 
 var faults = profile{
@@ -284,6 +286,14 @@ func (w *World) Play(e Event) {
 		if w.cfg.Broken[c.Name] {
 			w.drain(c, e.Arg)
 		}
+	case OpOrder:
+		w.order(e.Who, e.Arg)
+	case OpFund:
+		if w.cfg.Broken[c.Name] && e.Arg%3 == 0 {
+			w.forgeDeposit(c, e.Arg/3)
+		} else {
+			c.fund(e.Arg / 3)
+		}
 	case OpManner:
 		if w.cfg.Broken[c.Name] {
 			c.manner = manner(e.Arg % 3)
@@ -371,7 +381,7 @@ func (c *Client) sayAny(arg int) {
 		if !in.Opened || in.Closed {
 			continue
 		}
-		word := []string{"release", "refund", "dispute", "settle", "award", "award", "dispute", "nonsense"}[arg%8]
+		word := []string{"release", "refund", "dispute", "settle", "award", "award", "hurry", "nonsense"}[arg%8]
 		_ = c.Say(in.ID, word, int64(arg/8%120), word == "award")
 		return
 	}

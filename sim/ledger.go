@@ -65,6 +65,7 @@ type Course struct {
 	given     map[wire.ChunkID]wire.VaultID
 	outcome   outcome
 	turns     *turns // nil: atomic
+	waiting   []*pending
 }
 
 func newLedger(c *Cast) *Ledger {
@@ -123,6 +124,12 @@ func (l *Ledger) fold(e vault.Entry, at vault.Index) (string, error) {
 		return "certify", l.certify(e.Certify, at)
 	case e.Lock != nil:
 		return "lock", l.lock(e, at)
+	case e.Deposit != nil:
+		return "deposit", l.deposit(e, at)
+	case e.Hand != nil && e.Hand.Deposit != 0:
+		return "hand of a deposit", l.shares(e.Hand.Instance, e.Hand.Role, e.Hand.Prev, e.Hand.Deposit, at, nil)
+	case e.Ack != nil && e.Ack.Deposit != 0:
+		return "ack of a deposit", l.shares(e.Ack.Instance, e.Ack.Role, e.Ack.Prev, e.Ack.Deposit, at, e.Ack.Sig)
 	case e.Hand != nil:
 		c, err := l.course(e.Hand.Instance, e.Hand.Role, e.Hand.Prev)
 		if err == nil {
@@ -242,6 +249,9 @@ func (l *Ledger) lock(e vault.Entry, at vault.Index) error {
 		return rule("instance %s is settled in a way that is none", c.ID.Short())
 	}
 	last := a.LockBy
+	if x, ok := c.outcome.(*ordering); ok {
+		last = x.payBy + 3600
+	}
 	if a.Pace != nil {
 		if _, over := c.outcome.open(); !over {
 			return rule("instance %s is settled tit for tat and is not over when it opens", c.ID.Short())
@@ -256,6 +266,12 @@ func (l *Ledger) lock(e vault.Entry, at vault.Index) error {
 	for i, pot := range a.Pots {
 		for j, s := range pot {
 			f := l.chunks[s.Chunk]
+			if _, ok := c.outcome.(*ordering); ok && i == 1 {
+				if s.Chunk != (wire.ChunkID{}) || s.Epoch != 0 || e.Lock.Prev[i][j] != 0 {
+					return rule("instance %s names a chunk that comes later", c.ID.Short())
+				}
+				continue
+			}
 			switch {
 			case f == nil:
 				return rule("chunk %s is locked and was never certified", s.Chunk.Short())
@@ -296,6 +312,9 @@ func (l *Ledger) course(id wire.InstanceID, role uint32, prev vault.Index) (*Cou
 // awaits reports whether party may be given chunks that another deposits.
 func (c *Course) awaits(party int) bool {
 	for pot, stakes := range c.Agreement.Pots {
+		if _, later := c.outcome.(*ordering); later && pot == 1 {
+			continue
+		}
 		if len(stakes) > 0 && c.outcome.from(pot) != party && c.outcome.mayReceive(pot, party) {
 			return true
 		}
@@ -325,7 +344,7 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 		if err != nil {
 			return err
 		}
-		return l.exits(c, r, at, due, true)
+		return l.exits(c, r, at, due, nil, true)
 	case vault.RunOpen:
 		for i := range c.Parties {
 			if c.awaits(i) && !c.acked[i] {
@@ -346,6 +365,16 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 		if want, over, err = c.outcome.deadline(l.time); err != nil {
 			return rule("instance %s: %w", c.ID.Short(), err)
 		}
+	case vault.RunDeposit:
+		if want, over, err = l.counts(c, e); err != nil {
+			return err
+		}
+		l.kinds["a deposit counts"]++
+	case vault.RunReturn:
+		if len(c.waiting) == 0 || r.EventAt != c.waiting[0].order.By || l.time < r.EventAt {
+			return rule("instance %s: a deposit goes back early, or none does", c.ID.Short())
+		}
+		l.kinds["a deposit goes back"]++
 	case vault.RunReport:
 		value, observed, err := l.reported(c, r.Report)
 		if err != nil {
@@ -405,7 +434,11 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 			}
 		}
 	}
-	return l.exits(c, r, at, due, over)
+	back := c.over(r, over)
+	for id, to := range back {
+		due[id] = to
+	}
+	return l.exits(c, r, at, due, back, over)
 }
 
 // payouts says who gets what by a step of the contract.
@@ -417,7 +450,7 @@ func (c *Course) payouts(want []payout, over bool) map[wire.ChunkID]wire.VaultID
 		}
 	}
 	if over {
-		for pot, stakes := range c.Agreement.Pots {
+		for pot, stakes := range c.outcome.held() {
 			for _, s := range stakes {
 				_, gone := c.given[s.Chunk]
 				if _, now := due[s.Chunk]; !gone && !now {
@@ -430,7 +463,7 @@ func (c *Course) payouts(want []payout, over bool) map[wire.ChunkID]wire.VaultID
 }
 
 // exits compares what leaves an instance with what must, and moves it.
-func (l *Ledger) exits(c *Course, r *vault.Run, at vault.Index, due map[wire.ChunkID]wire.VaultID, over bool) error {
+func (l *Ledger) exits(c *Course, r *vault.Run, at vault.Index, due, back map[wire.ChunkID]wire.VaultID, over bool) error {
 	if r.Closed != over || len(r.Exits) != len(due) {
 		return rule("instance %s: %d chunks leave, closed %t, want %d, %t", c.ID.Short(), len(r.Exits), r.Closed, len(due), over)
 	}
@@ -449,7 +482,9 @@ func (l *Ledger) exits(c *Course, r *vault.Run, at vault.Index, due map[wire.Chu
 		if sum, err := x.R.Plus(x.B); err != nil || sum != f.B {
 			return rule("chunk %s: R + B' is not B", x.Chunk.Short())
 		}
-		c.given[x.Chunk] = x.To[0]
+		if _, ok := back[x.Chunk]; !ok { // what never counted may come again
+			c.given[x.Chunk] = x.To[0]
+		}
 		f.set(at, func(m *Moment) { m.Owner, m.Epoch, m.B, m.Instance = x.To[0], x.Epoch, x.B, wire.InstanceID{} })
 	}
 	c.Closed, c.Ended = over, over && len(c.given) == c.stakes()
@@ -463,7 +498,7 @@ func (l *Ledger) exits(c *Course, r *vault.Run, at vault.Index, due map[wire.Chu
 }
 
 func (c *Course) stakes() (n int) {
-	for _, pot := range c.Agreement.Pots {
+	for _, pot := range c.outcome.held() {
 		n += len(pot)
 	}
 	return n

@@ -51,6 +51,8 @@ const (
 	fWitness  = "head/witness.go"
 	fGroup    = "head/group.go"
 	fBatch    = "key/batch.go"
+	fDeposit  = "vault/deposit.go"
+	fPaid     = "vault/owner_deposit.go"
 )
 
 var allMutations = []mutation{
@@ -231,6 +233,52 @@ var allMutations = []mutation{
 	{"vault: settled is nothing left", "forged: settled before all is given", "the cheat works", []edit{
 		off(fReplay, "if r.Settled != (closed && len(in.Given) == stakes) {"),
 	}},
+
+	// Pots that are filled later.
+	{"escrow: whose chunk is deposited", "a deposit of another's chunk", "by another than its owner", []edit{off(fInstance, "case *c.owner != d.parties[d.depositor(pot)]:")}},
+	{"escrow: deposit of a locked chunk", "a deposit of a locked chunk", "has a second lock", []edit{off(fInstance, "case c.instance != nil:")}},
+	{"escrow: deposit of a claimed chunk", "a deposit of a claimed chunk", "after its claim", []edit{off(fInstance, "case c.state != chunkLive:")}},
+	{"escrow: weight of a deposit", "a deposit that weighs less", "the agreement says 5", []edit{
+		off(fDeposit, "case int64(c.Weight) != want:"), off(fInstance, "case c.cert.Weight != s.Weight:"),
+	}},
+	{"escrow: asset of a deposit", "a deposit of another asset", "the agreement says", []edit{off(fDeposit, "case c.Denomination != d.later[int(o.Pot)]:")}},
+	{"escrow: how long a deposit waits", "a deposit that waits beyond its phase", "waits until", []edit{off(fDeposit, "case at >= o.By || o.By >= until:")}},
+	{"escrow: phase of a deposit", "a deposit for another phase", "a deposit for phase 1", []edit{off(fDeposit, "case int64(o.Phase) != int64(in.state.Phase()):")}},
+	{"escrow: a deposit once", "a deposit said again", "waits until", []edit{
+		off(fDeposit, "case at >= o.By || o.By >= until:"), off(fInstance, "case c.epoch != s.Epoch:"),
+	}},
+	{"escrow: signature of a deposit", "a deposit that its owner did not order", "did not order", []edit{
+		off(fDeposit, "if err := q.Order.verify(e.vaults[from].Identity, q.Sig); err != nil {"),
+	}},
+	{"escrow: signature of a deposit's acknowledgement", "an acknowledgement of a deposit for another", "did not acknowledge the deposit", []edit{
+		{fDeposit, "err = e.vaults[from].Identity.Verify(purposeDepositAck, b, q.Sig)", "_ = b"},
+	}},
+	{"escrow: acknowledgement in time", "an acknowledgement after a deposit's time", "that waited until", []edit{off(fDeposit, "case e.clock > l.Order.By:")}},
+	{"vault: claim of what is being deposited", "a claim of what is being deposited", "the cheat works", []edit{
+		off(fOwner, "if h, until, ok := o.pledged(id); ok && !c.Claim {"),
+	}},
+	{"vault: coins of a deposit", "a deposit without coins", "the cheat works", []edit{{fPaid, " || !l.Funded || ", " || "}}},
+	{"vault: a deposit that nobody acknowledged", "forged: a deposit that nobody acknowledged", "the cheat works", []edit{off(fPaid, "case !in.Pledge.deal.acknowledged(*l):")}},
+	{"vault: signature of a deposit's acknowledgement", "forged: an acknowledgement of a deposit", "the cheat works", []edit{
+		{fReplay, "err = in.Pledge.Parties[r].Verify(purposeDepositAck, b, a.Sig)", "_ = b"},
+	}},
+	{"vault: a deposit counts in time", "forged: a deposit that counts after its time", "the cheat works", []edit{
+		off(fPaid, "case n.Run.EventAt != n.At || n.At > l.Order.By:"),
+	}},
+	{"vault: its own order", "forged: a deposit that alice did not order", "the cheat works", []edit{
+		off(fPaid, "if err := o.verify(in.Pledge.Parties[d.depositor(pot)], n.Deposit.Sig); err != nil {"),
+		off(fPaid, "if err := q.Order.verify(t.o.cfg.Identity, q.Sig); err != nil {"),
+	}},
+	{"vault: whose chunk is deposited", "forged: a deposit of carol's chunk", "the cheat works", []edit{
+		off(fPaid, "if in != nil && c.Owner != in.Pledge.deal.parties[in.Pledge.deal.depositor(int(q.Order.Pot))] {"),
+	}},
+	{"vault: weight of a deposit", "forged: a deposit of another weight", "the cheat works", []edit{off(fDeposit, "case int64(c.Weight) != want:")}},
+	{"vault: asset of a deposit", "forged: a deposit of another asset", "the cheat works", []edit{off(fDeposit, "case c.Denomination != d.later[int(o.Pot)]:")}},
+	{"vault: papers of a deposit", "forged: a deposit with papers that nobody signed", "the cheat works", []edit{
+		{"key/certificate.go", "err = holder.Verify(role.certificatePurpose(), s.Body, sig)", "_ = sig"},
+	}},
+	{"vault: phase of a deposit", "forged: a deposit for another phase", "the cheat works", []edit{off(fDeposit, "case int64(o.Phase) != int64(in.state.Phase()):")}},
+	{"vault: a deposit goes back in time", "forged: a deposit that goes back early", "the cheat works", []edit{off(fReplay, "if o.clock.Time < due {")}},
 	{"vault: an entry left out", "an entry left out", "the cheat works", []edit{off(fReplay, "case prev != last:")}},
 	{"vault: a head that forks", "a head that forks", "the cheat works", []edit{
 		off(fReplay, "if err := head.VerifyConsistency(o.head.Checkpoint, c.Checkpoint, proof); err != nil {"),

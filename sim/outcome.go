@@ -24,6 +24,7 @@ type outcome interface {
 	word(party int, word string, value, at int64) ([]payout, bool, error)
 	deadline(now int64) ([]payout, bool, error)
 	pick(p payout, given, due map[wire.ChunkID]wire.VaultID) []wire.ChunkID
+	held() [][]vault.Stake
 }
 
 var errOutcome = errors.New("the contract does not do that")
@@ -36,11 +37,22 @@ const (
 	Pay    contractID = "Pay"
 	Escrow contractID = "Escrow"
 	Wager  contractID = "Wager"
+
+	Ordering contractID = "Order"
 )
 
 // outcomeOf finds the contract of an agreement by its text.
 func outcomeOf(a vault.Agreement) (outcome, error) {
+	a.Pots = slices.Clone(a.Pots) // those that are filled later are filled in
+	for i := range a.Pots {
+		a.Pots[i] = slices.Clone(a.Pots[i])
+	}
 	switch string(a.Source) {
+	case orderSource:
+		if len(a.Later) != 1 || len(a.Pots) != 2 {
+			return nil, errors.New("an order that does not say what is paid with")
+		}
+		return &ordering{pots: pots{a}, payBy: a.Terms[2]}, nil
 	case sourceOf(Swap):
 		return &exchange{pots: pots{a}, deposits: []int{0, 1}, gives: []payout{{0, 1, all}, {1, 0, all}}}, nil
 	case sourceOf(Pay):
@@ -60,8 +72,26 @@ const all = 1 << 40
 // still owed, the first in the agreed order among equals.
 type pots struct{ a vault.Agreement }
 
+// held returns the chunks of each pot, without those that are to come.
+func (p pots) held() (out [][]vault.Stake) {
+	for _, pot := range p.a.Pots {
+		out = append(out, slices.DeleteFunc(slices.Clone(pot), func(s vault.Stake) bool { return s.Chunk == wire.ChunkID{} }))
+	}
+	return out
+}
+
+// next returns what a pot misses, missing how many chunks that are, and put fills in
+// the first of them.
+func (p pots) next(pot int) []vault.Stake { return p.a.Pots[pot][len(p.held()[pot]):] }
+func (p pots) missing(pot int) int        { return len(p.next(pot)) }
+func (p pots) put(pot int, chunks []vault.ChunkEpoch) {
+	for i, s := range p.next(pot)[:len(chunks)] {
+		p.next(pot)[0] = vault.Stake{Chunk: chunks[i].Chunk, Epoch: chunks[i].Epoch, Weight: s.Weight}
+	}
+}
+
 func (p pots) pick(want payout, given, due map[wire.ChunkID]wire.VaultID) []wire.ChunkID {
-	left := slices.Clone(p.a.Pots[want.pot])
+	left := p.held()[want.pot]
 	left = slices.DeleteFunc(left, func(s vault.Stake) bool {
 		_, gone := given[s.Chunk]
 		_, now := due[s.Chunk]

@@ -186,6 +186,17 @@ func (w *World) wait() int64 {
 	next := w.now + 7200
 	for _, c := range w.ledger.courses {
 		switch o := c.outcome.(type) {
+		case *ordering:
+			if !c.Ended && c.Opened {
+				for _, at := range []int64{o.payBy, o.payBy + 3600} {
+					if at+3 > w.now {
+						next = min(next, at+3)
+					}
+				}
+			}
+			for _, p := range c.waiting {
+				next = min(next, max(w.now, p.order.By)+3)
+			}
 		case *sale:
 			if !c.Ended && c.Opened {
 				for _, at := range o.ends {
@@ -205,6 +216,13 @@ func (w *World) wait() int64 {
 	for _, c := range w.clients {
 		if c.lost {
 			continue
+		}
+		for _, in := range c.m.Instances() {
+			for _, d := range in.Deposits {
+				if d.Entry == 0 && d.Order.By+3 > w.now {
+					next = min(next, d.Order.By+3)
+				}
+			}
 		}
 		for _, p := range c.m.Pledges() {
 			if p.LockBy+3 > w.now {

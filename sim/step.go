@@ -27,6 +27,9 @@ func (c *Client) Judge() {
 	if c.m == nil || c.manner == silent {
 		return
 	}
+	if c.find(); c.m == nil {
+		return
+	}
 	for _, in := range c.m.Instances() {
 		if len(in.Open) == 0 {
 			continue
