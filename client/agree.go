@@ -190,7 +190,7 @@ func (h *Host) takeFill(ctx context.Context, d Draft, o draftOffer, role int, f 
 		return fmt.Errorf("%w: a fill of %d pots, it has %d", errDraft, len(f.Pots), len(o.Agreement.Pots))
 	}
 	for i, pot := range p.Pots() {
-		if pot.From == role {
+		if pot.From == role && !pot.Later {
 			o.Agreement.Pots[i] = f.Pots[i]
 		} else if len(f.Pots[i]) > 0 {
 			return fmt.Errorf("%w: a fill of pot %s, which is another's", errDraft, pot.Name)
@@ -504,7 +504,7 @@ func (h *Host) sign(ctx context.Context, d Draft, s *sketch) error {
 		}
 	}
 	for i, pot := range a.Pots {
-		if s.depositor(i) == s.role && len(pot) > 0 {
+		if s.depositor(i) == s.role && len(pot) > 0 && !s.isLater(i) {
 			deal.Gives = append(deal.Gives, fmt.Sprintf("%s, %s, of %s", tally(len(pot), "chunk"), tally(weigh(pot), "unit"), s.denomination(i).ID))
 		}
 	}
@@ -562,7 +562,7 @@ func certain(err error) bool {
 func (h *Host) ofOthers(ctx context.Context, s *sketch) (list []vault.Paper, peers []enclave.Peer, err error) {
 	for i, pot := range s.offer.Agreement.Pots {
 		for _, x := range pot {
-			if s.depositor(i) != s.role {
+			if s.depositor(i) != s.role && !s.isLater(i) {
 				list = append(list, s.papers[x.Chunk])
 			}
 		}
@@ -586,7 +586,7 @@ func (h *Host) ofOthers(ctx context.Context, s *sketch) (list []vault.Paper, pee
 func (h *Host) receivableFunded(ctx context.Context, s *sketch) error {
 	var n switchboard.Notice
 	for i, pot := range s.offer.Agreement.Pots {
-		if s.depositor(i) == s.role || !slices.Contains(s.deal.Candidates(i), s.role) {
+		if s.depositor(i) == s.role || s.isLater(i) || !slices.Contains(s.deal.Candidates(i), s.role) {
 			continue
 		}
 		for _, x := range pot {

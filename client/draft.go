@@ -184,8 +184,11 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 	return s, nil
 }
 
-// denomination returns that of a filled pot.
+// denomination returns that of a filled pot, or of one that is filled later.
 func (s *sketch) denomination(pot int) coin.Denomination {
+	if d, ok := laterOf(s.offer.Agreement, s.deal.Program())[pot]; ok {
+		return d
+	}
 	for _, x := range s.offer.Agreement.Pots[pot] {
 		paper := s.papers[x.Chunk]
 		if c, err := paper.Cert.Unverified(); err == nil {
@@ -201,6 +204,9 @@ const maxLockWait = 24 * 3600
 // checkPot checks that a pot is full, of one denomination and as asked for, or
 // else empty and asked for.
 func (s *sketch) checkPot(i int) error {
+	if s.isLater(i) {
+		return s.checkLater(i)
+	}
 	pot, ask, units := s.offer.Agreement.Pots[i], s.offer.Asks[i], s.deal.PotUnits(i)
 	asked := ask != draftAsk{}
 	var named coin.AssetID // that its chunks must be; empty: any
@@ -322,6 +328,7 @@ type Proposal struct {
 	Terms   []int64
 	Parties []wire.VaultID
 	Pots    map[string]coin.AssetID  // by the pot's name: which coins it is to hold
+	Weights map[string][]uint32      // by the name of a pot that is filled later: of its chunks; nil: chosen here
 	LockBy  int64                    // Unix seconds; 0: in ten minutes
 	Oracles map[string]oracle.Quorum // by the oracle's name; a feed that the contract fixes may be left out
 	Bounds  *vault.Bounds            // of the exploration; nil: the usual ones
@@ -386,7 +393,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	var own []wire.ChunkID
 	for i, pot := range program.Pots() {
 		units := deal.PotUnits(i)
-		if units == 0 {
+		if units == 0 || pot.Later {
 			continue
 		}
 		asset := p.Pots[pot.Name]
@@ -417,6 +424,18 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 			own = append(own, c.ID)
 		}
 		d.Mine[i], d.Known[i] = o.Agreement.Pots[i], true
+	}
+	for i, pot := range program.Pots() { // these once the others are filled: they may be of the same coins
+		if units := deal.PotUnits(i); pot.Later && units > 0 {
+			if p.Pots[pot.Name] == "" {
+				return "", fmt.Errorf("pot %s: which coins is it to hold, once it is filled?", pot.Name)
+			}
+			free := usable(st, h.id, taken, h.fundedState, deal.LastDeadline(p.LockBy))
+			if err := h.agreeLater(ctx, &o.Agreement, i, p.Pots[pot.Name], p.Weights[pot.Name], units, pot.From == role, st, free); err != nil {
+				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
+			}
+			d.Known[i] = true
+		}
 	}
 	if o.Papers, err = h.papersOf(ctx, own); err != nil {
 		return "", err

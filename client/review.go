@@ -72,6 +72,13 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 			Name: pot.Name, From: p.Parties()[pot.From], Units: n, Asset: string(units[i].asset), Decimals: uint32(units[i].decimals),
 			Amount: units[i].of(n), Chunks: uint32(len(o.Agreement.Pots[i])), To: strings.Join(to, ", "),
 		})
+		if pot.Later && n > 0 {
+			out.Pots[i].Later = laterNote(p, i)
+			if len(out.Pots[i].To) > 0 {
+				out.Warnings = append(out.Warnings, fmt.Sprintf("pot %s is filled later, and counts only when %s %s acknowledged its chunks: by silence they can keep %s from filling it",
+					pot.Name, strings.Join(strings.Split(out.Pots[i].To, ", "), " and "), map[bool]string{true: "has", false: "have"}[!strings.Contains(out.Pots[i].To, ",")], p.Parties()[pot.From]))
+			}
+		}
 		for _, x := range o.Agreement.Pots[i] {
 			out.Pots[i].Weights = append(out.Pots[i].Weights, x.Weight)
 		}

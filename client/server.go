@@ -336,6 +336,7 @@ func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 				}
 			}
 			d.settledStatus(out, in)
+			d.fundingStatus(out, in)
 		}
 	}
 	return out

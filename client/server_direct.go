@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"latchkey/client/clientpb"
@@ -32,7 +33,7 @@ func (s server) proposed(ctx context.Context, r *clientpb.ProposeRequest) (strin
 	if err != nil {
 		return "", err
 	}
-	p := Proposal{Source: r.Source, Pots: map[string]coin.AssetID{}}
+	p := Proposal{Source: r.Source, Pots: map[string]coin.AssetID{}, Weights: map[string][]uint32{}}
 	if r.LockWithin < 0 || r.LockWithin > maxLockWait {
 		return "", fmt.Errorf("all are to accept within %d seconds, want at most a day", r.LockWithin)
 	} else if r.LockWithin > 0 {
@@ -49,7 +50,17 @@ func (s server) proposed(ctx context.Context, r *clientpb.ProposeRequest) (strin
 		if !ok {
 			return "", fmt.Errorf("pot %.60q: write NAME=ASSET", x)
 		}
-		p.Pots[name] = coin.AssetID(asset)
+		id, weights, err := potAsset(asset)
+		if err != nil {
+			return "", fmt.Errorf("pot %.40s: %w", name, err)
+		}
+		if i := slices.IndexFunc(program.Pots(), func(x contract.Pot) bool { return x.Name == name }); weights != nil {
+			if i < 0 || !program.Pots()[i].Later {
+				return "", fmt.Errorf("pot %.40s: weights are for pots that are filled later", name)
+			}
+			p.Weights[name] = weights
+		}
+		p.Pots[name] = id
 	}
 	p.Oracles = map[string]oracle.Quorum{}
 	for _, x := range r.Oracles {
@@ -85,6 +96,19 @@ func (s server) Report(ctx context.Context, r *clientpb.ReportRequest) (*clientp
 		return nil, refused(fmt.Errorf("report: %w", err))
 	}
 	out, err := s.h.Report(ctx, q)
+	return out, refused(err)
+}
+
+func (s server) Fund(ctx context.Context, r *clientpb.FundRequest) (*clientpb.FundResponse, error) {
+	q := FundAsk{Pot: r.Pot, Chunks: int(r.Chunks), Within: r.Within, PlanOnly: r.PlanOnly}
+	err := q.Instance.UnmarshalText([]byte(r.Instance))
+	if err == nil && (r.Within < 0 || r.Within > maxFundWait) {
+		err = fmt.Errorf("a deposit is to wait %d seconds, want at most %d", r.Within, maxFundWait)
+	}
+	if err != nil {
+		return nil, refused(fmt.Errorf("fund: %w", err))
+	}
+	out, err := s.h.Fund(ctx, q)
 	return out, refused(err)
 }
 

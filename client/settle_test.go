@@ -79,7 +79,7 @@ func TestLossIsShownBeforeAcceptance(t *testing.T) {
 			for n := range byte(10) {
 				part := paperOf(t, wanted, n+1, 5)
 				papers = append(papers, part)
-				p.Sides[0].Chunks = append(p.Sides[0].Chunks, market.Stake{Chunk: wire.ChunkID{n}, Weight: 5})
+				p.Sides[0].Chunks = append(p.Sides[0].Chunks, market.Stake{Chunk: wire.ChunkID{n + 1}, Weight: 5})
 				p.Sides[1].Chunks = append(p.Sides[1].Chunks, market.Stake{Chunk: part.Chunk.ID(), Weight: 5})
 				w.mint(part, 50_000)
 			}

@@ -36,6 +36,7 @@ func (h *Host) look(ctx context.Context) error {
 	h.deals(ctx, s)
 	h.fund(ctx, s)
 	h.steps(ctx, s)
+	h.found(ctx, s)
 	h.claim(ctx, s)
 	h.sweep(ctx, s)
 	h.overdue(s)

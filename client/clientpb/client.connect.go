@@ -50,6 +50,8 @@ const (
 	ClientServiceSayProcedure = "/latchkey.client.v1.ClientService/Say"
 	// ClientServiceReportProcedure is the fully-qualified name of the ClientService's Report RPC.
 	ClientServiceReportProcedure = "/latchkey.client.v1.ClientService/Report"
+	// ClientServiceFundProcedure is the fully-qualified name of the ClientService's Fund RPC.
+	ClientServiceFundProcedure = "/latchkey.client.v1.ClientService/Fund"
 	// ClientServiceProposeProcedure is the fully-qualified name of the ClientService's Propose RPC.
 	ClientServiceProposeProcedure = "/latchkey.client.v1.ClientService/Propose"
 	// ClientServiceReviewProcedure is the fully-qualified name of the ClientService's Review RPC.
@@ -87,6 +89,11 @@ type ClientServiceClient interface {
 	// client, and waits until the log shows what its contract did with them. The
 	// same again changes nothing.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// Fund puts chunks of this client into a pot that is filled while its contract
+	// runs: the next ones of the weights that were agreed. They count once everybody
+	// who may receive them has found their coins and acknowledged them; if that is not
+	// so in time, they come back.
+	Fund(context.Context, *FundRequest) (*FundResponse, error)
 	// Propose drafts an agreement between named vaults, fills this client's pots and
 	// sends it to the others.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
@@ -167,6 +174,12 @@ func NewClientServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(clientServiceMethods.ByName("Report")),
 			connect.WithClientOptions(opts...),
 		),
+		fund: connect.NewClient[FundRequest, FundResponse](
+			httpClient,
+			baseURL+ClientServiceFundProcedure,
+			connect.WithSchema(clientServiceMethods.ByName("Fund")),
+			connect.WithClientOptions(opts...),
+		),
 		propose: connect.NewClient[ProposeRequest, ProposeResponse](
 			httpClient,
 			baseURL+ClientServiceProposeProcedure,
@@ -222,6 +235,7 @@ type clientServiceClient struct {
 	claim    *connect.Client[ClaimRequest, ClaimResponse]
 	say      *connect.Client[SayRequest, SayResponse]
 	report   *connect.Client[ReportRequest, ReportResponse]
+	fund     *connect.Client[FundRequest, FundResponse]
 	propose  *connect.Client[ProposeRequest, ProposeResponse]
 	review   *connect.Client[ReviewRequest, ReviewResponse]
 	answer   *connect.Client[AnswerRequest, AnswerResponse]
@@ -297,6 +311,15 @@ func (c *clientServiceClient) Say(ctx context.Context, req *SayRequest) (*SayRes
 // Report calls latchkey.client.v1.ClientService.Report.
 func (c *clientServiceClient) Report(ctx context.Context, req *ReportRequest) (*ReportResponse, error) {
 	response, err := c.report.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Fund calls latchkey.client.v1.ClientService.Fund.
+func (c *clientServiceClient) Fund(ctx context.Context, req *FundRequest) (*FundResponse, error) {
+	response, err := c.fund.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -387,6 +410,11 @@ type ClientServiceHandler interface {
 	// client, and waits until the log shows what its contract did with them. The
 	// same again changes nothing.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// Fund puts chunks of this client into a pot that is filled while its contract
+	// runs: the next ones of the weights that were agreed. They count once everybody
+	// who may receive them has found their coins and acknowledged them; if that is not
+	// so in time, they come back.
+	Fund(context.Context, *FundRequest) (*FundResponse, error)
 	// Propose drafts an agreement between named vaults, fills this client's pots and
 	// sends it to the others.
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
@@ -463,6 +491,12 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(clientServiceMethods.ByName("Report")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clientServiceFundHandler := connect.NewUnaryHandlerSimple(
+		ClientServiceFundProcedure,
+		svc.Fund,
+		connect.WithSchema(clientServiceMethods.ByName("Fund")),
+		connect.WithHandlerOptions(opts...),
+	)
 	clientServiceProposeHandler := connect.NewUnaryHandlerSimple(
 		ClientServiceProposeProcedure,
 		svc.Propose,
@@ -523,6 +557,8 @@ func NewClientServiceHandler(svc ClientServiceHandler, opts ...connect.HandlerOp
 			clientServiceSayHandler.ServeHTTP(w, r)
 		case ClientServiceReportProcedure:
 			clientServiceReportHandler.ServeHTTP(w, r)
+		case ClientServiceFundProcedure:
+			clientServiceFundHandler.ServeHTTP(w, r)
 		case ClientServiceProposeProcedure:
 			clientServiceProposeHandler.ServeHTTP(w, r)
 		case ClientServiceReviewProcedure:
@@ -576,6 +612,10 @@ func (UnimplementedClientServiceHandler) Say(context.Context, *SayRequest) (*Say
 
 func (UnimplementedClientServiceHandler) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Report is not implemented"))
+}
+
+func (UnimplementedClientServiceHandler) Fund(context.Context, *FundRequest) (*FundResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("latchkey.client.v1.ClientService.Fund is not implemented"))
 }
 
 func (UnimplementedClientServiceHandler) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {

@@ -1825,12 +1825,204 @@ func (x *ReportedValue) GetShown() string {
 	return ""
 }
 
+type FundRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Pot           string                 `protobuf:"bytes,2,opt,name=pot,proto3" json:"pot,omitempty"`                            // its name in the contract
+	Chunks        uint32                 `protobuf:"varint,3,opt,name=chunks,proto3" json:"chunks,omitempty"`                     // at most so many; 0: all that are missing
+	Within        int64                  `protobuf:"varint,4,opt,name=within,proto3" json:"within,omitempty"`                     // seconds that it waits; 0: ten minutes; never beyond the phase
+	PlanOnly      bool                   `protobuf:"varint,5,opt,name=plan_only,json=planOnly,proto3" json:"plan_only,omitempty"` // say what would be put in, and do nothing
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FundRequest) Reset() {
+	*x = FundRequest{}
+	mi := &file_client_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FundRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FundRequest) ProtoMessage() {}
+
+func (x *FundRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FundRequest.ProtoReflect.Descriptor instead.
+func (*FundRequest) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *FundRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *FundRequest) GetPot() string {
+	if x != nil {
+		return x.Pot
+	}
+	return ""
+}
+
+func (x *FundRequest) GetChunks() uint32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *FundRequest) GetWithin() int64 {
+	if x != nil {
+		return x.Within
+	}
+	return 0
+}
+
+func (x *FundRequest) GetPlanOnly() bool {
+	if x != nil {
+		return x.PlanOnly
+	}
+	return false
+}
+
+type FundResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Pot           string                 `protobuf:"bytes,2,opt,name=pot,proto3" json:"pot,omitempty"`
+	Asset         string                 `protobuf:"bytes,3,opt,name=asset,proto3" json:"asset,omitempty"`
+	Decimals      uint32                 `protobuf:"varint,4,opt,name=decimals,proto3" json:"decimals,omitempty"`
+	Amount        string                 `protobuf:"bytes,5,opt,name=amount,proto3" json:"amount,omitempty"` // smallest units
+	Units         int64                  `protobuf:"varint,6,opt,name=units,proto3" json:"units,omitempty"`
+	Chunks        uint32                 `protobuf:"varint,7,opt,name=chunks,proto3" json:"chunks,omitempty"`
+	Missing       uint32                 `protobuf:"varint,8,opt,name=missing,proto3" json:"missing,omitempty"`                   // chunks that the pot misses still, after this
+	By            int64                  `protobuf:"varint,9,opt,name=by,proto3" json:"by,omitempty"`                             // Unix seconds: what is not acknowledged by then comes back
+	WaitsFor      []string               `protobuf:"bytes,10,rep,name=waits_for,json=waitsFor,proto3" json:"waits_for,omitempty"` // parties that have to acknowledge it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FundResponse) Reset() {
+	*x = FundResponse{}
+	mi := &file_client_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FundResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FundResponse) ProtoMessage() {}
+
+func (x *FundResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FundResponse.ProtoReflect.Descriptor instead.
+func (*FundResponse) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *FundResponse) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *FundResponse) GetPot() string {
+	if x != nil {
+		return x.Pot
+	}
+	return ""
+}
+
+func (x *FundResponse) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *FundResponse) GetDecimals() uint32 {
+	if x != nil {
+		return x.Decimals
+	}
+	return 0
+}
+
+func (x *FundResponse) GetAmount() string {
+	if x != nil {
+		return x.Amount
+	}
+	return ""
+}
+
+func (x *FundResponse) GetUnits() int64 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *FundResponse) GetChunks() uint32 {
+	if x != nil {
+		return x.Chunks
+	}
+	return 0
+}
+
+func (x *FundResponse) GetMissing() uint32 {
+	if x != nil {
+		return x.Missing
+	}
+	return 0
+}
+
+func (x *FundResponse) GetBy() int64 {
+	if x != nil {
+		return x.By
+	}
+	return 0
+}
+
+func (x *FundResponse) GetWaitsFor() []string {
+	if x != nil {
+		return x.WaitsFor
+	}
+	return nil
+}
+
 type ProposeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Source        []byte                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`                            // of the contract
 	Parties       []string               `protobuf:"bytes,2,rep,name=parties,proto3" json:"parties,omitempty"`                          // vault ids, in the order declared; "me": this client
 	Terms         []string               `protobuf:"bytes,3,rep,name=terms,proto3" json:"terms,omitempty"`                              // NAME=VALUE; times as a date, an RFC 3339 time or +30m; durations as 30m, 10d
-	Pots          []string               `protobuf:"bytes,4,rep,name=pots,proto3" json:"pots,omitempty"`                                // NAME=ASSET: which coins a pot is to hold
+	Pots          []string               `protobuf:"bytes,4,rep,name=pots,proto3" json:"pots,omitempty"`                                // NAME=ASSET: which coins a pot is to hold; of one that is filled later also NAME=ASSET@5,5,2: in chunks of which weights
 	LockWithin    int64                  `protobuf:"varint,5,opt,name=lock_within,json=lockWithin,proto3" json:"lock_within,omitempty"` // seconds in which all must accept; 0: ten minutes
 	Oracles       []*OracleChoice        `protobuf:"bytes,6,rep,name=oracles,proto3" json:"oracles,omitempty"`                          // for each oracle that the contract reads
 	States        uint32                 `protobuf:"varint,7,opt,name=states,proto3" json:"states,omitempty"`                           // how far outcomes are explored; 0: the usual
@@ -1841,7 +2033,7 @@ type ProposeRequest struct {
 
 func (x *ProposeRequest) Reset() {
 	*x = ProposeRequest{}
-	mi := &file_client_proto_msgTypes[24]
+	mi := &file_client_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2045,7 @@ func (x *ProposeRequest) String() string {
 func (*ProposeRequest) ProtoMessage() {}
 
 func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[24]
+	mi := &file_client_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2058,7 @@ func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
 func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{24}
+	return file_client_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProposeRequest) GetSource() []byte {
@@ -1938,7 +2130,7 @@ type OracleChoice struct {
 
 func (x *OracleChoice) Reset() {
 	*x = OracleChoice{}
-	mi := &file_client_proto_msgTypes[25]
+	mi := &file_client_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2142,7 @@ func (x *OracleChoice) String() string {
 func (*OracleChoice) ProtoMessage() {}
 
 func (x *OracleChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[25]
+	mi := &file_client_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2155,7 @@ func (x *OracleChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OracleChoice.ProtoReflect.Descriptor instead.
 func (*OracleChoice) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{25}
+	return file_client_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *OracleChoice) GetName() string {
@@ -2003,7 +2195,7 @@ type ProposeResponse struct {
 
 func (x *ProposeResponse) Reset() {
 	*x = ProposeResponse{}
-	mi := &file_client_proto_msgTypes[26]
+	mi := &file_client_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +2207,7 @@ func (x *ProposeResponse) String() string {
 func (*ProposeResponse) ProtoMessage() {}
 
 func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[26]
+	mi := &file_client_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +2220,7 @@ func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
 func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{26}
+	return file_client_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ProposeResponse) GetId() string {
@@ -2047,7 +2239,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_client_proto_msgTypes[27]
+	mi := &file_client_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2251,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[27]
+	mi := &file_client_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2264,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{27}
+	return file_client_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReviewRequest) GetId() string {
@@ -2104,7 +2296,7 @@ type ReviewResponse struct {
 
 func (x *ReviewResponse) Reset() {
 	*x = ReviewResponse{}
-	mi := &file_client_proto_msgTypes[28]
+	mi := &file_client_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2308,7 @@ func (x *ReviewResponse) String() string {
 func (*ReviewResponse) ProtoMessage() {}
 
 func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[28]
+	mi := &file_client_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2321,7 @@ func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewResponse.ProtoReflect.Descriptor instead.
 func (*ReviewResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{28}
+	return file_client_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReviewResponse) GetDraft() *Draft {
@@ -2245,7 +2437,7 @@ type ReviewOracle struct {
 
 func (x *ReviewOracle) Reset() {
 	*x = ReviewOracle{}
-	mi := &file_client_proto_msgTypes[29]
+	mi := &file_client_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2449,7 @@ func (x *ReviewOracle) String() string {
 func (*ReviewOracle) ProtoMessage() {}
 
 func (x *ReviewOracle) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[29]
+	mi := &file_client_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2462,7 @@ func (x *ReviewOracle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewOracle.ProtoReflect.Descriptor instead.
 func (*ReviewOracle) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{29}
+	return file_client_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReviewOracle) GetName() string {
@@ -2332,7 +2524,7 @@ type ReviewAsset struct {
 
 func (x *ReviewAsset) Reset() {
 	*x = ReviewAsset{}
-	mi := &file_client_proto_msgTypes[30]
+	mi := &file_client_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2536,7 @@ func (x *ReviewAsset) String() string {
 func (*ReviewAsset) ProtoMessage() {}
 
 func (x *ReviewAsset) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[30]
+	mi := &file_client_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2549,7 @@ func (x *ReviewAsset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewAsset.ProtoReflect.Descriptor instead.
 func (*ReviewAsset) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{30}
+	return file_client_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReviewAsset) GetName() string {
@@ -2386,7 +2578,7 @@ type ReviewParty struct {
 
 func (x *ReviewParty) Reset() {
 	*x = ReviewParty{}
-	mi := &file_client_proto_msgTypes[31]
+	mi := &file_client_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2590,7 @@ func (x *ReviewParty) String() string {
 func (*ReviewParty) ProtoMessage() {}
 
 func (x *ReviewParty) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[31]
+	mi := &file_client_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2603,7 @@ func (x *ReviewParty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewParty.ProtoReflect.Descriptor instead.
 func (*ReviewParty) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{31}
+	return file_client_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReviewParty) GetName() string {
@@ -2453,7 +2645,7 @@ type ReviewTerm struct {
 
 func (x *ReviewTerm) Reset() {
 	*x = ReviewTerm{}
-	mi := &file_client_proto_msgTypes[32]
+	mi := &file_client_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2657,7 @@ func (x *ReviewTerm) String() string {
 func (*ReviewTerm) ProtoMessage() {}
 
 func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[32]
+	mi := &file_client_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2670,7 @@ func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewTerm.ProtoReflect.Descriptor instead.
 func (*ReviewTerm) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{32}
+	return file_client_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReviewTerm) GetName() string {
@@ -2513,13 +2705,14 @@ type ReviewPot struct {
 	Chunks        uint32                 `protobuf:"varint,7,opt,name=chunks,proto3" json:"chunks,omitempty"`          // 0: not filled yet; amount is then about
 	To            string                 `protobuf:"bytes,8,opt,name=to,proto3" json:"to,omitempty"`                   // parties that may be given of it, besides its depositor
 	Weights       []uint32               `protobuf:"varint,9,rep,packed,name=weights,proto3" json:"weights,omitempty"` // of its chunks, in the agreed order
+	Later         string                 `protobuf:"bytes,10,opt,name=later,proto3" json:"later,omitempty"`            // of a pot that is filled while the contract runs: when
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReviewPot) Reset() {
 	*x = ReviewPot{}
-	mi := &file_client_proto_msgTypes[33]
+	mi := &file_client_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2531,7 +2724,7 @@ func (x *ReviewPot) String() string {
 func (*ReviewPot) ProtoMessage() {}
 
 func (x *ReviewPot) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[33]
+	mi := &file_client_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2544,7 +2737,7 @@ func (x *ReviewPot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewPot.ProtoReflect.Descriptor instead.
 func (*ReviewPot) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{33}
+	return file_client_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReviewPot) GetName() string {
@@ -2610,6 +2803,13 @@ func (x *ReviewPot) GetWeights() []uint32 {
 	return nil
 }
 
+func (x *ReviewPot) GetLater() string {
+	if x != nil {
+		return x.Later
+	}
+	return ""
+}
+
 type ReviewPayout struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Party         string                 `protobuf:"bytes,1,opt,name=party,proto3" json:"party,omitempty"`
@@ -2628,7 +2828,7 @@ type ReviewPayout struct {
 
 func (x *ReviewPayout) Reset() {
 	*x = ReviewPayout{}
-	mi := &file_client_proto_msgTypes[34]
+	mi := &file_client_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2640,7 +2840,7 @@ func (x *ReviewPayout) String() string {
 func (*ReviewPayout) ProtoMessage() {}
 
 func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[34]
+	mi := &file_client_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2653,7 +2853,7 @@ func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewPayout.ProtoReflect.Descriptor instead.
 func (*ReviewPayout) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{34}
+	return file_client_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReviewPayout) GetParty() string {
@@ -2737,7 +2937,7 @@ type AnswerRequest struct {
 
 func (x *AnswerRequest) Reset() {
 	*x = AnswerRequest{}
-	mi := &file_client_proto_msgTypes[35]
+	mi := &file_client_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2949,7 @@ func (x *AnswerRequest) String() string {
 func (*AnswerRequest) ProtoMessage() {}
 
 func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[35]
+	mi := &file_client_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +2962,7 @@ func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{35}
+	return file_client_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AnswerRequest) GetId() string {
@@ -2794,7 +2994,7 @@ type AnswerResponse struct {
 
 func (x *AnswerResponse) Reset() {
 	*x = AnswerResponse{}
-	mi := &file_client_proto_msgTypes[36]
+	mi := &file_client_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2806,7 +3006,7 @@ func (x *AnswerResponse) String() string {
 func (*AnswerResponse) ProtoMessage() {}
 
 func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[36]
+	mi := &file_client_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2819,7 +3019,7 @@ func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
 func (*AnswerResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{36}
+	return file_client_proto_rawDescGZIP(), []int{38}
 }
 
 type ReceiveRequest struct {
@@ -2834,7 +3034,7 @@ type ReceiveRequest struct {
 
 func (x *ReceiveRequest) Reset() {
 	*x = ReceiveRequest{}
-	mi := &file_client_proto_msgTypes[37]
+	mi := &file_client_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +3046,7 @@ func (x *ReceiveRequest) String() string {
 func (*ReceiveRequest) ProtoMessage() {}
 
 func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[37]
+	mi := &file_client_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +3059,7 @@ func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{37}
+	return file_client_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ReceiveRequest) GetAsset() string {
@@ -2903,7 +3103,7 @@ type ReceiveResponse struct {
 
 func (x *ReceiveResponse) Reset() {
 	*x = ReceiveResponse{}
-	mi := &file_client_proto_msgTypes[38]
+	mi := &file_client_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3115,7 @@ func (x *ReceiveResponse) String() string {
 func (*ReceiveResponse) ProtoMessage() {}
 
 func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[38]
+	mi := &file_client_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2928,7 +3128,7 @@ func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{38}
+	return file_client_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ReceiveResponse) GetRequest() string {
@@ -2977,7 +3177,7 @@ type PayRequest struct {
 
 func (x *PayRequest) Reset() {
 	*x = PayRequest{}
-	mi := &file_client_proto_msgTypes[39]
+	mi := &file_client_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2989,7 +3189,7 @@ func (x *PayRequest) String() string {
 func (*PayRequest) ProtoMessage() {}
 
 func (x *PayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[39]
+	mi := &file_client_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3002,7 +3202,7 @@ func (x *PayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayRequest.ProtoReflect.Descriptor instead.
 func (*PayRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{39}
+	return file_client_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PayRequest) GetRequest() string {
@@ -3046,7 +3246,7 @@ type PayResponse struct {
 
 func (x *PayResponse) Reset() {
 	*x = PayResponse{}
-	mi := &file_client_proto_msgTypes[40]
+	mi := &file_client_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3058,7 +3258,7 @@ func (x *PayResponse) String() string {
 func (*PayResponse) ProtoMessage() {}
 
 func (x *PayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[40]
+	mi := &file_client_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3071,7 +3271,7 @@ func (x *PayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayResponse.ProtoReflect.Descriptor instead.
 func (*PayResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{40}
+	return file_client_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PayResponse) GetVault() string {
@@ -3170,7 +3370,7 @@ type KeepRequest struct {
 
 func (x *KeepRequest) Reset() {
 	*x = KeepRequest{}
-	mi := &file_client_proto_msgTypes[41]
+	mi := &file_client_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3182,7 +3382,7 @@ func (x *KeepRequest) String() string {
 func (*KeepRequest) ProtoMessage() {}
 
 func (x *KeepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[41]
+	mi := &file_client_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3195,7 +3395,7 @@ func (x *KeepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepRequest.ProtoReflect.Descriptor instead.
 func (*KeepRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{41}
+	return file_client_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *KeepRequest) GetAsset() string {
@@ -3235,7 +3435,7 @@ type KeepResponse struct {
 
 func (x *KeepResponse) Reset() {
 	*x = KeepResponse{}
-	mi := &file_client_proto_msgTypes[42]
+	mi := &file_client_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3247,7 +3447,7 @@ func (x *KeepResponse) String() string {
 func (*KeepResponse) ProtoMessage() {}
 
 func (x *KeepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[42]
+	mi := &file_client_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3260,7 +3460,7 @@ func (x *KeepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepResponse.ProtoReflect.Descriptor instead.
 func (*KeepResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{42}
+	return file_client_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *KeepResponse) GetChoice() string {
@@ -3279,7 +3479,7 @@ type WordsRequest struct {
 
 func (x *WordsRequest) Reset() {
 	*x = WordsRequest{}
-	mi := &file_client_proto_msgTypes[43]
+	mi := &file_client_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3291,7 +3491,7 @@ func (x *WordsRequest) String() string {
 func (*WordsRequest) ProtoMessage() {}
 
 func (x *WordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[43]
+	mi := &file_client_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3304,7 +3504,7 @@ func (x *WordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordsRequest.ProtoReflect.Descriptor instead.
 func (*WordsRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{43}
+	return file_client_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *WordsRequest) GetProve() bool {
@@ -3323,7 +3523,7 @@ type WordsResponse struct {
 
 func (x *WordsResponse) Reset() {
 	*x = WordsResponse{}
-	mi := &file_client_proto_msgTypes[44]
+	mi := &file_client_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3335,7 +3535,7 @@ func (x *WordsResponse) String() string {
 func (*WordsResponse) ProtoMessage() {}
 
 func (x *WordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[44]
+	mi := &file_client_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3348,7 +3548,7 @@ func (x *WordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordsResponse.ProtoReflect.Descriptor instead.
 func (*WordsResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{44}
+	return file_client_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *WordsResponse) GetWords() []*SaidWord {
@@ -3374,7 +3574,7 @@ type SaidWord struct {
 
 func (x *SaidWord) Reset() {
 	*x = SaidWord{}
-	mi := &file_client_proto_msgTypes[45]
+	mi := &file_client_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3586,7 @@ func (x *SaidWord) String() string {
 func (*SaidWord) ProtoMessage() {}
 
 func (x *SaidWord) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[45]
+	mi := &file_client_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3599,7 @@ func (x *SaidWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaidWord.ProtoReflect.Descriptor instead.
 func (*SaidWord) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{45}
+	return file_client_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SaidWord) GetInstance() string {
@@ -3612,7 +3812,25 @@ const file_client_proto_rawDesc = "" +
 	"\rReportedValue\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value\x12\x14\n" +
-	"\x05shown\x18\x03 \x01(\tR\x05shown\"\xf7\x01\n" +
+	"\x05shown\x18\x03 \x01(\tR\x05shown\"\x88\x01\n" +
+	"\vFundRequest\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x10\n" +
+	"\x03pot\x18\x02 \x01(\tR\x03pot\x12\x16\n" +
+	"\x06chunks\x18\x03 \x01(\rR\x06chunks\x12\x16\n" +
+	"\x06within\x18\x04 \x01(\x03R\x06within\x12\x1b\n" +
+	"\tplan_only\x18\x05 \x01(\bR\bplanOnly\"\xfb\x01\n" +
+	"\fFundResponse\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\tR\binstance\x12\x10\n" +
+	"\x03pot\x18\x02 \x01(\tR\x03pot\x12\x14\n" +
+	"\x05asset\x18\x03 \x01(\tR\x05asset\x12\x1a\n" +
+	"\bdecimals\x18\x04 \x01(\rR\bdecimals\x12\x16\n" +
+	"\x06amount\x18\x05 \x01(\tR\x06amount\x12\x14\n" +
+	"\x05units\x18\x06 \x01(\x03R\x05units\x12\x16\n" +
+	"\x06chunks\x18\a \x01(\rR\x06chunks\x12\x18\n" +
+	"\amissing\x18\b \x01(\rR\amissing\x12\x0e\n" +
+	"\x02by\x18\t \x01(\x03R\x02by\x12\x1b\n" +
+	"\twaits_for\x18\n" +
+	" \x03(\tR\bwaitsFor\"\xf7\x01\n" +
 	"\x0eProposeRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\fR\x06source\x12\x18\n" +
 	"\aparties\x18\x02 \x03(\tR\aparties\x12\x14\n" +
@@ -3668,7 +3886,7 @@ const file_client_proto_rawDesc = "" +
 	"ReviewTerm\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
-	"\x06number\x18\x03 \x01(\x03R\x06number\"\xd5\x01\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\"\xeb\x01\n" +
 	"\tReviewPot\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x14\n" +
@@ -3678,7 +3896,9 @@ const file_client_proto_rawDesc = "" +
 	"\bdecimals\x18\x06 \x01(\rR\bdecimals\x12\x16\n" +
 	"\x06chunks\x18\a \x01(\rR\x06chunks\x12\x0e\n" +
 	"\x02to\x18\b \x01(\tR\x02to\x12\x18\n" +
-	"\aweights\x18\t \x03(\rR\aweights\"\x8e\x02\n" +
+	"\aweights\x18\t \x03(\rR\aweights\x12\x14\n" +
+	"\x05later\x18\n" +
+	" \x01(\tR\x05later\"\x8e\x02\n" +
 	"\fReviewPayout\x12\x14\n" +
 	"\x05party\x18\x01 \x01(\tR\x05party\x12\x10\n" +
 	"\x03pot\x18\x02 \x01(\tR\x03pot\x12\x14\n" +
@@ -3746,7 +3966,8 @@ const file_client_proto_rawDesc = "" +
 	"\bpromised\x18\x05 \x01(\x03R\bpromised\x12\x14\n" +
 	"\x05entry\x18\x06 \x01(\x04R\x05entry\x12\x14\n" +
 	"\x05proof\x18\a \x01(\fR\x05proof\x12\x18\n" +
-	"\aproblem\x18\b \x01(\tR\aproblem2\xbc\t\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem2\x87\n" +
+	"\n" +
 	"\rClientService\x12O\n" +
 	"\x06Status\x12!.latchkey.client.v1.StatusRequest\x1a\".latchkey.client.v1.StatusResponse\x12U\n" +
 	"\bTimeline\x12#.latchkey.client.v1.TimelineRequest\x1a$.latchkey.client.v1.TimelineResponse\x12R\n" +
@@ -3755,7 +3976,8 @@ const file_client_proto_rawDesc = "" +
 	"\x06Cancel\x12!.latchkey.client.v1.CancelRequest\x1a\".latchkey.client.v1.CancelResponse\x12L\n" +
 	"\x05Claim\x12 .latchkey.client.v1.ClaimRequest\x1a!.latchkey.client.v1.ClaimResponse\x12F\n" +
 	"\x03Say\x12\x1e.latchkey.client.v1.SayRequest\x1a\x1f.latchkey.client.v1.SayResponse\x12O\n" +
-	"\x06Report\x12!.latchkey.client.v1.ReportRequest\x1a\".latchkey.client.v1.ReportResponse\x12R\n" +
+	"\x06Report\x12!.latchkey.client.v1.ReportRequest\x1a\".latchkey.client.v1.ReportResponse\x12I\n" +
+	"\x04Fund\x12\x1f.latchkey.client.v1.FundRequest\x1a .latchkey.client.v1.FundResponse\x12R\n" +
 	"\aPropose\x12\".latchkey.client.v1.ProposeRequest\x1a#.latchkey.client.v1.ProposeResponse\x12O\n" +
 	"\x06Review\x12!.latchkey.client.v1.ReviewRequest\x1a\".latchkey.client.v1.ReviewResponse\x12O\n" +
 	"\x06Answer\x12!.latchkey.client.v1.AnswerRequest\x1a\".latchkey.client.v1.AnswerResponse\x12R\n" +
@@ -3776,7 +3998,7 @@ func file_client_proto_rawDescGZIP() []byte {
 	return file_client_proto_rawDescData
 }
 
-var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_client_proto_goTypes = []any{
 	(*StatusRequest)(nil),    // 0: latchkey.client.v1.StatusRequest
 	(*StatusResponse)(nil),   // 1: latchkey.client.v1.StatusResponse
@@ -3802,28 +4024,30 @@ var file_client_proto_goTypes = []any{
 	(*ReportRequest)(nil),    // 21: latchkey.client.v1.ReportRequest
 	(*ReportResponse)(nil),   // 22: latchkey.client.v1.ReportResponse
 	(*ReportedValue)(nil),    // 23: latchkey.client.v1.ReportedValue
-	(*ProposeRequest)(nil),   // 24: latchkey.client.v1.ProposeRequest
-	(*OracleChoice)(nil),     // 25: latchkey.client.v1.OracleChoice
-	(*ProposeResponse)(nil),  // 26: latchkey.client.v1.ProposeResponse
-	(*ReviewRequest)(nil),    // 27: latchkey.client.v1.ReviewRequest
-	(*ReviewResponse)(nil),   // 28: latchkey.client.v1.ReviewResponse
-	(*ReviewOracle)(nil),     // 29: latchkey.client.v1.ReviewOracle
-	(*ReviewAsset)(nil),      // 30: latchkey.client.v1.ReviewAsset
-	(*ReviewParty)(nil),      // 31: latchkey.client.v1.ReviewParty
-	(*ReviewTerm)(nil),       // 32: latchkey.client.v1.ReviewTerm
-	(*ReviewPot)(nil),        // 33: latchkey.client.v1.ReviewPot
-	(*ReviewPayout)(nil),     // 34: latchkey.client.v1.ReviewPayout
-	(*AnswerRequest)(nil),    // 35: latchkey.client.v1.AnswerRequest
-	(*AnswerResponse)(nil),   // 36: latchkey.client.v1.AnswerResponse
-	(*ReceiveRequest)(nil),   // 37: latchkey.client.v1.ReceiveRequest
-	(*ReceiveResponse)(nil),  // 38: latchkey.client.v1.ReceiveResponse
-	(*PayRequest)(nil),       // 39: latchkey.client.v1.PayRequest
-	(*PayResponse)(nil),      // 40: latchkey.client.v1.PayResponse
-	(*KeepRequest)(nil),      // 41: latchkey.client.v1.KeepRequest
-	(*KeepResponse)(nil),     // 42: latchkey.client.v1.KeepResponse
-	(*WordsRequest)(nil),     // 43: latchkey.client.v1.WordsRequest
-	(*WordsResponse)(nil),    // 44: latchkey.client.v1.WordsResponse
-	(*SaidWord)(nil),         // 45: latchkey.client.v1.SaidWord
+	(*FundRequest)(nil),      // 24: latchkey.client.v1.FundRequest
+	(*FundResponse)(nil),     // 25: latchkey.client.v1.FundResponse
+	(*ProposeRequest)(nil),   // 26: latchkey.client.v1.ProposeRequest
+	(*OracleChoice)(nil),     // 27: latchkey.client.v1.OracleChoice
+	(*ProposeResponse)(nil),  // 28: latchkey.client.v1.ProposeResponse
+	(*ReviewRequest)(nil),    // 29: latchkey.client.v1.ReviewRequest
+	(*ReviewResponse)(nil),   // 30: latchkey.client.v1.ReviewResponse
+	(*ReviewOracle)(nil),     // 31: latchkey.client.v1.ReviewOracle
+	(*ReviewAsset)(nil),      // 32: latchkey.client.v1.ReviewAsset
+	(*ReviewParty)(nil),      // 33: latchkey.client.v1.ReviewParty
+	(*ReviewTerm)(nil),       // 34: latchkey.client.v1.ReviewTerm
+	(*ReviewPot)(nil),        // 35: latchkey.client.v1.ReviewPot
+	(*ReviewPayout)(nil),     // 36: latchkey.client.v1.ReviewPayout
+	(*AnswerRequest)(nil),    // 37: latchkey.client.v1.AnswerRequest
+	(*AnswerResponse)(nil),   // 38: latchkey.client.v1.AnswerResponse
+	(*ReceiveRequest)(nil),   // 39: latchkey.client.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),  // 40: latchkey.client.v1.ReceiveResponse
+	(*PayRequest)(nil),       // 41: latchkey.client.v1.PayRequest
+	(*PayResponse)(nil),      // 42: latchkey.client.v1.PayResponse
+	(*KeepRequest)(nil),      // 43: latchkey.client.v1.KeepRequest
+	(*KeepResponse)(nil),     // 44: latchkey.client.v1.KeepResponse
+	(*WordsRequest)(nil),     // 45: latchkey.client.v1.WordsRequest
+	(*WordsResponse)(nil),    // 46: latchkey.client.v1.WordsResponse
+	(*SaidWord)(nil),         // 47: latchkey.client.v1.SaidWord
 }
 var file_client_proto_depIdxs = []int32{
 	3,  // 0: latchkey.client.v1.StatusResponse.balances:type_name -> latchkey.client.v1.Balance
@@ -3837,15 +4061,15 @@ var file_client_proto_depIdxs = []int32{
 	9,  // 8: latchkey.client.v1.TimelineResponse.events:type_name -> latchkey.client.v1.Event
 	13, // 9: latchkey.client.v1.OfferRequest.pace:type_name -> latchkey.client.v1.Pace
 	23, // 10: latchkey.client.v1.ReportResponse.values:type_name -> latchkey.client.v1.ReportedValue
-	25, // 11: latchkey.client.v1.ProposeRequest.oracles:type_name -> latchkey.client.v1.OracleChoice
+	27, // 11: latchkey.client.v1.ProposeRequest.oracles:type_name -> latchkey.client.v1.OracleChoice
 	2,  // 12: latchkey.client.v1.ReviewResponse.draft:type_name -> latchkey.client.v1.Draft
-	31, // 13: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
-	32, // 14: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
-	33, // 15: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
-	34, // 16: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
-	29, // 17: latchkey.client.v1.ReviewResponse.oracles:type_name -> latchkey.client.v1.ReviewOracle
-	30, // 18: latchkey.client.v1.ReviewResponse.assets:type_name -> latchkey.client.v1.ReviewAsset
-	45, // 19: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
+	33, // 13: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
+	34, // 14: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
+	35, // 15: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
+	36, // 16: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
+	31, // 17: latchkey.client.v1.ReviewResponse.oracles:type_name -> latchkey.client.v1.ReviewOracle
+	32, // 18: latchkey.client.v1.ReviewResponse.assets:type_name -> latchkey.client.v1.ReviewAsset
+	47, // 19: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
 	0,  // 20: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
 	7,  // 21: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
 	10, // 22: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
@@ -3854,30 +4078,32 @@ var file_client_proto_depIdxs = []int32{
 	17, // 25: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
 	19, // 26: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
 	21, // 27: latchkey.client.v1.ClientService.Report:input_type -> latchkey.client.v1.ReportRequest
-	24, // 28: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
-	27, // 29: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
-	35, // 30: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
-	37, // 31: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
-	39, // 32: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
-	41, // 33: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
-	43, // 34: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
-	1,  // 35: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
-	8,  // 36: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
-	11, // 37: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
-	14, // 38: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
-	16, // 39: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
-	18, // 40: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
-	20, // 41: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
-	22, // 42: latchkey.client.v1.ClientService.Report:output_type -> latchkey.client.v1.ReportResponse
-	26, // 43: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
-	28, // 44: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
-	36, // 45: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
-	38, // 46: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
-	40, // 47: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
-	42, // 48: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
-	44, // 49: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
-	35, // [35:50] is the sub-list for method output_type
-	20, // [20:35] is the sub-list for method input_type
+	24, // 28: latchkey.client.v1.ClientService.Fund:input_type -> latchkey.client.v1.FundRequest
+	26, // 29: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
+	29, // 30: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
+	37, // 31: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
+	39, // 32: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
+	41, // 33: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
+	43, // 34: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
+	45, // 35: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
+	1,  // 36: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
+	8,  // 37: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
+	11, // 38: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
+	14, // 39: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
+	16, // 40: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
+	18, // 41: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
+	20, // 42: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
+	22, // 43: latchkey.client.v1.ClientService.Report:output_type -> latchkey.client.v1.ReportResponse
+	25, // 44: latchkey.client.v1.ClientService.Fund:output_type -> latchkey.client.v1.FundResponse
+	28, // 45: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
+	30, // 46: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
+	38, // 47: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
+	40, // 48: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
+	42, // 49: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
+	44, // 50: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
+	46, // 51: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
+	36, // [36:52] is the sub-list for method output_type
+	20, // [20:36] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
 	20, // [20:20] is the sub-list for extension extendee
 	0,  // [0:20] is the sub-list for field type_name
@@ -3894,7 +4120,7 @@ func file_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_client_proto_rawDesc), len(file_client_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   46,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -168,7 +168,7 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	f.Var(&feeds, "feed", "NAME=FEED, for an oracle whose feed the contract leaves open, as price=gold/usd")
 	f.Var(&parties, "party", "NAME=VAULT, for each party in the order declared; VAULT is a vault id, or me")
 	f.Var(&terms, "term", "NAME=VALUE, for each term; times as 2027-01-31 or +10d, durations as 30m or 10d")
-	f.Var(&pots, "pot", "NAME=ASSET, for each pot: which coins it is to hold, unless the contract fixes it")
+	f.Var(&pots, "pot", "NAME=ASSET, for each pot: which coins it is to hold, unless the contract fixes it; of a pot that is filled\nlater also NAME=ASSET@5,5,2, the weights of its chunks in units, in the order in which they will come")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -296,6 +296,9 @@ func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
 		if p.Chunks == 0 && p.Units > 0 {
 			holds, in = "about "+holds, "not filled yet"
 		}
+		if p.Later != "" {
+			in = "later: " + in
+		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.From, holds, in, p.To)
 	}
 	fmt.Fprintln(t, "\nPARTY\tOF POT\tAT LEAST\tWHEN\tAT MOST\tWHEN")
@@ -304,6 +307,11 @@ func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
 	}
 	if err := t.Flush(); err != nil {
 		return err
+	}
+	for _, p := range r.Pots {
+		if p.Later != "" {
+			fmt.Fprintf(out, "\npot %s is filled later, by %s: %s, in chunks of %v units\n", p.Name, p.From, p.Later, p.Weights)
+		}
 	}
 	printOracles(out, r)
 	if !r.Indivisible {
@@ -344,7 +352,9 @@ func answer(ctx context.Context, name, about string, yes bool, args []string, ou
 			return plain(err)
 		}
 		for _, p := range r.Pots {
-			if p.From == r.Draft.Role && p.Units > 0 {
+			if p.From == r.Draft.Role && p.Units > 0 && p.Later != "" {
+				fmt.Fprintf(talk, "may put %s into pot %s later, with latchkey fund\n", coins(p.Asset, p.Amount, p.Decimals), p.Name)
+			} else if p.From == r.Draft.Role && p.Units > 0 {
 				fmt.Fprintf(talk, "puts about %s into pot %s\n", coins(p.Asset, p.Amount, p.Decimals), p.Name)
 			}
 		}
@@ -355,6 +365,46 @@ func answer(ctx context.Context, name, about string, yes bool, args []string, ou
 	}
 	_, err = c.Answer(ctx, &clientpb.AnswerRequest{Id: f.Arg(0), Accept: yes, Reason: why})
 	return plain(err)
+}
+
+func fund(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("fund", "latchkey fund DEAL POT puts chunks that you hold into a pot that is filled while the contract runs: the next ones of\nthe weights that were agreed. They count once everybody who may receive them has found their coins and\nacknowledged them. If that is not so in time, or the phase ends before, they come back.", out)
+	socket, asJSON := clientFlags(f)
+	within := f.Duration("within", 10*time.Minute, "how long to wait for the others; never beyond the end of the phase")
+	n := f.Uint("chunks", 0, "put in at most so many chunks; 0: all that are missing")
+	dry := f.Bool("dry-run", false, "say what would be put in, and do nothing")
+	if err := parse(f, args, 2, 2); err != nil {
+		return err
+	}
+	if *within < time.Second || *n > 1024 {
+		return &hinted{fmt.Errorf("%w: fund: --within %v --chunks %d: want a second or more, and at most 1024 chunks", errUsage, *within, *n), "latchkey fund DEAL POT --within 10m"}
+	}
+	c, err := dial(*socket)
+	if err != nil {
+		return err
+	}
+	q := &clientpb.FundRequest{Pot: f.Arg(1), Chunks: uint32(*n), Within: int64(within.Seconds()), PlanOnly: *dry}
+	if q.Instance, err = wholeInstance(ctx, c, f.Arg(0)); err != nil {
+		return err
+	}
+	r, err := c.Fund(ctx, q)
+	switch {
+	case err != nil:
+		return plain(err)
+	case *asJSON:
+		return printJSON(out, r)
+	}
+	fmt.Fprintf(talk, "puts %s, %s, into pot %s", coins(r.Asset, r.Amount, r.Decimals), tally(r.Chunks, "chunk"), r.Pot)
+	if r.Missing > 0 {
+		fmt.Fprintf(talk, ", which then misses %s", tally(r.Missing, "chunk"))
+	}
+	fmt.Fprintln(talk)
+	then := "counts as soon as it is logged"
+	if len(r.WaitsFor) > 0 {
+		then = fmt.Sprintf("counts when acknowledged by %s; by %s, or it comes back", strings.Join(r.WaitsFor, ", "), when(r.By, 0))
+	}
+	_, err = fmt.Fprintln(out, then)
+	return err
 }
 
 func say(ctx context.Context, args []string, out, _ io.Writer) error {

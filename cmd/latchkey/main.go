@@ -37,6 +37,8 @@ payments without a chain, and agreements between people who know each other:
   latchkey accept    --client SOCKET DRAFT
   latchkey decline   --client SOCKET DRAFT
   latchkey say       --client SOCKET --instance ID WORD [NUMBER]
+  latchkey fund      --client SOCKET DEAL POT
+                                     put chunks into a pot that is filled later
   latchkey report    --client SOCKET --instance ID FILE...
                                      bring values that oracles signed
   latchkey withheld  --client SOCKET --trust FILE
@@ -83,7 +85,7 @@ func main() {
 func run(ctx context.Context, args []string, out, talk io.Writer) int {
 	commands := map[string]command{
 		"demo": demo, "status": status, "timeline": timeline, "deposit": deposit,
-		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say, "report": report, "keep": keep,
+		"exchange": exchange, "cancel": cancel, "claim": claim, "say": say, "fund": fund, "report": report, "keep": keep,
 		"receive": receive, "pay": pay, "propose": propose, "review": review, "accept": accept, "decline": decline, "withheld": withheld,
 		"doctor": examine, "head": newestHead, "simulate": simulate,
 		"contract": contractCommand, "oracle": oracleCommand,
