@@ -87,6 +87,10 @@ func (l *ledger) add(e vault.Entry) error {
 		}
 	case e.Lock != nil:
 		l.deals[instance] = &dealFate{agreement: e.Lock.Agreement, to: map[wire.ChunkID]wire.VaultID{}}
+	case e.Deposit != nil:
+		for _, id := range touched { // what went back may come again
+			delete(l.deals[instance].to, id)
+		}
 	case e.Run != nil:
 		d := l.deals[instance]
 		if d.settled {

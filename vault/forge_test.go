@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"latchkey/key"
 	"latchkey/vault"
 	"latchkey/wire"
 )
@@ -101,6 +102,80 @@ func (x *machine) forgeWord(t *rapid.T) {
 		Word: rapid.SampledFrom([]string{"release", "refund", "alive"}).Draw(t, "word"),
 	}
 	_, _ = x.ask(broken, vault.Request{Word: &vault.SignedWord{Body: w, Sig: x.signed("latchkey/word/v1", w)}})
+}
+
+// fund has an owner deposit what it has into a pot of its own that is filled later.
+func (x *machine) fund(t *rapid.T) {
+	by := rapid.IntRange(0, broken-1).Draw(t, "owner")
+	for _, in := range x.w.owners[by].o.Instances() {
+		if in.Contract != "Later" || in.Role != 1 || !in.Opened || in.Closed {
+			continue
+		}
+		chunks := x.stake(t, by)
+		if model := x.m.instances[in.ID]; model != nil && rapid.IntRange(0, 3).Draw(t, "fit") > 0 {
+			chunks = x.fitting(t, by, model.missing)
+		}
+		wait := rapid.SampledFrom([]int64{60, 600, 5, 90_000}).Draw(t, "wait")
+		if x.owner(by, func(c *client) ([]vault.Row, error) { return c.o.Deposit(in.ID, 1, chunks, x.w.now+wait) }) == nil {
+			x.counts["deposit ordered"]++
+		}
+	}
+}
+
+// fitting returns free chunks of an owner with weights that a pot misses, at most as
+// many as there are.
+func (x *machine) fitting(t *rapid.T, by int, missing []uint32) (out []wire.ChunkID) {
+	c := x.w.owners[by]
+	for _, weight := range missing[:rapid.IntRange(0, len(missing)).Draw(t, "n")] {
+		for _, id := range c.o.Chunks() {
+			k, _ := c.o.Chunk(id)
+			if k.Weight == weight && c.o.Holds(id) && k.Instance == (wire.InstanceID{}) && !k.Claim && c.o.Pledged(id) == (wire.Hash{}) && !slices.Contains(out, id) {
+				out = append(out, id)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// find has an owner's host find the coins of all deposits that it is asked about.
+func (x *machine) find(t *rapid.T) {
+	by := rapid.IntRange(0, broken-1).Draw(t, "owner")
+	for _, in := range x.w.owners[by].o.Instances() {
+		for _, d := range in.Deposits {
+			if d.Asked {
+				_ = x.owner(by, func(c *client) ([]vault.Row, error) { return c.o.Funded(in.ID, d.Entry) })
+			}
+		}
+	}
+}
+
+// forgeDeposit orders a deposit of any chunk, and acknowledges any.
+func (x *machine) forgeDeposit(t *rapid.T) {
+	id, c := x.anyInstance(t), x.w.owners[broken]
+	x.counts["forged"]++
+	o := vault.DepositOrder{Instance: id, Pot: 1, By: x.w.now + 600}
+	var papers vault.Papers
+	for _, other := range x.w.owners {
+		for _, chunk := range other.o.Chunks() {
+			k, _ := other.o.Chunk(chunk)
+			p, err := other.o.Paper(chunk)
+			if err == nil && len(o.Chunks) == 0 && rapid.IntRange(0, 3).Draw(t, "this") == 0 {
+				o.Chunks = []vault.ChunkEpoch{{Chunk: chunk, Epoch: k.Epoch}}
+				papers = vault.Papers{Certs: []vault.Made{{Cert: p.Cert, Owner: p.Owner}}, Chunks: []key.Chunk{p.Chunk}}
+			}
+		}
+	}
+	b, err := wire.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = x.ask(broken, vault.Request{Deposit: &vault.DepositAsk{Order: o, Sig: wire.Sign(c.sign, "latchkey/deposit/v1", b), Papers: papers}})
+	entry := vault.Index(rapid.IntRange(1, len(x.w.entries)).Draw(t, "entry"))
+	if b, err = wire.Marshal(vault.DepositAck{Instance: id, Deposit: entry}); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = x.ask(broken, vault.Request{Ack: &vault.AckAsk{Instance: id, Deposit: entry, Sig: wire.Sign(c.sign, "latchkey/deposit-ack/v1", b)}})
 }
 
 func (x *machine) forgeAck(t *rapid.T) {

@@ -66,6 +66,19 @@ func played(t testing.TB) (w *world, requests, replies [][]byte) {
 	rounds(2)
 	alice.keep(alice.o.Claim(right))
 	rounds(2)
+	l := &lending{world: w, lender: alice, borrower: bob, wait: 86400}
+	l.money, l.coins = alice.deposit(denomination("btc", coin.Secp256k1), 5, 2), bob.deposit(denomination("xmr", coin.Ed25519), 10, 1)
+	l.back = bob.deposit(denomination("btc", coin.Secp256k1), 5, 2)
+	l.id = w.agree(l.agreement())
+	rounds(6)
+	bob.keep(bob.o.Deposit(l.id, 2, l.back, w.now+600))
+	rounds(3)
+	for _, in := range alice.o.Instances() {
+		for _, d := range in.Deposits {
+			alice.keep(alice.o.Funded(in.ID, d.Entry))
+		}
+	}
+	rounds(4)
 	return w, requests, replies
 }
 

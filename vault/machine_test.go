@@ -46,6 +46,23 @@ phase Open until now + wait
 `
 )
 
+// later is a contract whose second pot is filled while it runs.
+const later = `contract Later
+parties buyer, seller
+term price : units 1..1000
+term value : units 1..1000
+term wait  : duration 1 hours .. 100 days
+pot payment = price units from buyer
+later pot goods = value units from seller
+
+phase Open until now + wait
+  when deposit goods:
+    give all of payment to seller
+    give all of goods to buyer
+    close
+  at deadline: close
+`
+
 // drawing is the test's T inside one run of rapid.
 type drawing struct {
 	testing.TB
@@ -203,7 +220,7 @@ func (x *machine) stake(t *rapid.T, by int) (out []wire.ChunkID) {
 }
 
 func (x *machine) agree(t *rapid.T) {
-	contract := rapid.SampledFrom([]string{swap, swap, pay, hold, diary}).Draw(t, "contract")
+	contract := rapid.SampledFrom([]string{swap, swap, pay, hold, diary, later, later}).Draw(t, "contract")
 	left := rapid.IntRange(0, 2).Draw(t, "left")
 	right := (left + rapid.IntRange(1, 2).Draw(t, "right")) % 3
 	if rapid.IntRange(0, 3).Draw(t, "honest") > 0 {
@@ -217,6 +234,16 @@ func (x *machine) agree(t *rapid.T) {
 	if contract == swap {
 		a.Pots = append(a.Pots, x.stakes(t, right))
 	}
+	if contract == later {
+		var goods []vault.Stake
+		for _, s := range x.stakes(t, right) { // like those that he has
+			goods = append(goods, vault.Stake{Weight: s.Weight})
+			if cert, ok := r.o.Certificate(s.Chunk); ok {
+				a.Later = []coin.Denomination{cert.Denomination}
+			}
+		}
+		a.Pots = append(a.Pots, goods)
+	}
 	for _, pot := range a.Pots {
 		var sum int64
 		for _, s := range pot {
@@ -225,7 +252,7 @@ func (x *machine) agree(t *rapid.T) {
 		a.Terms = append(a.Terms, sum)
 	}
 	switch {
-	case contract == hold:
+	case contract == hold || contract == later:
 		a.Terms = append(a.Terms, 3600)
 	case contract == diary:
 		a.Terms = append(a.Terms, 2*86400)
@@ -331,7 +358,7 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 			b, err := x.w.escrow.Due(x.w.rnd)
 			x.w.persist(b, err)
 		},
-		"say": say, "say more": say,
+		"say": say, "say more": say, "fund": x.fund, "fund more": x.fund, "fund again": x.fund, "find": x.find, "find more": x.find, "forge a deposit": x.forgeDeposit,
 		"claim": func(t *rapid.T) { claim(t, who(t)) },
 		"swept": func(t *rapid.T) { swept(t, who(t)) },
 		"claim and sweep": func(t *rapid.T) {
@@ -515,7 +542,7 @@ func TestMachine(t *testing.T) {
 	})
 	kinds := []string{"accepted", "lock", "open", "claim", "forged", "refused", "refused by owner"}
 	if *machineRuns >= 200 { // what is too rare to be asked for in a few runs
-		kinds = append(kinds, "word", "deadline", "abort", "swept", "lost", "restored")
+		kinds = append(kinds, "word", "deadline", "abort", "swept", "lost", "restored", "deposit", "a deposit counts", "a deposit goes back")
 	}
 	for _, kind := range kinds {
 		if counts[kind] == 0 && !testing.Short() {

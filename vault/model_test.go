@@ -27,6 +27,7 @@ type modelChunk struct {
 	owner   wire.VaultID
 	epoch   uint32
 	p, b    key.Point
+	weight  uint32
 	in      *modelInstance // nil: free
 	claimed int64          // how many entries the log had with its claim; 0: none
 	swept   bool
@@ -42,6 +43,16 @@ type modelInstance struct {
 	until         int64 // LockBy, then the deadline of its phase
 	wait          int64 // how long a phase lasts
 	heard         map[uint32]uint64
+	missing       []uint32 // weights that the later pot misses
+	waiting       *modelDeposit
+}
+
+// modelDeposit is one that waits.
+type modelDeposit struct {
+	entry  vault.Index
+	chunks []wire.ChunkID
+	by     int64
+	acked  bool
 }
 
 func newModel(t testing.TB, counts map[string]int) *model {
@@ -78,10 +89,19 @@ func (m *model) entry(e vault.Entry) {
 		for i, p := range e.Certify.Points {
 			c := key.ChunkIDOf(id, uint32(i))
 			m.must(m.chunks[c] == nil, "chunk %s is made twice", c.Short())
-			m.chunks[c] = &modelChunk{owner: e.Certify.Certificate.Owner[0], p: p, b: e.Certify.B[i]}
+			m.chunks[c] = &modelChunk{owner: e.Certify.Certificate.Owner[0], p: p, b: e.Certify.B[i], weight: e.Certify.Certificate.Weight}
 		}
 	case e.Lock != nil:
 		m.lock(e.Lock)
+	case e.Deposit != nil:
+		m.deposit(e.Deposit)
+	case e.Hand != nil && e.Hand.Deposit != 0:
+		m.late(e.Hand.Instance, e.Hand.Deposit)
+		m.must(e.Hand.Role == 1, "party %d hands a deposit over", e.Hand.Role)
+	case e.Ack != nil && e.Ack.Deposit != 0:
+		d := m.late(e.Ack.Instance, e.Ack.Deposit)
+		m.must(e.Ack.Role == 0 && !d.acked, "party %d acknowledges a deposit, or twice", e.Ack.Role)
+		d.acked = true
 	case e.Hand != nil:
 		in := m.waiting(e.Hand.Instance)
 		m.must(!in.handed[e.Hand.Role], "party %d hands over twice", e.Hand.Role)
@@ -141,6 +161,11 @@ func (m *model) lock(l *vault.Lock) {
 		from := in.parties[i] // in all contracts of this world pot i is party i's
 		for _, s := range pot {
 			c := m.chunks[s.Chunk]
+			if in.contract == "Later" && i == 1 {
+				m.must(s.Chunk == wire.ChunkID{}, "chunk %s is there already", s.Chunk.Short())
+				in.missing = append(in.missing, s.Weight)
+				continue
+			}
 			m.must(c != nil && c.owner == from, "chunk %s is staked by somebody who does not own it", s.Chunk.Short())
 			m.must(c.in == nil, "chunk %s is locked twice", s.Chunk.Short())
 			m.must(c.claimed == 0 && !c.swept, "chunk %s is locked and claimed", s.Chunk.Short())
@@ -150,6 +175,36 @@ func (m *model) lock(l *vault.Lock) {
 		}
 	}
 	m.instances[id] = in
+}
+
+// deposit takes chunks that are put in later: of the party that fills the pot, free,
+// and of the weights that are missing, in order.
+func (m *model) deposit(d *vault.Deposit) {
+	m.t.Helper()
+	m.counts["deposit"]++
+	in := m.instances[d.Order.Instance]
+	m.must(in != nil && in.contract == "Later" && in.open && !in.over && in.waiting == nil && d.Order.Pot == 1, "a deposit into what does not wait for one")
+	m.must(m.at < d.Order.By && d.Order.By < in.until, "a deposit at %d waits until %d, its phase ends at %d", m.at, d.Order.By, in.until)
+	w := &modelDeposit{entry: vault.Index(m.read + 1), by: d.Order.By}
+	m.must(len(d.Order.Chunks) > 0 && len(d.Order.Chunks) <= len(in.missing), "%d chunks where %d are missing", len(d.Order.Chunks), len(in.missing))
+	for i, ce := range d.Order.Chunks {
+		c := m.chunks[ce.Chunk]
+		m.must(c != nil && c.owner == in.parties[1], "chunk %s is deposited by somebody who does not own it", ce.Chunk.Short())
+		m.must(c.in == nil && c.claimed == 0 && !c.swept, "chunk %s is deposited and not free", ce.Chunk.Short())
+		m.must(c.epoch == ce.Epoch && c.weight == in.missing[i], "chunk %s of %d units is deposited at %d, it is at %d and %d are missing", ce.Chunk.Short(), c.weight, ce.Epoch, c.epoch, in.missing[i])
+		c.in = in
+		in.depositor[ce.Chunk], in.left[ce.Chunk] = in.parties[1], true
+		w.chunks = append(w.chunks, ce.Chunk)
+	}
+	in.waiting = w
+}
+
+// late returns a deposit that waits.
+func (m *model) late(id wire.InstanceID, entry vault.Index) *modelDeposit {
+	m.t.Helper()
+	in := m.instances[id]
+	m.must(in != nil && in.open && !in.over && in.waiting != nil && in.waiting.entry == entry, "shares of a deposit that does not wait")
+	return in.waiting
 }
 
 func instanceOf(t testing.TB, all []vault.SignedAcceptance) wire.InstanceID {
@@ -188,6 +243,12 @@ func (in *modelInstance) receiver(r *vault.Run) (to func(from wire.VaultID) wire
 		return back, true
 	case in.contract == "Swap" || in.contract == "Pay":
 		return other, true
+	case r.Kind == vault.RunReturn:
+		return back, false
+	case r.Kind == vault.RunDeposit && len(in.missing) > 0:
+		return nil, false
+	case r.Kind == vault.RunDeposit:
+		return other, true
 	case r.Kind == vault.RunOpen:
 		return nil, false
 	case in.contract == "Diary" && r.Kind == vault.RunDeadline:
@@ -202,7 +263,7 @@ func (in *modelInstance) receiver(r *vault.Run) (to func(from wire.VaultID) wire
 
 func (m *model) run(r *vault.Run) {
 	m.t.Helper()
-	m.counts[[...]string{1: "open", 2: "word", 3: "deadline", 4: "abort"}[r.Kind]]++
+	m.counts[[...]string{1: "open", 2: "word", 3: "deadline", 4: "abort", 9: "a deposit counts", 10: "a deposit goes back"}[r.Kind]]++
 	in := m.instances[r.Instance]
 	m.must(in != nil && !in.over, "a step of an instance that is unknown or over")
 	switch r.Kind {
@@ -222,8 +283,17 @@ func (m *model) run(r *vault.Run) {
 	case vault.RunAbort:
 		m.must(!in.open && m.at >= in.until, "aborted at %d, to be locked by %d", m.at, in.until)
 	}
+	late := len(in.left) // in a step that moves no more than some of them
+	switch w := in.waiting; r.Kind {
+	case vault.RunDeposit:
+		m.must(w != nil && w.entry == r.Deposit && w.acked && r.EventAt == m.at && m.at <= w.by, "a deposit counts that is not acknowledged, or too late")
+		in.missing, in.waiting = in.missing[len(w.chunks):], nil
+	case vault.RunReturn:
+		m.must(w != nil && w.by == r.EventAt && m.at >= w.by, "a deposit goes back at %d", m.at)
+		late, in.waiting = len(w.chunks), nil
+	}
 	to, over := in.receiver(r)
-	m.must(r.Closed == over && (over || len(r.Exits) == 0), "closed: %t, want %t, with %d exits", r.Closed, over, len(r.Exits))
+	m.must(r.Closed == over && (over || r.Kind == vault.RunReturn && len(r.Exits) == late || len(r.Exits) == 0), "closed: %t, want %t, with %d exits", r.Closed, over, len(r.Exits))
 	for _, x := range r.Exits {
 		c := m.chunks[x.Chunk]
 		m.must(c != nil && c.in == in && in.left[x.Chunk], "chunk %s leaves an instance that does not have it", x.Chunk.Short())
