@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"latchkey/coin"
 	"latchkey/key"
 	"latchkey/vault"
 	"latchkey/wire"
@@ -120,6 +121,26 @@ func (x *machine) fund(t *rapid.T) {
 			x.counts["deposit ordered"]++
 		}
 	}
+}
+
+// open has two owners lock and open a contract whose second pot is filled later, with
+// a chunk like the one that the second has.
+func (x *machine) open(buyer, seller int) {
+	x.t.Helper()
+	l, r := x.w.owners[buyer], x.w.owners[seller]
+	pay, goods := l.stakes(l.o.Chunks()[:1]), r.stakes(r.o.Chunks()[:1])
+	cert, _ := r.o.Certificate(goods[0].Chunk)
+	a := vault.Agreement{
+		Source: []byte(later), Terms: []int64{int64(pay[0].Weight), int64(goods[0].Weight), 3600}, Parties: []vault.Recipients{{l.id}, {r.id}},
+		Pots: [][]vault.Stake{pay, {{Weight: goods[0].Weight}}}, Later: []coin.Denomination{cert.Denomination},
+		Escrow: x.w.keys.id, LockBy: x.w.now + 60, Settle: vault.Atomic,
+	}
+	q := x.w.accept(a)
+	x.locks = append(x.locks, q)
+	if _, err := x.ask(buyer, vault.Request{Lock: &q}); err != nil {
+		x.t.Fatal(err)
+	}
+	x.rest()
 }
 
 // fitting returns free chunks of an owner with weights that a pot misses, at most as

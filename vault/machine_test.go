@@ -534,6 +534,9 @@ func TestMachine(t *testing.T) {
 			x.chunks++
 		}
 		x.check()
+		if rapid.IntRange(0, 2).Draw(r, "a later pot") == 0 { // by chance one is open only rarely
+			x.open(0, 1)
+		}
 		for range *machineSteps {
 			actions[rapid.SampledFrom(kinds).Draw(r, "action")](r)
 			x.check()
