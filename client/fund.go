@@ -131,6 +131,25 @@ func (h *Host) denominationFor(ctx context.Context, a vault.Agreement, asset coi
 	return d, nil
 }
 
+// denominationOf returns what the chunks of a later pot of an instance are of.
+func (h *Host) denominationOf(ctx context.Context, instance, pot string) (*coin.Denomination, error) {
+	var id wire.InstanceID
+	if err := id.UnmarshalText([]byte(instance)); err != nil {
+		return nil, err
+	}
+	s, err := h.stage(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("instance %s: %w", id.Short(), err)
+	}
+	p := s.deal.Program()
+	for i, d := range laterOf(s.agreement, p) {
+		if p.Pots()[i].Name == pot {
+			return &d, nil
+		}
+	}
+	return nil, fmt.Errorf("contract %s has no pot %.40q that is filled later", p.Name(), pot)
+}
+
 // potAsset reads which coins a pot is to hold, and, of one that is filled later, in
 // chunks of which weights: ASSET, or ASSET:5,5,2.
 func potAsset(text string) (coin.AssetID, []uint32, error) {
@@ -276,7 +295,7 @@ func pickNext(free []enclave.ChunkStatus, d coin.Denomination, next []vault.Stak
 			for _, x := range next {
 				want = append(want, fmt.Sprint(x.Weight))
 			}
-			return nil, fmt.Errorf("%w: agreed are chunks of %s units of %s, in this order, and free are %d of it, which weigh %v: deposit chunks of that weight, or part of it with --chunks",
+			return nil, fmt.Errorf("%w: agreed are chunks of %s units of %s, in this order, and free are %d of it, which weigh %v: make some with latchkey deposit --for DEAL:POT, or put in a part with --chunks",
 				ErrIndivisible, firstOf(want, 12), d.ID, len(have), have)
 		}
 		out = append(out, free[i])

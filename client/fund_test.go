@@ -106,6 +106,18 @@ func TestLaterPotIsFilled(t *testing.T) {
 	if got := len(bob.have("eth", "available")); got != 1 {
 		t.Errorf("bob has %d chunks free, want 1", got)
 	}
+	own := *must(bob.denominationOf(ctx, in, "right_side"))
+	if r, err := (server{h: bob.Host}).Deposit(ctx, &clientpb.DepositRequest{Asset: "eth", UsdCents: 5 * unitCents, Instance: in, Pot: "right_side"}); err != nil || r.Denomination != own.ID {
+		t.Errorf("chunks for the pot: %v, %v; want %s", r, err, own.ID)
+	}
+	for name, q := range map[string]*clientpb.DepositRequest{
+		"of another asset": {Asset: "btc", UsdCents: 5000, Instance: in, Pot: "right_side"}, "for a full pot": {Asset: "btc", UsdCents: 5000, Instance: in, Pot: "left_side"},
+		"for no deal": {Asset: "eth", UsdCents: 5000, Pot: "right_side"},
+	} {
+		if _, err := (server{h: bob.Host}).Deposit(ctx, q); err == nil {
+			t.Errorf("a deposit %s is made", name)
+		}
+	}
 	if _, err := bob.fund(in, "right_side", 0); err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,14 @@ func (s server) Timeline(ctx context.Context, r *clientpb.TimelineRequest) (*cli
 }
 
 func (s server) Deposit(ctx context.Context, r *clientpb.DepositRequest) (*clientpb.DepositResponse, error) {
-	n, total, d, err := s.h.Deposit(ctx, coin.AssetID(r.Asset), r.UsdCents, r.Weight)
+	var like *coin.Denomination
+	var err error
+	if r.Instance != "" || r.Pot != "" {
+		if like, err = s.h.denominationOf(ctx, r.Instance, r.Pot); err != nil {
+			return nil, refused(fmt.Errorf("deposit: %w", err))
+		}
+	}
+	n, total, d, err := s.h.depositOf(ctx, coin.AssetID(r.Asset), r.UsdCents, r.Weight, like)
 	if err != nil {
 		return nil, refused(err)
 	}

@@ -416,6 +416,11 @@ func (h *Host) follow(ctx context.Context, con wallet.Wallet, info wallet.AssetI
 // Deposit has vault and escrow make chunks worth about cents, in standard size.
 // Funding follows by itself.
 func (h *Host) Deposit(ctx context.Context, id coin.AssetID, cents uint64, weight uint32) (n int, total coin.Amount, d coin.Denomination, err error) {
+	return h.depositOf(ctx, id, cents, weight, nil)
+}
+
+// depositOf makes chunks of a denomination; nil: today's.
+func (h *Host) depositOf(ctx context.Context, id coin.AssetID, cents uint64, weight uint32, like *coin.Denomination) (n int, total coin.Amount, d coin.Denomination, err error) {
 	fail := func(err error) (int, coin.Amount, coin.Denomination, error) {
 		return 0, coin.Amount{}, coin.Denomination{}, fmt.Errorf("deposit %s: %w", id, err)
 	}
@@ -432,7 +437,11 @@ func (h *Host) Deposit(ctx context.Context, id coin.AssetID, cents uint64, weigh
 	if err != nil {
 		return fail(err)
 	}
-	if d, err = h.board.Denominate(ctx, a); err != nil {
+	if like != nil && like.Asset != a {
+		return fail(fmt.Errorf("the pot holds %s on %s, the wallet's is %s on %s", like.Asset.ID, like.Asset.Chain, a.ID, a.Chain))
+	} else if like != nil {
+		d = *like
+	} else if d, err = h.board.Denominate(ctx, a); err != nil {
 		return fail(err)
 	}
 	n = int((cents + uint64(weight)*unitCents/2) / (uint64(weight) * unitCents))

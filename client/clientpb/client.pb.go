@@ -916,7 +916,9 @@ type DepositRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Asset         string                 `protobuf:"bytes,1,opt,name=asset,proto3" json:"asset,omitempty"`
 	UsdCents      uint64                 `protobuf:"varint,2,opt,name=usd_cents,json=usdCents,proto3" json:"usd_cents,omitempty"`
-	Weight        uint32                 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"` // units of each chunk, on the 1-2-5 ladder; 0: 5, about $50
+	Weight        uint32                 `protobuf:"varint,3,opt,name=weight,proto3" json:"weight,omitempty"`    // units of each chunk, on the 1-2-5 ladder; 0: 5, about $50
+	Instance      string                 `protobuf:"bytes,4,opt,name=instance,proto3" json:"instance,omitempty"` // with pot: chunks of the denomination that was agreed for a pot which is filled later
+	Pot           string                 `protobuf:"bytes,5,opt,name=pot,proto3" json:"pot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -970,6 +972,20 @@ func (x *DepositRequest) GetWeight() uint32 {
 		return x.Weight
 	}
 	return 0
+}
+
+func (x *DepositRequest) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *DepositRequest) GetPot() string {
+	if x != nil {
+		return x.Pot
+	}
+	return ""
 }
 
 type DepositResponse struct {
@@ -3743,11 +3759,13 @@ const file_client_proto_rawDesc = "" +
 	"\x03txs\x18\b \x03(\tR\x03txs\x12\x12\n" +
 	"\x04deal\x18\t \x01(\tR\x04deal\x12\x12\n" +
 	"\x04with\x18\n" +
-	" \x01(\tR\x04with\"[\n" +
+	" \x01(\tR\x04with\"\x89\x01\n" +
 	"\x0eDepositRequest\x12\x14\n" +
 	"\x05asset\x18\x01 \x01(\tR\x05asset\x12\x1b\n" +
 	"\tusd_cents\x18\x02 \x01(\x04R\busdCents\x12\x16\n" +
-	"\x06weight\x18\x03 \x01(\rR\x06weight\"e\n" +
+	"\x06weight\x18\x03 \x01(\rR\x06weight\x12\x1a\n" +
+	"\binstance\x18\x04 \x01(\tR\binstance\x12\x10\n" +
+	"\x03pot\x18\x05 \x01(\tR\x03pot\"e\n" +
 	"\x0fDepositResponse\x12\x16\n" +
 	"\x06chunks\x18\x01 \x01(\rR\x06chunks\x12\x16\n" +
 	"\x06amount\x18\x02 \x01(\tR\x06amount\x12\"\n" +

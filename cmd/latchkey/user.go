@@ -206,6 +206,7 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	asset := f.String("asset", "", "asset, such as btc")
 	usd := f.String("usd", "", "about how much, in dollars")
 	weight := f.Uint("weight", 5, "units of each chunk: 1, 2, 5, 10 …; a unit is about $10")
+	serves := f.String("for", "", "DEAL:POT, chunks of the denomination that was agreed for a pot which is filled later, instead of today's")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -221,8 +222,19 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
+	q := &clientpb.DepositRequest{Asset: *asset, UsdCents: n, Weight: w}
+	if *serves != "" {
+		deal, pot, ok := strings.Cut(*serves, ":")
+		if !ok || deal == "" || pot == "" {
+			return &hinted{fmt.Errorf("%w: --for %q: want DEAL:POT", errUsage, *serves), "latchkey status lists the deals, latchkey review their pots"}
+		}
+		q.Pot = pot
+		if q.Instance, err = wholeInstance(ctx, c, deal); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintf(talk, "paying about $%s of %s from your wallet into chunks of %s\n", *usd, *asset, tally(*weight, "unit"))
-	r, err := c.Deposit(ctx, &clientpb.DepositRequest{Asset: *asset, UsdCents: n, Weight: w})
+	r, err := c.Deposit(ctx, q)
 	if err != nil {
 		return plain(err)
 	}
