@@ -15,7 +15,8 @@
 //   - escrow.go, escrow_apply.go: the escrow's state, and the only code that
 //     changes it, live and in replay alike
 //   - escrow_batch.go, escrow_instance.go, escrow_claim.go: its decisions
-//   - settle.go: settlements step by step, of either role
+//   - settle.go: settlements step by step, of either role; deposit.go: pots that
+//     are filled later, of the escrow's role and both; owner_deposit.go: of the owner's
 //   - owner.go: an owner's state, which is its rows
 //   - owner_accept.go: what it signs; owner_replay.go: what it believes;
 //     owner_talk.go: what it says and hears; owner_claim.go: how a key becomes
@@ -25,6 +26,6 @@
 // escrowed.share, the owner's a in Chunk.Share. They meet in one place,
 // (*tx).whole, in the owner's vault, after its claim was witnessed. Before that b
 // leaves an escrow only in (*Escrow).claim; a leaves an owner only in
-// (*Owner).pendingOf, sealed to those who may receive the chunk under a contract
+// (*Owner).sealAll, sealed to those who may receive the chunk under a contract
 // that the owner accepted and that is locked.
 package vault
