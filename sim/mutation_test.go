@@ -112,6 +112,8 @@ var allMutations = []mutation{
 		fMedian, "if !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {", "if false && !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {",
 	}}},
 	{"oracle: feed of a value", "a price of another feed", "hears a value of feed", []edit{{fMedian, "s.Value.Feed != q.Feed || ", ""}}},
+	{"escrow: a value that whoever brings it has not seen", "a price that two bring at once", "had not seen it", []edit{off(fReport, "case x.oracle == q.Oracle && x.time == q.time():")}},
+	{"escrow: receipt of a report", "a receipt for another report", "the cheat works", []edit{{fReport, "case x.hash == h:", "case x.oracle == q.Oracle:"}}},
 	{"escrow: value in time", "a price after the grace", "hears a value of", []edit{off(fReport, "case e.clock >= deadline+grace:")}},
 
 	// The escrow and settlements that go step by step.

@@ -458,7 +458,7 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		})
 	}
 	if r.Report != nil {
-		in.Brought = slices.DeleteFunc(in.Brought, r.Report.same)
+		in.Brought = slices.DeleteFunc(in.Brought, r.Report.waits)
 	}
 	return nil
 }
