@@ -36,7 +36,7 @@ var rows = map[string]row{
 	"settle":   {why: "settle is arithmetic on agreed numbers: it imports nothing"},
 	"vault":    {own: "coin wire key head attest contract contract/oracle settle", tests: "vault/session escrow golang.org/x/mod/sumdb/tlog", why: "vault decides about custody: it imports the trusted packages below it and nothing that could tell it what to want"},
 
-	"contract/oracle": {own: "wire", tests: "spec/vectors", why: "what an oracle signs stands on wire alone"},
+	"contract/oracle": {own: "wire", other: "filippo.io/edwards25519", tests: "spec/vectors", why: "what an oracle signs stands on wire, and its keys on their curve"},
 
 	"attest/platform":   {own: "attest/...", why: "it lists the verifiers of a build"},
 	"attest/policyfile": {own: "attest wire", other: toml, why: "it reads a policy and nothing else"},
