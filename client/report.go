@@ -15,6 +15,7 @@ import (
 	"latchkey/contract"
 	"latchkey/contract/oracle"
 	"latchkey/gate"
+	"latchkey/studio/figures"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
@@ -134,6 +135,7 @@ type stage struct {
 	deal      *contract.Deal
 	state     contract.State
 	closed    bool
+	role      int // of this client's party
 	now       int64
 	newest    vault.Index // entry of the instance that this is of
 }
@@ -148,8 +150,16 @@ func (h *Host) stage(ctx context.Context, id wire.InstanceID) (*stage, error) {
 	if i < 0 {
 		return nil, errors.New("this client's vault is no party of it, or has not seen it locked yet: latchkey status --json lists the instances")
 	}
-	in := st.Instances[i]
-	s := &stage{id: id, closed: in.Closed, now: st.Now, newest: in.Newest}
+	s, err := h.stageOf(st.Instances[i])
+	if err == nil {
+		s.now = st.Now
+	}
+	return s, err
+}
+
+// stageOf returns where an instance stands, as the vault says; without the time.
+func (h *Host) stageOf(in vault.Instance) (s *stage, err error) {
+	s = &stage{id: in.ID, role: int(in.Role), closed: in.Closed, newest: in.Newest}
 	found := false
 	each(h.store, "deal/", func(_ string, d Deal) {
 		if a, err := d.agreement(); d.Hash == in.Agreement && err == nil {
@@ -379,10 +389,7 @@ func (s *stage) take(r round) (contract.Outcome, error) {
 
 // showValue writes a value of an oracle as people do.
 func showValue(f contract.Feed, v int64) string {
-	if f.Type == contract.Money {
-		return contract.Format(f.Type, v)
-	}
-	return formatTerm(contract.Term{Type: f.Type}, v)
+	return figures.Show(f.Type, v)
 }
 
 // response says what a choice is, before or without bringing it.

@@ -42,7 +42,11 @@ func (s server) proposed(ctx context.Context, r *clientpb.ProposeRequest) (strin
 	if p.Parties, err = s.h.parseParties(r.Parties); err != nil {
 		return "", err
 	}
-	if p.Terms, err = ParseTerms(program.Terms(), r.Terms, st.Now); err != nil {
+	program, terms, err := holders(program, r.Terms, len(r.Parties))
+	if err != nil {
+		return "", err
+	}
+	if p.Terms, err = ParseTerms(program.Terms(), terms, st.Now); err != nil {
 		return "", err
 	}
 	for _, x := range r.Pots {
