@@ -131,7 +131,9 @@ func TestSealedAuction(t *testing.T) {
 		t.Errorf("ben waits for %q", got)
 	}
 	w.ahead.Add(3600 + 5)
-	w.until("phase Show", func() string { return map[bool]string{false: "not yet"}[strings.Contains(waits(ben).WaitsFor, "the contract, phase Show")] })
+	w.until("phase Show", func() string {
+		return map[bool]string{false: "not yet"}[strings.Contains(waits(ben).WaitsFor, "the contract, phase Show")]
+	})
 	if got := waits(ben); !strings.Contains(got.WaitsFor, `open your sealed value with latchkey say --instance `) || !strings.Contains(got.Then, "1 units of pot earnest 2 go to seller") || got.Until == 0 {
 		t.Errorf("ben waits for %q until %d, then %q", got.WaitsFor, got.Until, got.Then)
 	}
