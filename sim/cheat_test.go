@@ -771,6 +771,7 @@ func allCheats() map[string]cheat {
 	all := maps.Clone(cheats)
 	maps.Copy(all, forgeries)
 	maps.Copy(all, stepCheats)
+	maps.Copy(all, reportCheats)
 	return all
 }
 
