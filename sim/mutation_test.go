@@ -195,6 +195,7 @@ var allMutations = []mutation{
 	{"vault: signature of an acknowledgement", "forged: an acknowledgement for bob", "the cheat works", []edit{
 		off(fReplay, "if err := in.Pledge.Parties[r].Verify(purposeAck, a.Instance[:], a.Sig); err != nil {"),
 	}},
+	{"vault: times of an instance's entries", "forged: an opening back in time", "the cheat works", []edit{off(fReplay, "if n.At < in.At {")}},
 	{"vault: refresh of an exit", "forged: a refresh that does not add up", "the cheat works", []edit{
 		off(fReplay, "if err := key.CheckRefresh(old, x.R, x.B); err != nil {"),
 	}},
@@ -206,6 +207,7 @@ var allMutations = []mutation{
 	{"vault: its own signature under an order", "forged: a claim of alice's", "the cheat works", []edit{
 		{fReplay, "err = t.o.cfg.Identity.Verify(purpose, b, sig)", "_ = b"},
 	}},
+	{"vault: swept after it was claimed", "forged: a sweep without a claim", "the cheat works", []edit{off(fReplay, "if !c.Claimed {")}},
 	{"vault: its own acceptance", "forged: a lock that alice did not accept", "the cheat works", []edit{
 		off(fReplay, "if c.Owner == t.o.self && mine == nil && !t.o.accepted(n.Lock, h) {"),
 	}},
