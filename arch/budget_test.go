@@ -18,9 +18,9 @@ var budgets = map[string]int{
 	"key":      1330, // asked for: 1300; see RATIONALE.md
 	"head":     500,
 	"attest":   600,
-	"contract": 3640, // asked for: 2500; see RATIONALE.md
+	"contract": 3660, // asked for: 2500; see RATIONALE.md
 	"settle":   120,
-	"vault":    4150, // asked for: 2500; see RATIONALE.md
+	"vault":    4230, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,
 	"attest/platform":      50,

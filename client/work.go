@@ -38,7 +38,7 @@ func (h *Host) look(ctx context.Context) error {
 	h.steps(ctx, s)
 	h.claim(ctx, s)
 	h.sweep(ctx, s)
-	h.overdue(s)
+	h.overdue(ctx, s)
 	return h.store.err()
 }
 

@@ -51,6 +51,8 @@ const (
 	fWitness  = "head/witness.go"
 	fGroup    = "head/group.go"
 	fBatch    = "key/batch.go"
+	fMachine  = "contract/machine.go"
+	fDeal     = "contract/deal.go"
 )
 
 var allMutations = []mutation{
@@ -112,6 +114,8 @@ var allMutations = []mutation{
 		fMedian, "if !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {", "if false && !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {",
 	}}},
 	{"oracle: feed of a value", "a price of another feed", "hears a value of feed", []edit{{fMedian, "s.Value.Feed != q.Feed || ", ""}}},
+	{"escrow: a value that whoever brings it has not seen", "a price that two bring at once", "had not seen it", []edit{off(fReport, "case x.oracle == q.Oracle && x.time == q.time():")}},
+	{"escrow: receipt of a report", "a receipt for another report", "the cheat works", []edit{{fReport, "case x.hash == h:", "case x.oracle == q.Oracle:"}}},
 	{"escrow: value in time", "a price after the grace", "hears a value of", []edit{off(fReport, "case e.clock >= deadline+grace:")}},
 
 	// The escrow and settlements that go step by step.
@@ -191,6 +195,7 @@ var allMutations = []mutation{
 	{"vault: signature of an acknowledgement", "forged: an acknowledgement for bob", "the cheat works", []edit{
 		off(fReplay, "if err := in.Pledge.Parties[r].Verify(purposeAck, a.Instance[:], a.Sig); err != nil {"),
 	}},
+	{"vault: times of an instance's entries", "forged: an opening back in time", "the cheat works", []edit{off(fReplay, "if n.At < in.At {")}},
 	{"vault: refresh of an exit", "forged: a refresh that does not add up", "the cheat works", []edit{
 		off(fReplay, "if err := key.CheckRefresh(old, x.R, x.B); err != nil {"),
 	}},
@@ -202,6 +207,7 @@ var allMutations = []mutation{
 	{"vault: its own signature under an order", "forged: a claim of alice's", "the cheat works", []edit{
 		{fReplay, "err = t.o.cfg.Identity.Verify(purpose, b, sig)", "_ = b"},
 	}},
+	{"vault: swept after it was claimed", "forged: a sweep without a claim", "the cheat works", []edit{off(fReplay, "if !c.Claimed {")}},
 	{"vault: its own acceptance", "forged: a lock that alice did not accept", "the cheat works", []edit{
 		off(fReplay, "if c.Owner == t.o.self && mine == nil && !t.o.accepted(n.Lock, h) {"),
 	}},
@@ -231,6 +237,28 @@ var allMutations = []mutation{
 	{"vault: settled is nothing left", "forged: settled before all is given", "the cheat works", []edit{
 		off(fReplay, "if r.Settled != (closed && len(in.Given) == d.stakes()) {"),
 	}},
+
+	// A client's vault, and oracles.
+	{"vault: signature of a value", "forged: a price that nobody signed", "the cheat works", []edit{{fMedian, "		if err := s.Verify(); err != nil {\n			return 0, 0, err\n		}\n", ""}}},
+	{"vault: how many keys signed", "forged: a price of one key", "the cheat works", []edit{{fMedian, " || int64(len(signed)) < int64(q.Need) {", " {"}}},
+	{"vault: one key twice", "forged: a price of one key twice", "the cheat works", []edit{off(fMedian, "if i > 0 && bytes.Compare(signed[i-1].Key, s.Key) >= 0 {")}},
+	{"vault: whose key it is", "forged: a price of strangers' keys", "the cheat works", []edit{{
+		fMedian, "if !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {", "if false && !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {",
+	}}},
+	{"vault: feed of a value", "forged: a price of another feed", "the cheat works", []edit{{fMedian, "s.Value.Feed != q.Feed || ", ""}}},
+	{"vault: one time of all values", "forged: prices of two times", "the cheat works", []edit{{fMedian, " || s.Value.Time != signed[0].Value.Time {", " {"}}},
+	{"vault: time of a value", "forged: a price for another time", "the cheat works", []edit{{fMachine, "c.kind == onFor && ev.Observed == t &&", "c.kind == onFor &&"}}},
+	{"vault: a value of the future", "forged: a price before its time", "the cheat works", []edit{{fMachine, " || ev.Observed > ev.At {", " {"}}},
+	{"vault: range of a value", "forged: a price out of its range", "the cheat works", []edit{{fMachine, " || ev.Value > f.Hi", ""}}},
+	{"vault: instance of a report", "forged: a price of another instance", "the cheat works", []edit{{fReplay, " || r.Report != nil && r.Report.Instance != r.Instance {", " {"}}},
+	{"vault: time of a report's entry", "forged: a price that comes late", "the cheat works", []edit{off(fReplay, "if r.EventAt > n.At || r.EventAt < n.At-grace {")}},
+	{"vault: keys of an oracle", "an oracle under whose key anybody signs", "the cheat works", []edit{{fMedian, " || p.MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {", " {"}}},
+	{"vault: more than half of the keys", "an oracle of which half is enough", "the cheat works", []edit{{fMedian, " || 2*int64(q.Need) <= int64(n)", ""}}},
+	{"vault: feed that the contract fixes", "an oracle of another feed than the contract's", "the cheat works", []edit{{fAgree, `if o.Fixed != "" && a.Oracles[i].Feed != o.Fixed {`, `if false {`}}},
+	{"vault: asset of a pot", "a pot of another asset", "the cheat works", []edit{{fAgree, "i >= 0 && d.agreement.Assets[i] != is {", "i >= 0 && false {"}}},
+	{"vault: range of a term", "a term out of its range", "the cheat works", []edit{{fDeal, "v < t.Lo || v > t.Hi {\n			return refuse(\"term", "false {\n			return refuse(\"term"}}},
+	{"vault: requirements", "terms that miss a requirement", "the cheat works", []edit{{fDeal, "if r.eval(n) == 0 {", "if false {"}}},
+
 	{"vault: an entry left out", "an entry left out", "the cheat works", []edit{off(fReplay, "case prev != last:")}},
 	{"vault: a head that forks", "a head that forks", "the cheat works", []edit{
 		off(fReplay, "if err := head.VerifyConsistency(o.head.Checkpoint, c.Checkpoint, proof); err != nil {"),

@@ -36,6 +36,7 @@ const (
 	Pay    contractID = "Pay"
 	Escrow contractID = "Escrow"
 	Wager  contractID = "Wager"
+	Twice  contractID = "Twice"
 )
 
 // outcomeOf finds the contract of an agreement by its text.
@@ -48,8 +49,11 @@ func outcomeOf(a vault.Agreement) (outcome, error) {
 	case sourceOf(Escrow):
 		return &sale{pots: pots{a}, price: a.Terms[0], ends: [2]int64{a.Terms[2], a.Terms[3]}, agreed: map[int]bool{}}, nil
 	}
-	if string(a.Source) == wagerSource {
-		return &wager{pots: pots{a}, due: a.Terms[2]}, nil
+	switch string(a.Source) {
+	case wagerSource:
+		return &wager{pots{a}, a.Terms[2], a.Terms[2] + 3600, 0}, nil
+	case twiceSource:
+		return &wager{pots{a}, a.Terms[2], a.Terms[2] + 3600, 1}, nil
 	}
 	return nil, fmt.Errorf("a contract that no world uses: %.40q", a.Source)
 }

@@ -89,7 +89,7 @@ type instance struct {
 	acked   []bool                // by party: stored what was handed to it
 	seq     []uint64              // by party: its last word
 	said    []wire.Hash           // by party: what that was
-	reports []wire.Hash           // values of oracles that were taken
+	reports []taken               // values of oracles, in the order of the log
 	given   map[wire.ChunkID]bool // write-once ledger, kept apart from the contract's own books
 	closed  bool                  // the contract is over; chunks may still be here
 	steps   int                   // of a tit-for-tat settlement: how many were given

@@ -167,7 +167,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		if err != nil {
 			return err
 		}
-		in.reports = append(in.reports, h)
+		in.reports = append(in.reports, taken{h, at, r.Report.time(), r.Report.Oracle})
 	}
 	in.spoke = wire.Hash{}
 	if r.Step != nil {

@@ -133,8 +133,9 @@ type running struct {
 	Steps   uint32         `cbor:"16,keyasint"`           // of a tit-for-tat settlement: how many were given
 	StepAt  int64          `cbor:"17,keyasint"`           // when the newest one was given
 	Step    *SignedStep    `cbor:"18,keyasint,omitempty"` // what this vault says of it, not yet seen in the log
-	Brought []Report       `cbor:"19,keyasint,omitempty"` // values of oracles, not yet seen in the log
+	Brought []Brought      `cbor:"19,keyasint,omitempty"` // values of oracles, not yet seen in the log
 	Secrets []secret       `cbor:"20,keyasint,omitempty"` // values that this party has committed to
+	At      int64          `cbor:"21,keyasint"`           // time of the newest entry seen
 	state   contract.State
 }
 

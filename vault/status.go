@@ -32,7 +32,7 @@ type Instance struct {
 	Steps     uint32          `cbor:"20,keyasint"` // and are planned; 0: it is atomic
 	Open      []wire.ChunkID  `cbor:"21,keyasint"` // chunks of the newest step that wait for this vault's word
 	State     []byte          `cbor:"22,keyasint"` // the contract's snapshot, of an open instance
-	Brought   []Report        `cbor:"23,keyasint"` // values of oracles that wait for the escrow
+	Brought   []Brought       `cbor:"23,keyasint"` // values of oracles that wait for the log
 }
 
 // A Pledge is an agreement that a vault accepted and that is not locked yet.

@@ -514,3 +514,12 @@ func (w *world) agree(a vault.Agreement) wire.InstanceID {
 	w.persist(ans.Block, nil)
 	return ans.Reply.Locked.Instance
 }
+
+// bring has a client's vault bring a report, knowing all that it knows.
+func (c *client) bring(r vault.Report) vault.Report {
+	c.w.t.Helper()
+	r.After = c.instance().Newest
+	r, rows, err := c.o.Bring(r)
+	c.keep(rows, err)
+	return r
+}

@@ -117,8 +117,8 @@ the sources, the rest is what ` + "`latchkey contract explain` and `plot`" + ` s
 contract cannot protect from. For all of them: units count what chunks were worth when they were deposited, and what a contract cannot make of its
 chunks it does not give; look at ` + "`latchkey contract explore`" + ` with your own terms and chunks.
 
-All of them can be written, tested and played. To run them there are limits as yet: vaults refuse those with later pots, and sealed words
-cannot be said with ` + "`latchkey say`" + ` ([SECURITY.md](../../SECURITY.md), "Not built").
+All of them can be written, tested and played. To run them there are limits as yet: vaults refuse those with later pots
+([SECURITY.md](../../SECURITY.md), "Not built").
 `
 
 var contractLine = regexp.MustCompile(`(?m)^contract (\w+)`)

@@ -160,6 +160,7 @@ type Result struct {
 	Keys      []Key                   `cbor:"10,keyasint,omitempty"`
 	Papers    []vault.Paper           `cbor:"11,keyasint,omitempty"`
 	Locked    *vault.LockedReply      `cbor:"12,keyasint,omitempty"`
+	Report    *vault.Report           `cbor:"14,keyasint,omitempty"` // as the vault keeps it
 	Stuck     string                  `cbor:"13,keyasint,omitempty"` // of a Tick: why something is not carried out though it is due
 }
 

@@ -60,9 +60,9 @@ func (e *Enclave) doOwner(c Call) (Result, error) {
 	case c.Say != nil:
 		return e.say(*c.Say)
 	case c.Report != nil:
-		rows, err := e.owner.Bring(*c.Report)
+		r, rows, err := e.owner.Bring(*c.Report)
 		e.keep(rows)
-		return Result{}, err
+		return Result{Report: &r}, err
 	case c.Claim != nil:
 		rows, err := e.owner.Claim(c.Claim.IDs)
 		e.keep(rows)
