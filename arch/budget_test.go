@@ -20,14 +20,14 @@ var budgets = map[string]int{
 	"attest":   600,
 	"contract": 3660, // asked for: 2500; see RATIONALE.md
 	"settle":   120,
-	"vault":    4230, // asked for: 2500; see RATIONALE.md
+	"vault":    4300, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,
 	"attest/platform":      50,
 	"attest/policyfile":    200,
 	"attest/sim":           700,
 	"vault/session":        450,
-	"vault/enclave":        1700, // see RATIONALE.md
+	"vault/enclave":        1730, // see RATIONALE.md
 	"vault/enclave/config": 100,
 	"cmd/vault":            100,
 }

@@ -42,10 +42,8 @@ type Escrow struct {
 	vaults    map[wire.VaultID]*Enrol
 	owners    map[wire.VaultID]*wire.VaultID // itself, for chunks to point to
 	pending   map[wire.Hash]*pendingBatch
-	certified map[wire.Hash]wire.CertID // by batch
-	certs     map[wire.CertID]*key.Certificate
-	born      map[wire.CertID]Index // the Certify entry
-	chunks    map[wire.ChunkID]*escrowed
+	certified map[wire.Hash]*batch
+	chunks    chunkBook
 	instances map[wire.InstanceID]*instance
 	ended     map[wire.InstanceID]Index // settled or aborted: the entry that ended it
 	mail      map[string]Mail           // by row key
@@ -164,8 +162,7 @@ func NewEscrow(cfg EscrowConfig) (*Escrow, error) {
 	return &Escrow{
 		cfg: cfg, self: self,
 		roots: map[int64]head.Hash{}, vaults: map[wire.VaultID]*Enrol{}, owners: map[wire.VaultID]*wire.VaultID{},
-		pending: map[wire.Hash]*pendingBatch{}, certified: map[wire.Hash]wire.CertID{},
-		certs: map[wire.CertID]*key.Certificate{}, born: map[wire.CertID]Index{}, chunks: map[wire.ChunkID]*escrowed{},
+		pending: map[wire.Hash]*pendingBatch{}, certified: map[wire.Hash]*batch{}, chunks: chunkBook{places: map[uint64]uint64{}},
 		instances: map[wire.InstanceID]*instance{}, ended: map[wire.InstanceID]Index{},
 		mail: map[string]Mail{},
 	}, nil
@@ -325,7 +322,7 @@ func (e *Escrow) commit(p plan) (Block, error) {
 		}
 	}
 	for id, s := range p.shares {
-		e.chunks[id].share = s
+		e.chunks.at(id).share = s
 	}
 	for _, r := range p.rows {
 		if err := e.setMail(r); err != nil {

@@ -87,14 +87,13 @@ func (e *Escrow) applyCertify(c *Certify, at Index) error {
 		return errors.New("certify: as many B as P are needed")
 	}
 	cert := c.Certificate // a copy: a pointer into c would keep all its points
-	e.certs[id], e.certified[cert.Batch], e.born[id] = &cert, id, at
-	delete(e.pending, c.Certificate.Batch)
-	chunks := make([]escrowed, len(c.Points)) // as one object
-	for i := range chunks {
-		chunks[i] = escrowed{b: c.B[i], owner: e.owner(owner), cert: &cert, last: at}
-		e.chunks[key.ChunkIDOf(id, uint32(i))] = &chunks[i]
+	b := &batch{id: id, cert: &cert, born: at, chunks: make([]escrowed, len(c.Points))}
+	for i := range b.chunks {
+		b.chunks[i] = escrowed{b: c.B[i], owner: e.owner(owner), cert: b.cert, last: at}
 	}
-	return nil
+	e.certified[cert.Batch] = b
+	delete(e.pending, cert.Batch)
+	return e.chunks.add(b)
 }
 
 func (e *Escrow) owner(v wire.VaultID) *wire.VaultID {
@@ -120,7 +119,7 @@ func (e *Escrow) applyLock(l *Lock, at Index) error {
 	}
 	for _, pot := range l.Agreement.Pots {
 		for _, s := range pot {
-			c := e.chunks[s.Chunk]
+			c := e.chunks.at(s.Chunk)
 			if c == nil {
 				return fmt.Errorf("lock: chunk %s: %w", s.Chunk.Short(), ErrUnknown)
 			}
@@ -178,7 +177,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		in.spoke = h
 	}
 	for _, x := range r.Exits {
-		c := e.chunks[x.Chunk]
+		c := e.chunks.at(x.Chunk)
 		if c == nil || in.given[x.Chunk] {
 			return fmt.Errorf("chunk %s leaves instance %s twice", x.Chunk.Short(), r.Instance.Short())
 		}
@@ -203,7 +202,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 
 func (e *Escrow) applyOrder(list []ChunkEpoch, at Index, to chunkState) error {
 	for _, o := range list {
-		c := e.chunks[o.Chunk]
+		c := e.chunks.at(o.Chunk)
 		if c == nil {
 			return fmt.Errorf("chunk %s: %w", o.Chunk.Short(), ErrUnknown)
 		}
@@ -241,7 +240,7 @@ func (e *Escrow) Load(rows []Row) error {
 		}
 		switch r.Key[0] {
 		case rowShare:
-			c := e.chunks[wire.ChunkID([]byte(r.Key[1:]))]
+			c := e.chunks.at(wire.ChunkID([]byte(r.Key[1:])))
 			if c == nil || len(r.Value) != 36 || binary.BigEndian.Uint32(r.Value) != c.epoch {
 				return fmt.Errorf("load: share row %x is of no chunk, or of another epoch", r.Key[1:5])
 			}
@@ -277,14 +276,17 @@ func (e *Escrow) Load(rows []Row) error {
 func (e *Escrow) checkShares() error {
 	var shares []key.Share
 	var points []key.Point
-	for id, c := range e.chunks {
-		if c.state == chunkSwept {
-			continue
+	for _, b := range e.chunks.batches {
+		for i := range b.chunks {
+			c := &b.chunks[i]
+			if c.state == chunkSwept {
+				continue
+			}
+			if c.share.IsZero() {
+				return fmt.Errorf("load: the share of chunk %s is missing", b.chunk(i).Short())
+			}
+			shares, points = append(shares, c.share), append(points, c.b)
 		}
-		if c.share.IsZero() {
-			return fmt.Errorf("load: the share of chunk %s is missing", id.Short())
-		}
-		shares, points = append(shares, c.share), append(points, c.b)
 	}
 	for id, b := range e.pending {
 		if len(b.shares) != int(b.Spec.N) {

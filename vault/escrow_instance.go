@@ -64,7 +64,7 @@ func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
 // checkStake verifies that a chunk may be locked now, and returns the previous
 // entry of the chunk.
 func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
-	c := e.chunks[s.Chunk]
+	c := e.chunks.at(s.Chunk)
 	refuse := func(err error) (Index, error) { return 0, fmt.Errorf("chunk %s: %w", s.Chunk.Short(), err) }
 	switch {
 	case c == nil:
@@ -88,7 +88,7 @@ func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
 	return c.last, nil
 }
 
-func (e *Escrow) unitOf(s Stake) any { return e.chunks[s.Chunk].cert.Denomination }
+func (e *Escrow) unitOf(s Stake) any { return e.chunks.at(s.Chunk).cert.Denomination }
 
 func (e *Escrow) identity(v wire.VaultID) (wire.Identity, bool) {
 	if n := e.vaults[v]; n != nil {
@@ -315,7 +315,7 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	mail := map[wire.VaultID]*Mail{}
 	given := map[wire.ChunkID]bool{}
 	for _, m := range moves {
-		c := e.chunks[m.chunk]
+		c := e.chunks.at(m.chunk)
 		if in.given[m.chunk] || given[m.chunk] {
 			return fmt.Errorf("instance %s gives chunk %s twice", in.id.Short(), m.chunk.Short())
 		}

@@ -7,7 +7,7 @@ import "latchkey/wire"
 // ChunkState names the state of a chunk in the escrow's books, with its owner
 // and epoch.
 func (e *Escrow) ChunkState(id wire.ChunkID) (state string, owner wire.VaultID, epoch uint32) {
-	c := e.chunks[id]
+	c := e.chunks.at(id)
 	switch {
 	case c == nil:
 		return "none", owner, 0

@@ -142,11 +142,35 @@ func (o *Owner) Row(k string) ([]byte, error) {
 	return wire.Marshal(v)
 }
 
+// Keys lists the owner's rows.
+func (o *Owner) Keys() (keys []string) {
+	add := func(kind byte, id []byte) { keys = append(keys, string(kind)+string(id)) }
+	for id := range o.batches {
+		add(rowOwnBatch, id[:])
+	}
+	for id := range o.certs {
+		add(rowOwnCert, id[:])
+	}
+	for id := range o.chunks {
+		add(rowOwnChunk, id[:])
+	}
+	for h := range o.pledges {
+		add(rowPledge, h[:])
+	}
+	for id := range o.running {
+		add(rowRunning, id[:])
+	}
+	for step := range o.stored {
+		keys = append(keys, stepKey(step))
+	}
+	return append(keys, string(rowHead))
+}
+
 // Row returns the value of one row of the share table, to be sealed anew.
 func (e *Escrow) Row(k string) ([]byte, error) {
 	switch {
 	case len(k) == 33 && k[0] == rowShare:
-		if c := e.chunks[wire.ChunkID([]byte(k[1:]))]; c != nil && !c.share.IsZero() {
+		if c := e.chunks.at(wire.ChunkID([]byte(k[1:]))); c != nil && !c.share.IsZero() {
 			return shareValue(c.epoch, c.share), nil
 		}
 	case len(k) == 33 && k[0] == rowBatch:

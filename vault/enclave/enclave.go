@@ -109,6 +109,10 @@ const (
 	resealed    = 1024
 )
 
+// ahead is how many commits may be on their way to the disk when rows are added
+// to one that could as well go with a later.
+const ahead = 4
+
 // Calls that wait are decided together and share one commit, one head and one
 // round of the witnesses: at most so many calls, and about so many bytes.
 const (
@@ -462,8 +466,10 @@ func (e *Enclave) commit() error {
 		}
 		e.hurry, e.stale = false, 0
 	}
-	if err := e.table.reseal(resealed, e.value); err != nil {
-		return err
+	if e.table.number < e.durable+ahead { // else the host is behind: its queue shall not grow by these
+		if err := e.table.reseal(resealed, e.names, e.value); err != nil {
+			return err
+		}
 	}
 	pending := e.pendingEntries()
 	if !e.table.dirty() && len(pending.Entries) == 0 {
@@ -494,6 +500,29 @@ func (e *Enclave) commit() error {
 
 // partRows is how many rows of a commit travel in one message.
 const partRows = 1024
+
+// names returns the names of all rows, in parts, to be sealed anew.
+func (e *Enclave) names(part int) (out []string) {
+	var keys []string
+	switch {
+	case e.escrow != nil:
+		keys = e.escrow.Keys(part)
+	case part > 1:
+	case e.owner != nil:
+		keys = e.owner.Keys()
+	default:
+		for _, r := range e.rows {
+			keys = append(keys, r.Key)
+		}
+	}
+	if part == 1 {
+		out = append(out, rowIdentity, rowTrust)
+	}
+	for _, k := range keys {
+		out = append(out, rowMachine+k)
+	}
+	return out
+}
 
 // value returns what a row holds, to be sealed anew.
 func (e *Enclave) value(name string) ([]byte, error) {
