@@ -772,6 +772,7 @@ func allCheats() map[string]cheat {
 	maps.Copy(all, forgeries)
 	maps.Copy(all, stepCheats)
 	maps.Copy(all, reportCheats)
+	maps.Copy(all, snapshotCheats)
 	return all
 }
 

@@ -53,6 +53,7 @@ const (
 	fBatch    = "key/batch.go"
 	fMachine  = "contract/machine.go"
 	fDeal     = "contract/deal.go"
+	fSnapshot = "vault/escrow_snapshot.go"
 )
 
 var allMutations = []mutation{
@@ -98,6 +99,14 @@ var allMutations = []mutation{
 	}},
 	{"escrow: deadline in time", "an early deadline", "is aborted at", []edit{
 		{fInstance, "e.due[0].at+grace <= e.noteTime", "e.due[0].at > 0"},
+	}},
+
+	// The escrow and its snapshots.
+	{"escrow: parts of a snapshot", "a snapshot with another owner", "by another than its owner", []edit{
+		off(fSnapshot, "if wire.HashBytes(purposePart, p) != c.Parts[i] {"),
+	}},
+	{"escrow: sum of shares after a snapshot", "an old share with a newer snapshot", "the cheat works", []edit{
+		off(fApply, "if err := key.CheckSum(shares, points, less); err != nil {"),
 	}},
 
 	// The escrow and words.

@@ -38,7 +38,7 @@ func (e *Escrow) apply(n Entry, at Index) error {
 	if n.At < e.clock {
 		return fmt.Errorf("entry %d: its time %d is before %d", at-1, n.At, e.clock)
 	}
-	e.clock = n.At
+	e.clock, e.at = n.At, n.At
 	switch {
 	case n.Genesis != nil:
 		if at != 1 || n.Genesis.Origin != e.cfg.Origin {
@@ -49,7 +49,7 @@ func (e *Escrow) apply(n Entry, at Index) error {
 		if err != nil {
 			return err
 		}
-		e.vaults[v] = n.Enrol
+		e.vaults[v] = &Enrol{Identity: n.Enrol.Identity, Digest: n.Enrol.Digest} // the evidence is in the log
 	case n.Generate != nil:
 		if e.pending[n.Generate.Batch] == nil {
 			e.pending[n.Generate.Batch] = &pendingBatch{Generate: *n.Generate, at: n.At}
@@ -88,6 +88,9 @@ func (e *Escrow) applyCertify(c *Certify, at Index) error {
 	}
 	cert := c.Certificate // a copy: a pointer into c would keep all its points
 	b := &batch{id: id, cert: &cert, born: at, chunks: make([]escrowed, len(c.Points))}
+	if e.since != nil {
+		e.since.plus = append(e.since.plus, c.B...)
+	}
 	for i := range b.chunks {
 		b.chunks[i] = escrowed{b: c.B[i], owner: e.owner(owner), cert: b.cert, last: at}
 	}
@@ -186,6 +189,9 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 			return err
 		}
 		in.given[x.Chunk] = true
+		if e.since != nil {
+			e.since.minus = append(e.since.minus, x.R)
+		}
 		c.owner, c.epoch, c.b, c.instance, c.last = e.owner(to), x.Epoch, x.B, nil, at
 	}
 	if in.closed = r.Closed; in.closed {
@@ -205,6 +211,9 @@ func (e *Escrow) applyOrder(list []ChunkEpoch, at Index, to chunkState) error {
 		c := e.chunks.at(o.Chunk)
 		if c == nil {
 			return fmt.Errorf("chunk %s: %w", o.Chunk.Short(), ErrUnknown)
+		}
+		if to == chunkSwept && c.state != chunkSwept && e.since != nil {
+			e.since.minus = append(e.since.minus, c.b)
 		}
 		c.state, c.last = to, at
 		if to == chunkSwept {
@@ -270,12 +279,12 @@ func (e *Escrow) Load(rows []Row) error {
 	return e.checkShares()
 }
 
-// checkShares compares the sum of all shares with the sum of all points, by key
-// type: one wrong or missing share is found, at a fraction of the cost of
-// checking each. Each is checked by itself when it is used.
-func (e *Escrow) checkShares() error {
-	var shares []key.Share
-	var points []key.Point
+// sumSince is what the sum of all points was at a snapshot, and what came to it
+// and went since.
+type sumSince struct{ plus, minus []key.Point }
+
+// liveShares returns the shares that there must be, with their points.
+func (e *Escrow) liveShares() (shares []key.Share, points []key.Point, err error) {
 	for _, b := range e.chunks.batches {
 		for i := range b.chunks {
 			c := &b.chunks[i]
@@ -283,17 +292,34 @@ func (e *Escrow) checkShares() error {
 				continue
 			}
 			if c.share.IsZero() {
-				return fmt.Errorf("load: the share of chunk %s is missing", b.chunk(i).Short())
+				return nil, nil, fmt.Errorf("the share of chunk %s is missing", b.chunk(i).Short())
 			}
 			shares, points = append(shares, c.share), append(points, c.b)
 		}
+	}
+	return shares, points, nil
+}
+
+// checkShares compares the sum of all shares with the sum of all points, by key
+// type: one wrong or missing share is found, at a fraction of the cost of checking
+// each. After a snapshot the points are those summed in it, which were the live
+// shares' own, and what the log says since. Each share is checked by itself when
+// it is used.
+func (e *Escrow) checkShares() error {
+	shares, points, err := e.liveShares()
+	if err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	var less []key.Point
+	if e.since != nil {
+		points, less, e.since = e.since.plus, e.since.minus, nil
 	}
 	for id, b := range e.pending {
 		if len(b.shares) != int(b.Spec.N) {
 			return fmt.Errorf("load: the shares of batch %s are missing", id.Short())
 		}
 	}
-	if err := key.CheckSum(shares, points); err != nil {
+	if err := key.CheckSum(shares, points, less); err != nil {
 		return fmt.Errorf("load: share table: %w", err)
 	}
 	return nil

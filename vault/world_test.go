@@ -85,6 +85,7 @@ type world struct {
 	group     head.Group
 	witnesses []witness
 	entries   [][]byte
+	snapshot  *vault.Snapshot // of an earlier time
 	hashes    []tlog.Hash
 	rows      map[string][]byte
 	feed      *escrow.Feed

@@ -35,6 +35,8 @@ type Config struct {
 	Trust     Trust
 	Platform  platform.Platform
 	Verifiers []attest.Verifier
+
+	SnapshotEvery int64 // of an escrow: see vault.EscrowConfig; 0: the usual
 }
 
 // An Enclave runs one vault. It is a machine without I/O: Handle takes a message
@@ -44,6 +46,11 @@ type Enclave struct {
 	table    *table
 	loaded   []StoredRow
 	replay   [][]byte
+	cover    []byte            // of the newest snapshot
+	parts    map[string][]byte // of snapshots, as stored; until the start is over
+	writing  []StoredRow       // parts of a snapshot that are still to be stored
+	next     []byte            // its cover, which goes with the last
+	idle     []StoredRow       // deletes parts of no use; goes with the next commit
 	ready    bool
 	failed   error // why the vault did not start; it is not asked twice
 	identity wire.Identity
@@ -255,7 +262,7 @@ func (e *Enclave) do(c Call) (Result, int64, error) {
 			if e.failed = e.start(); e.failed != nil {
 				return Result{}, 0, e.failed
 			}
-			e.loaded, e.replay = nil, nil
+			e.loaded, e.replay, e.parts = nil, nil, nil
 			return Result{Status: e.status()}, 0, nil
 		}
 		return Result{}, 0, errNotReady
@@ -292,6 +299,7 @@ func (e *Enclave) start() error {
 			return err
 		}
 	} else {
+		e.setPartsAside()
 		m, rows, err := e.table.open(e.loaded)
 		if err != nil {
 			return err
@@ -370,7 +378,7 @@ func (e *Enclave) recall(rows map[string][]byte) error {
 			return fmt.Errorf("%w: trust", errTable)
 		}
 	}
-	e.evidence = s.Evidence
+	e.evidence, e.cover = s.Evidence, rows[rowSnapshot]
 	return e.take(s)
 }
 
@@ -471,23 +479,28 @@ func (e *Enclave) commit() error {
 			return err
 		}
 	}
+	plain, from, err := e.nextParts()
+	if err != nil {
+		return err
+	}
 	pending := e.pendingEntries()
-	if !e.table.dirty() && len(pending.Entries) == 0 {
+	if !e.table.dirty() && len(pending.Entries) == 0 && len(plain) == 0 {
 		return nil
 	}
-	c := &Commit{First: pending.First, Entries: pending.Entries}
+	c := &Commit{First: pending.First, Entries: pending.Entries, From: from}
 	var size int64
 	var root wire.Hash
 	if e.escrow != nil {
-		var err error
 		size, root = e.escrow.Size(), wire.Hash(e.escrow.Root())
 		if c.Head, err = e.escrow.Head(); err != nil {
 			return err
 		}
 	}
-	var err error
 	if c.Number, c.Rows, err = e.table.commit(size, root); err != nil {
 		return err
+	}
+	if len(plain) > 0 {
+		e.out = append(e.out, Message{Commit: &Commit{Number: c.Number, Rows: plain, More: true}})
 	}
 	for len(c.Rows) > partRows { // a large commit travels in parts
 		part := &Commit{Number: c.Number, Rows: c.Rows[:partRows], More: true}
@@ -516,7 +529,7 @@ func (e *Enclave) names(part int) (out []string) {
 		}
 	}
 	if part == 1 {
-		out = append(out, rowIdentity, rowTrust)
+		out = append(out, rowIdentity, rowTrust, rowSnapshot)
 	}
 	for _, k := range keys {
 		out = append(out, rowMachine+k)
@@ -540,6 +553,8 @@ func (e *Enclave) value(name string) ([]byte, error) {
 		return wire.Marshal(s)
 	case name == rowTrust:
 		return wire.Marshal(e.trusted)
+	case name == rowSnapshot:
+		return slices.Clone(e.cover), nil
 	case machine && e.escrow != nil:
 		return e.escrow.Row(k)
 	case machine && e.owner != nil:

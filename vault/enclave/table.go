@@ -26,6 +26,7 @@ const (
 	rowTrust    = "trust"
 	rowKey      = "key/" // + generation, 4 bytes
 	rowMachine  = "v/"
+	rowSnapshot = "snapshot" // the cover of an escrow's
 )
 
 // A table seals rows for a host that may return old ones, or a mixture. Every
