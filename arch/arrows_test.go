@@ -36,7 +36,7 @@ var rows = map[string]row{
 	"settle":   {why: "settle is arithmetic on agreed numbers: it imports nothing"},
 	"vault":    {own: "coin wire key head attest contract contract/oracle settle", tests: "vault/session escrow golang.org/x/mod/sumdb/tlog", why: "vault decides about custody: it imports the trusted packages below it and nothing that could tell it what to want"},
 
-	"contract/oracle": {own: "wire", tests: "spec/vectors", why: "what an oracle signs stands on wire alone"},
+	"contract/oracle": {own: "wire", other: "filippo.io/edwards25519", tests: "spec/vectors", why: "what an oracle signs stands on wire, and its keys on their curve"},
 
 	"attest/platform":   {own: "attest/...", why: "it lists the verifiers of a build"},
 	"attest/policyfile": {own: "attest wire", other: toml, why: "it reads a policy and nothing else"},
@@ -78,7 +78,7 @@ var rows = map[string]row{
 	"host/hosttest": {own: "head attest attest/policyfile attest/sim", kit: true, why: "it tests the commands of hosts"},
 	"escrow":        {own: trusted + " vault/... attest/... event/... gate host", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells + "; the escrow knows no wallet and no market"},
 	"switchboard":   {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/...", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells},
-	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... examples", other: rpc + " " + toml, why: asShells},
+	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... examples studio/figures", other: rpc + " " + toml, why: asShells},
 	"doctor":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... client", other: toml, why: "the doctor reads configurations and asks peers"},
 	"sim":           {own: trusted + " market rate vault/session escrow event wallet wallet/fake", other: "golang.org/x/mod/sumdb/...", why: "the simulation drives the machines themselves, in one process without network and disk"},
 

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"latchkey/contract"
 	"latchkey/switchboard"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
@@ -182,10 +181,11 @@ func (h *Host) takeFill(ctx context.Context, d Draft, o draftOffer, role int, f 
 	if err != nil {
 		return err
 	}
-	p, err := contract.Compile(o.Agreement.Source)
+	deal, err := bound(o.Agreement)
 	if err != nil {
 		return err
 	}
+	p := deal.Program()
 	if len(f.Pots) != len(o.Agreement.Pots) {
 		return fmt.Errorf("%w: a fill of %d pots, it has %d", errDraft, len(f.Pots), len(o.Agreement.Pots))
 	}

@@ -2,13 +2,14 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"latchkey/coin"
@@ -139,6 +140,7 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 	if s.deal, err = p.Bind(a.Terms); err != nil {
 		return fail("%w", err)
 	}
+	p = s.deal.Program() // with roles, of these numbers of holders
 	pots := p.Pots()
 	switch {
 	case a.Escrow != escrow:
@@ -359,6 +361,9 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	if err != nil {
 		return "", err
 	}
+	if program = deal.Program(); len(p.Parties) != len(program.Parties()) {
+		return "", fmt.Errorf("%d parties, contract %s has %d: %s", len(p.Parties), program.Name(), len(program.Parties()), strings.Join(program.Parties(), ", "))
+	}
 	self, err := h.escrowID(ctx)
 	if err != nil {
 		return "", err
@@ -464,6 +469,18 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 // pot is to hold: where the contract fixes its asset, nobody has to say.
 func nameIn(a *vault.Agreement, program *contract.Program, p Proposal) (map[string]coin.AssetID, error) {
 	known := map[string]bool{}
+	pots := map[string]coin.AssetID{}
+	for _, pot := range program.Pots() { // one of each holder of a role may be said for all
+		if said := cmp.Or(p.Pots[pot.Name], p.Pots[ofAll(pot.Name)]); said != "" {
+			pots[pot.Name], known[pot.Name], known[ofAll(pot.Name)] = said, true, true
+		}
+	}
+	for _, name := range sortedKeys(p.Pots) {
+		if !known[name] {
+			return nil, fmt.Errorf("contract %s has no pot %.40q", program.Name(), name)
+		}
+	}
+	clear(known)
 	for _, f := range program.Oracles() {
 		q, ok := p.Oracles[f.Name]
 		if !ok {
@@ -486,7 +503,7 @@ func nameIn(a *vault.Agreement, program *contract.Program, p Proposal) (map[stri
 	for i, x := range program.Assets() {
 		is := coin.AssetID(x.Fixed)
 		for _, pot := range program.Pots() {
-			if said := p.Pots[pot.Name]; pot.Asset == i && is == "" {
+			if said := pots[pot.Name]; pot.Asset == i && is == "" {
 				is = said
 			} else if pot.Asset == i && said != "" && said != is {
 				return nil, fmt.Errorf("pot %s is to hold %s, and by its contract it holds %s", pot.Name, said, is)
@@ -496,10 +513,6 @@ func nameIn(a *vault.Agreement, program *contract.Program, p Proposal) (map[stri
 			return nil, fmt.Errorf("asset %s: no pot that holds it is said to hold any coins", x.Name)
 		}
 		a.Assets = append(a.Assets, is)
-	}
-	pots := maps.Clone(p.Pots)
-	if pots == nil {
-		pots = map[string]coin.AssetID{}
 	}
 	for _, pot := range program.Pots() {
 		if pot.Asset >= 0 {

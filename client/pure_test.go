@@ -436,18 +436,37 @@ func TestParseTerms(t *testing.T) {
 	terms := []contract.Term{
 		{Name: "price", Type: contract.Units, Lo: 1, Hi: 1000}, {Name: "by", Type: contract.Time, Hi: contract.MaxTime},
 		{Name: "grace", Type: contract.Duration, Hi: contract.MaxDuration}, {Name: "rate", Type: contract.Number, Lo: -5, Hi: 1 << 40},
+		{Name: "strike", Type: contract.Money, Lo: 1, Hi: 100_000_00}, {Name: "limit 1", Type: contract.Units, Hi: 9}, {Name: "limit 2", Type: contract.Units, Hi: 9},
 	}
-	good := []string{"rate=-5", "grace=10d", "by=+30m", "price=1_000"}
+	good := []string{"rate=-5", "grace=10d", "by=+30m", "price=1_000", "strike=12.34", "limit=3 units", "limit 2=4"}
 	got, err := ParseTerms(terms, good, 1_000)
-	if want := []int64{1000, 2800, 864_000, -5}; err != nil || !slices.Equal(got, want) {
+	if want := []int64{1000, 2800, 864_000, -5, 1234, 3, 4}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("terms %v, want %v: %v", got, want, err)
+	}
+	for text, want := range map[string]int64{"12": 1200, "0.50": 50, "1_000.00": 1000_00} {
+		if v, err := parseTerm(terms[4], text, 0); err != nil || v != want {
+			t.Errorf("%s is %d, want %d: %v", text, v, want, err)
+		}
+	}
+	for text, want := range map[string]int64{"1 day 12 hours": 129_600, "90s": 90, "2 weeks": 1_209_600} {
+		if v, err := parseTerm(terms[2], text, 0); err != nil || v != want {
+			t.Errorf("%s is %d, want %d: %v", text, v, want, err)
+		}
 	}
 	for _, c := range []struct{ name, at, text, want string }{
 		{"missing", "rate=-5", "", "term rate is missing"},
 		{"twice", "rate=-5", "price=5", "each name once"},
 		{"unknown", "", "colour=5", `none of that name`},
-		{"no number", "rate=-5", "rate=five", "not a whole number"},
-		{"no moment", "by=+30m", "by=tomorrow", "no moment"},
+		{"no number", "rate=-5", "rate=five", "a number is whole"},
+		{"no whole number", "rate=-5", "rate=1.50", "a number is whole"},
+		{"no moment", "by=+30m", "by=tomorrow", "a time is written"},
+		{"no money", "strike=12.34", "strike=dear", "money is written 12.50"},
+		{"money with three decimals", "strike=12.34", "strike=12.345", "with two decimals or none"},
+		{"money with one decimal", "strike=12.34", "strike=12.3", "with two decimals or none"},
+		{"too much money", "strike=12.34", "strike=100_000.01", "100_000.01 is outside its range, 0.01 to 100_000.00"},
+		{"too much", "price=1_000", "price=1001", "1001 units is outside its range, 1 to 1000 units"},
+		{"of a holder too many", "limit 2=4", "limit 3=4", "none of that name"},
+		{"of one holder alone", "limit=3 units", "", "term limit 1 is missing"},
 		{"no duration", "grace=10d", "grace=ten days", "no duration"},
 		{"half a second", "grace=10d", "grace=500ms", "no duration"},
 		{"without a value", "price=1_000", "price", "NAME=VALUE"},

@@ -15,6 +15,7 @@ import (
 	"latchkey/contract"
 	"latchkey/contract/oracle"
 	"latchkey/gate"
+	"latchkey/studio/figures"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
@@ -23,11 +24,34 @@ import (
 // Brought is a report of an oracle's values that this client brought to an
 // instance, or that its log shows whoever brought it, and what became of it.
 type Brought struct {
-	Instance wire.InstanceID `json:"instance"`
-	At       int64           `json:"at_ms"`
-	Entry    vault.Index     `json:"entry"`   // of the log that has it; 0: not seen
-	Did      []string        `json:"did"`     // what the contract gave for it
-	Refused  string          `json:"refused"` // why the escrow did not take it
+	Report  vault.Report   `json:"report"` // of one that the log shows in an instance of others, the same
+	Oracle  string         `json:"oracle"` // its name in the contract
+	Shown   string         `json:"shown"`  // the median, as people write it
+	At      int64          `json:"at_ms"`  // when this client brought it; 0: it did not
+	Receipt *vault.Receipt `json:"receipt,omitempty"`
+	Entry   vault.Index    `json:"entry"`   // of the log that has these values for it; 0: not seen
+	Did     []string       `json:"did"`     // what the contract gave for it
+	Refused string         `json:"refused"` // why the escrow did not take it
+}
+
+// same reports whether b is of the oracle, time and instance of a report.
+func (b Brought) same(r vault.Report) bool {
+	return b.Report.Instance == r.Instance && b.Report.Oracle == r.Oracle && observedAt(b.Report) == observedAt(r)
+}
+
+// text says what was brought.
+func (b Brought) text() string {
+	if b.Oracle == "" {
+		return fmt.Sprintf("a value of %s", clock(observedAt(b.Report)))
+	}
+	return fmt.Sprintf("%s of oracle %s at %s", b.Shown, b.Oracle, clock(observedAt(b.Report)))
+}
+
+func observedAt(r vault.Report) int64 {
+	if len(r.Signed) == 0 {
+		return -1
+	}
+	return r.Signed[0].Value.Time
 }
 
 func broughtName(report wire.Hash) string { return fmt.Sprintf("report/%x", report[:]) }
@@ -51,7 +75,8 @@ type ReportAsk struct {
 
 // Report brings values of an oracle to an instance, and waits until the log shows
 // what its contract did with them. What the contract would not take is refused with
-// the reason before anybody hears of it. The same again changes nothing.
+// the reason before anybody hears of it. What the log has is brought again only where
+// the contract waits for it again.
 func (h *Host) Report(ctx context.Context, q ReportAsk) (*clientpb.ReportResponse, error) {
 	fail := func(err error) (*clientpb.ReportResponse, error) {
 		return nil, fmt.Errorf("report to instance %s: %w", q.Instance.Short(), err)
@@ -77,13 +102,14 @@ func (h *Host) Report(ctx context.Context, q ReportAsk) (*clientpb.ReportRespons
 			return fail(err)
 		}
 		out := c.response(s, notes)
-		if c.known.Entry != 0 || q.PlanOnly {
+		if c.again || q.PlanOnly {
 			return out, nil
 		}
-		if err := h.bring(ctx, c); err != nil {
+		name, err := h.bring(ctx, s, c)
+		if err != nil {
 			return fail(err)
 		}
-		if err := h.logged(ctx, s, c, out); err != nil {
+		if err := h.logged(ctx, name, out); err != nil {
 			return fail(err)
 		}
 		return out, nil
@@ -109,7 +135,9 @@ type stage struct {
 	deal      *contract.Deal
 	state     contract.State
 	closed    bool
+	role      int // of this client's party
 	now       int64
+	newest    vault.Index // entry of the instance that this is of
 }
 
 // stage returns where an instance of this client stands.
@@ -122,8 +150,16 @@ func (h *Host) stage(ctx context.Context, id wire.InstanceID) (*stage, error) {
 	if i < 0 {
 		return nil, errors.New("this client's vault is no party of it, or has not seen it locked yet: latchkey status --json lists the instances")
 	}
-	in := st.Instances[i]
-	s := &stage{id: id, closed: in.Closed, now: st.Now}
+	s, err := h.stageOf(st.Instances[i])
+	if err == nil {
+		s.now = st.Now
+	}
+	return s, err
+}
+
+// stageOf returns where an instance stands, as the vault says; without the time.
+func (h *Host) stageOf(in vault.Instance) (s *stage, err error) {
+	s = &stage{id: in.ID, role: int(in.Role), closed: in.Closed, newest: in.Newest}
 	found := false
 	each(h.store, "deal/", func(_ string, d Deal) {
 		if a, err := d.agreement(); d.Hash == in.Agreement && err == nil {
@@ -268,31 +304,31 @@ func roundsOf(o oracle.Quorum, q ReportAsk) (list []round, notes []string) {
 // A chosen round is the one that is brought, with what the contract does with it now.
 type chosen struct {
 	round
-	name  wire.Hash
-	known Brought // as recorded; Entry is 0 unless the log has it
+	again bool    // the contract does not take it, and the log has it
+	known Brought // as the log has it; Entry 0: it has not
 	step  contract.Outcome
 }
 
-// choose picks the newest round that the contract takes now and that is not in the
-// log already; else the newest that is in the log. If there is neither, the error
-// says why the newest is not taken.
+// choose picks the newest round that the contract takes now; else the newest that
+// is in the log. If there is neither, the error says why the newest is not taken.
 func (h *Host) choose(s *stage, list []round) (chosen, error) {
 	var old *chosen
 	var why error
 	for _, r := range list {
-		name, err := r.report.Hash()
-		if err != nil {
-			return chosen{}, err
-		}
-		c := chosen{round: r, name: name}
-		if h.store.get(broughtName(c.name), &c.known) && c.known.Entry != 0 {
-			if old == nil {
-				old = &c
+		r.report.After = s.newest // what comes since, this is not meant for
+		c := chosen{round: r}
+		each(h.store, "report/", func(_ string, b Brought) {
+			v, _, err := s.agreement.Oracles[r.report.Oracle].Median(b.Report.Signed)
+			if b.same(r.report) && b.Entry > c.known.Entry && err == nil && v == r.value {
+				c.known = b
 			}
-			continue
-		}
+		})
+		var err error
 		if c.step, err = s.take(r); err == nil {
 			return c, nil
+		}
+		if c.again = c.known.Entry != 0; c.again && old == nil {
+			old = &c
 		}
 		if why == nil {
 			why = err
@@ -353,10 +389,7 @@ func (s *stage) take(r round) (contract.Outcome, error) {
 
 // showValue writes a value of an oracle as people do.
 func showValue(f contract.Feed, v int64) string {
-	if f.Type == contract.Money {
-		return contract.Format(f.Type, v)
-	}
-	return formatTerm(contract.Term{Type: f.Type}, v)
+	return figures.Show(f.Type, v)
 }
 
 // response says what a choice is, before or without bringing it.
@@ -369,9 +402,12 @@ func (c *chosen) response(s *stage, notes []string) *clientpb.ReportResponse {
 	for _, x := range c.report.Signed {
 		out.Values = append(out.Values, &clientpb.ReportedValue{Key: hex.EncodeToString(x.Key), Value: x.Value.Value, Shown: showValue(f, x.Value.Value)})
 	}
-	if c.known.Entry != 0 {
+	if c.again {
 		out.State, out.Again, out.Entry, out.Did = "logged", true, uint64(c.known.Entry), c.known.Did
 		return out
+	}
+	if c.known.Entry != 0 {
+		out.Notes = append(out.Notes, fmt.Sprintf("entry %d of the log has these values; phase %s waits for them again", c.known.Entry-1, s.deal.Program().Phases()[s.state.Phase()]))
 	}
 	out.Did = effects(s.agreement, s.deal.Program(), c.step.Gives, c.step.Closed)
 	switch phases := s.deal.Program().Phases(); {
@@ -426,7 +462,8 @@ func givesOf(a vault.Agreement, exits []vault.Exit) (out []contract.Give) {
 	return out
 }
 
-// observed notes a report that the log shows, whoever brought it.
+// observed notes a report that the log shows, whoever brought it, and that what this
+// client brought of the same oracle and time is there.
 func (h *Host) observed(ctx context.Context, r vault.Run, at vault.Index) {
 	name, err := r.Report.Hash()
 	if err != nil {
@@ -438,8 +475,8 @@ func (h *Host) observed(ctx context.Context, r vault.Run, at vault.Index) {
 	if h.store.get(broughtName(name), &b) && b.Entry != 0 {
 		return
 	}
-	b.Instance, b.Entry, b.Refused = r.Instance, at, ""
-	event := Event{Kind: "observed", Text: fmt.Sprintf("instance %s was brought a value of oracle %d", r.Instance.Short(), r.Report.Oracle)}
+	b.Report, b.Entry, b.Refused = *r.Report, at, ""
+	event := Event{Kind: "observed", Text: fmt.Sprintf("instance %s was brought a value of an oracle", r.Instance.Short())}
 	each(h.store, "deal/", func(_ string, d Deal) {
 		a, err := d.agreement()
 		if d.Instance != r.Instance || err != nil {
@@ -454,11 +491,18 @@ func (h *Host) observed(ctx context.Context, r vault.Run, at vault.Index) {
 			return
 		}
 		f := deal.Program().Oracles()[r.Report.Oracle]
+		b.Oracle, b.Shown = f.Name, showValue(f, value)
 		b.Did = effects(a, deal.Program(), givesOf(a, r.Exits), r.Closed)
 		event.Deal, event.With = d.id(), short(d.With)
-		event.Text = fmt.Sprintf("oracle %s of %s is %s, observed at %s, in entry %d of the log", f.Name, d.Contract, showValue(f, value), clock(when), at-1)
+		event.Text = fmt.Sprintf("oracle %s of %s is %s, observed at %s, in entry %d of the log", f.Name, d.Contract, b.Shown, clock(when), at-1)
 		if len(b.Did) > 0 {
 			event.Text += ": " + strings.Join(b.Did, ", ")
+		}
+	})
+	each(h.store, "report/", func(name string, other Brought) {
+		if other.Entry == 0 && other.same(*r.Report) {
+			other.Entry, other.Did, other.Refused = at, b.Did, ""
+			_ = h.store.put(ctx, name, other) // the store keeps its failure
 		}
 	})
 	_ = h.store.put(ctx, broughtName(name), b) // the store keeps its failure
@@ -488,34 +532,52 @@ func (h *Host) forgetBrought(ctx context.Context) {
 }
 
 // bring gives a report to the vault, which keeps it and repeats it until the
-// escrow has answered.
-func (h *Host) bring(ctx context.Context, c chosen) error {
-	if err := h.keepBrought(ctx, c); err != nil {
-		return err
+// escrow has answered, and returns the name of the record.
+func (h *Host) bring(ctx context.Context, s *stage, c chosen) (string, error) {
+	f := s.deal.Program().Oracles()[c.report.Oracle]
+	name, err := h.keepBrought(ctx, c, Brought{Oracle: f.Name, Shown: showValue(f, c.value)})
+	if err != nil {
+		return "", err
 	}
-	h.store.journal(ctx, Event{Kind: "brought", Text: fmt.Sprintf("brought a value of oracle %d, %d observed at %s, to instance %s", c.report.Oracle, c.value, clock(c.at), c.report.Instance.Short())})
+	h.store.journal(ctx, Event{Kind: "brought", Text: fmt.Sprintf("brought a value of oracle %s, %s observed at %s, to instance %s", f.Name, showValue(f, c.value), clock(c.at), c.report.Instance.Short())})
 	wake(h.talk)
-	return nil
+	return name, nil
 }
 
-func (h *Host) keepBrought(ctx context.Context, c chosen) error {
+func (h *Host) keepBrought(ctx context.Context, c chosen, b Brought) (string, error) {
 	h.wording.Lock() // so that no refusal comes between the vault and the record
 	defer h.wording.Unlock()
-	if _, err := h.call(ctx, enclave.Call{Report: &c.report}); err != nil {
-		return err
+	r, err := h.call(ctx, enclave.Call{Report: &c.report})
+	if err != nil {
+		return "", err
 	}
-	b := Brought{Instance: c.report.Instance}
-	h.store.get(broughtName(c.name), &b)
-	b.At, b.Refused = time.Now().UnixMilli(), ""
-	return h.store.put(ctx, broughtName(c.name), b)
+	hash, err := r.Report.Hash()
+	if err != nil {
+		return "", err
+	}
+	h.store.get(broughtName(hash), &b)
+	b.Report, b.At, b.Refused = *r.Report, time.Now().UnixMilli(), ""
+	return broughtName(hash), h.store.put(ctx, broughtName(hash), b)
+}
+
+// brought returns the reports that this client brought, the first brought first.
+func (h *Host) brought() (out []Brought) {
+	each(h.store, "report/", func(_ string, b Brought) {
+		if b.At != 0 {
+			out = append(out, b)
+		}
+	})
+	slices.SortStableFunc(out, func(a, b Brought) int { return int(a.At - b.At) })
+	return out
 }
 
 // logged waits until the log shows a report, and says in out what became of it.
-func (h *Host) logged(ctx context.Context, s *stage, c chosen, out *clientpb.ReportResponse) error {
+func (h *Host) logged(ctx context.Context, name string, out *clientpb.ReportResponse) error {
 	out.State = "waiting"
+	var refused time.Time // when that was seen: the log may show that another has brought the same
 	for end := time.Now().Add(logWithin); time.Now().Before(end); {
 		var b Brought
-		h.store.get(broughtName(c.name), &b)
+		h.store.get(name, &b)
 		switch {
 		case b.Entry != 0:
 			out.State, out.Entry = "logged", uint64(b.Entry)
@@ -523,7 +585,9 @@ func (h *Host) logged(ctx context.Context, s *stage, c chosen, out *clientpb.Rep
 				out.Did = b.Did
 			}
 			return nil
-		case b.Refused != "":
+		case b.Refused != "" && refused.IsZero():
+			refused = time.Now()
+		case b.Refused != "" && time.Since(refused) > time.Second:
 			return fmt.Errorf("the escrow did not take it: %s", b.Refused)
 		}
 		if err := rest(ctx); err != nil {
@@ -545,14 +609,14 @@ func (h *Host) reportRefused(ctx context.Context, why error) bool {
 	waits := map[string]bool{}
 	for _, in := range st.Instances {
 		for _, r := range in.Brought {
-			if name, err := r.Hash(); err == nil {
+			if name, err := r.Report.Hash(); err == nil {
 				waits[broughtName(name)] = true
 			}
 		}
 	}
 	found := false
 	each(h.store, "report/", func(name string, b Brought) {
-		if b.Entry != 0 || b.Refused != "" || waits[name] {
+		if b.Entry != 0 || b.Refused != "" || b.Receipt != nil || waits[name] {
 			return
 		}
 		b.Refused, found = why.Error(), true

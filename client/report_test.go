@@ -167,25 +167,45 @@ func TestDifferenceIsPaid(t *testing.T) {
 		}
 	}
 
-	// What only the escrow can refuse is told to who brought it.
-	var two []chosen
+	// Two reports for one time are one: what the vault keeps is repeated.
 	s := must(bob.stage(ctx, must(instanceID(in))))
-	for _, n := range []int{3, 4} {
-		list, _, err := rounds(s.agreement, s.deal.Program(), ReportAsk{Instance: s.id, Signed: signed(keys, now, []int64{101, 101, 101, 101}[:n]...)})
+	chosenOf := func(at int64, values ...int64) chosen {
+		list, _, err := rounds(s.agreement, s.deal.Program(), ReportAsk{Instance: s.id, Signed: signed(keys, at, values...)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		two = append(two, must(bob.choose(s, list)))
+		return must(bob.choose(s, list))
 	}
-	err = bob.bring(ctx, two[0])
+	three, four := chosenOf(now, 101, 101, 101), chosenOf(now, 101, 101, 101, 101)
+	for _, c := range []chosen{three, four} { // the second perhaps when the log has the first
+		name, err := bob.bring(ctx, s, c)
+		if err == nil {
+			err = bob.logged(ctx, name, &clientpb.ReportResponse{})
+		}
+		if err != nil && !strings.Contains(err.Error(), "no clause takes the value 101") {
+			t.Errorf("two reports for one time: %v", err)
+		}
+	}
+
+	// What only the escrow can refuse is told to who brought it.
+	list, _, err := rounds(s.agreement, s.deal.Program(), ReportAsk{Instance: s.id, Signed: signed(keys, now+1, 101, 101, 101)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ahead.Add(100)
+	late := chosen{round: list[0]}
+	late.report.After = s.newest
+	name, err := bob.bring(ctx, s, late)
 	if err == nil {
-		err = bob.bring(ctx, two[1])
+		err = bob.logged(ctx, name, &clientpb.ReportResponse{})
 	}
-	if err == nil {
-		err = bob.logged(ctx, s, two[1], &clientpb.ReportResponse{})
+	if err == nil || !strings.Contains(err.Error(), "the escrow did not take it") || !strings.Contains(err.Error(), "oracle price: ") {
+		t.Errorf("a report that comes too late: %v", err)
 	}
-	if err == nil || !strings.Contains(err.Error(), "no clause takes the value 101") {
-		t.Errorf("two reports for one time: %v", err)
+	words := must(server{h: bob.Host}.Words(ctx, &clientpb.WordsRequest{Prove: true})).Words
+	kept := slices.IndexFunc(words, func(w *clientpb.SaidWord) bool { return w.Report && w.Entry == r.Entry })
+	if kept < 0 || words[kept].Promised == 0 || !strings.HasPrefix(words[kept].Text, "101 of oracle price at ") {
+		t.Errorf("the receipt of what bob brought is not kept: %v", words)
 	}
 
 	// The price at the end: one oracle lies, and one signs two values.

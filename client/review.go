@@ -12,6 +12,7 @@ import (
 	"latchkey/client/clientpb"
 	"latchkey/coin"
 	"latchkey/contract"
+	"latchkey/studio/figures"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
 )
@@ -43,7 +44,7 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 		out.Parties = append(out.Parties, &clientpb.ReviewParty{Name: p.Parties()[i], Vault: v.String(), You: i == s.role, Proposer: i == s.from})
 	}
 	for i, t := range p.Terms() {
-		out.Terms = append(out.Terms, &clientpb.ReviewTerm{Name: t.Name, Value: formatTerm(t, o.Agreement.Terms[i]), Number: o.Agreement.Terms[i]})
+		out.Terms = append(out.Terms, &clientpb.ReviewTerm{Name: t.Name, Value: figures.Show(t.Type, o.Agreement.Terms[i]), Number: o.Agreement.Terms[i]})
 	}
 	for i, q := range o.Agreement.Oracles {
 		f := p.Oracles()[i]
@@ -146,22 +147,10 @@ func (h *Host) worthOfPot(s *sketch, i int) worth {
 	return w
 }
 
-// formatTerm writes a term as people do.
-func formatTerm(t contract.Term, v int64) string {
-	switch t.Type {
-	case contract.Time:
-		return time.Unix(v, 0).UTC().Format(time.RFC3339)
-	case contract.Duration:
-		return (time.Duration(v) * time.Second).String()
-	case contract.Units:
-		return tally(v, "unit")
-	}
-	return strconv.FormatInt(v, 10)
-}
-
-// ParseTerms reads terms as people write them, NAME=VALUE, in any order: numbers
-// plain, times as a date, as an RFC 3339 time or as +30m from now, durations as
-// 30m or 10d.
+// ParseTerms reads terms as people write them, NAME=VALUE, in any order, each as the
+// language writes its type: 12.50, 30 days, 2027-01-31; times also as +30m from now,
+// durations as 30m or 10d. What each holder of a role has may be said for each of them,
+// as "limit 2", or once for all.
 func ParseTerms(terms []contract.Term, text []string, now int64) ([]int64, error) {
 	given := map[string]string{}
 	for _, x := range text {
@@ -172,42 +161,92 @@ func ParseTerms(terms []contract.Term, text []string, now int64) ([]int64, error
 		given[name] = value
 	}
 	out := make([]int64, len(terms))
+	used := map[string]bool{}
 	for i, t := range terms {
-		value, ok := given[t.Name]
+		name := t.Name
+		value, ok := given[name]
 		if !ok {
-			return nil, fmt.Errorf("term %s is missing: %s between %s and %s", t.Name, t.Type, formatTerm(t, t.Lo), formatTerm(t, t.Hi))
+			name = ofAll(name)
+			value, ok = given[name]
 		}
-		delete(given, t.Name)
+		if used[name] = true; !ok {
+			return nil, fmt.Errorf("term %s is missing: %s, %s", t.Name, t.Type, figures.Range(t))
+		}
 		var err error
 		if out[i], err = parseTerm(t, value, now); err != nil {
 			return nil, fmt.Errorf("term %s: %w", t.Name, err)
 		}
 	}
 	for _, name := range sortedKeys(given) {
-		return nil, fmt.Errorf("term %.40q: the contract has none of that name", name)
+		if !used[name] {
+			return nil, fmt.Errorf("term %.40q: the contract has none of that name", name)
+		}
 	}
 	return out, nil
 }
 
-func parseTerm(t contract.Term, s string, now int64) (int64, error) {
-	switch t.Type {
-	case contract.Time:
-		if rest, ok := strings.CutPrefix(s, "+"); ok {
-			d, err := parseDuration(rest)
-			return now + d, err
-		}
-		return ParseTime(s)
-	case contract.Duration:
-		return parseDuration(s)
-	}
-	n, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%.40q is not a whole number", s)
-	}
-	return n, nil
+// ofAll returns the name without the number of a role's holder.
+func ofAll(name string) string {
+	base, _, _ := strings.Cut(name, " ")
+	return base
 }
 
-// parseDuration reads seconds: 90s, 30m, 12h, 10d.
+func parseTerm(t contract.Term, s string, now int64) (v int64, err error) {
+	rest, later := strings.CutPrefix(s, "+")
+	switch {
+	case t.Type == contract.Time && later:
+		v, err = parseDuration(rest)
+		v += now
+	case t.Type == contract.Duration:
+		v, err = parseDuration(s)
+	default:
+		v, err = figures.Parse(t.Type, s)
+	}
+	switch {
+	case err != nil && t.Type == contract.Money:
+		return 0, fmt.Errorf("%w: with two decimals or none, for money counts in hundredths", err)
+	case err == nil && (v < t.Lo || v > t.Hi):
+		return 0, fmt.Errorf("%s is outside its range, %s", figures.Show(t.Type, v), figures.Range(t))
+	}
+	return v, err
+}
+
+// holders returns the contract as it is for the holders that the terms and the number of
+// parties make, and the terms with their numbers: the term of a role may be left out
+// where there is only one role.
+func holders(p *contract.Program, terms []string, parties int) (*contract.Program, []string, error) {
+	roles := p.Roles()
+	if len(roles) == 0 {
+		return p, terms, nil
+	}
+	counts := make([]int64, len(roles))
+	said := 0
+	for i, r := range roles {
+		for _, x := range terms {
+			name, value, _ := strings.Cut(x, "=")
+			if name != r.Name {
+				continue
+			}
+			var err error
+			if counts[i], err = parseTerm(contract.Term{Name: r.Name, Type: contract.Number, Lo: int64(r.Lo), Hi: int64(r.Hi)}, value, 0); err != nil {
+				return nil, nil, fmt.Errorf("role %s: %w", r.Name, err)
+			}
+			said++
+		}
+	}
+	switch {
+	case said == len(roles):
+	case len(roles) == 1:
+		counts[0] = int64(parties - (len(p.Parties()) - roles[0].Hi))
+		terms = append(slices.Clone(terms), fmt.Sprintf("%s=%d", roles[0].Name, counts[0]))
+	default:
+		return nil, nil, fmt.Errorf("contract %s has %d roles: say for each how many hold it, as %s=%d", p.Name(), len(roles), roles[0].Name, roles[0].Lo)
+	}
+	q, err := p.For(counts)
+	return q, terms, err
+}
+
+// parseDuration reads seconds: 90s, 30m, 12h, 10d, or as the language writes them.
 func parseDuration(s string) (int64, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		if n, err := strconv.ParseUint(days, 10, 20); err == nil {
@@ -215,8 +254,10 @@ func parseDuration(s string) (int64, error) {
 		}
 	} else if d, err := time.ParseDuration(s); err == nil && d >= 0 && d%time.Second == 0 {
 		return int64(d / time.Second), nil
+	} else if d, err := figures.ParseDuration(s); err == nil && d >= 0 {
+		return d, nil
 	}
-	return 0, fmt.Errorf("%.40q is no duration; write 90s, 30m, 12h or 10d", s)
+	return 0, fmt.Errorf("%.40q is no duration; write 90s, 30m, 12h, 10d or 1 day 12 hours", s)
 }
 
 // draftStatus says what a draft waits for, until when, and what happens then.
@@ -229,8 +270,8 @@ func (h *Host) draftStatus(d Draft, st enclave.Status) *clientpb.Draft {
 	if err != nil {
 		return out
 	}
-	if p, err := contract.Compile(o.Agreement.Source); err == nil && d.Role < len(p.Parties()) {
-		out.Role = p.Parties()[d.Role]
+	if deal, err := bound(o.Agreement); err == nil && d.Role < len(deal.Program().Parties()) {
+		out.Role = deal.Program().Parties()[d.Role]
 	}
 	w := out.Wait
 	switch {

@@ -124,11 +124,11 @@ func (s server) Say(ctx context.Context, r *clientpb.SayRequest) (*clientpb.SayR
 	if err := id.UnmarshalText([]byte(r.Instance)); err != nil {
 		return nil, refused(err)
 	}
-	word, err := s.h.Say(ctx, enclave.Say{Instance: id, Word: r.Word, Value: r.Value, HasValue: r.HasValue})
+	word, note, err := s.h.say(ctx, enclave.Say{Instance: id, Word: r.Word, Value: r.Value, HasValue: r.HasValue, Sealed: r.Sealed}, r.Figure)
 	if err != nil {
 		return nil, refused(err)
 	}
-	return &clientpb.SayResponse{Word: hex.EncodeToString(word[:])}, nil
+	return &clientpb.SayResponse{Word: hex.EncodeToString(word[:]), Note: note}, nil
 }
 
 func (s server) Status(ctx context.Context, _ *clientpb.StatusRequest) (*clientpb.StatusResponse, error) {
@@ -338,6 +338,7 @@ func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 				w.Until, w.Then = in.Until, "what the contract says for its deadline"
 				if in.Opened {
 					w.WaitsFor = "the contract, phase " + in.Phase
+					h.sealedStatus(in, w)
 				} else {
 					w.WaitsFor, w.Then = "all parties to hand over their shares", "the escrow aborts it and all chunks go back"
 				}

@@ -13,6 +13,7 @@ import (
 	"latchkey/coin"
 	"latchkey/contract"
 	"latchkey/contract/oracle"
+	"latchkey/escrow"
 	"latchkey/vault"
 	"latchkey/wire"
 )
@@ -42,7 +43,11 @@ func (s server) proposed(ctx context.Context, r *clientpb.ProposeRequest) (strin
 	if p.Parties, err = s.h.parseParties(r.Parties); err != nil {
 		return "", err
 	}
-	if p.Terms, err = ParseTerms(program.Terms(), r.Terms, st.Now); err != nil {
+	program, terms, err := holders(program, r.Terms, len(r.Parties))
+	if err != nil {
+		return "", err
+	}
+	if p.Terms, err = ParseTerms(program.Terms(), terms, st.Now); err != nil {
 		return "", err
 	}
 	for _, x := range r.Pots {
@@ -199,22 +204,17 @@ func (s server) Keep(ctx context.Context, r *clientpb.KeepRequest) (*clientpb.Ke
 
 func (s server) Words(ctx context.Context, r *clientpb.WordsRequest) (*clientpb.WordsResponse, error) {
 	out := &clientpb.WordsResponse{}
-	for _, x := range s.h.said() {
-		word, err := x.Word.Hash()
+	add := func(w *clientpb.SaidWord, proof escrow.Withheld, receipt *vault.Receipt) error {
+		hash, instance, err := proof.Promised()
 		if err != nil {
-			return nil, refused(err)
+			return err
 		}
-		w := &clientpb.SaidWord{
-			Instance: x.Word.Body.Instance.String(), Text: x.Word.Body.Word, Word: hex.EncodeToString(word[:]), SaidMs: x.At, Entry: x.Entry,
+		w.Instance, w.Word = instance.String(), hex.EncodeToString(hash[:])
+		if receipt != nil {
+			w.Promised, proof.Receipt = receipt.By, *receipt
 		}
-		if x.Word.Body.HasValue {
-			w.Text += fmt.Sprintf(" %d", x.Word.Body.Value)
-		}
-		if x.Receipt != nil {
-			w.Promised = x.Receipt.By
-		}
-		if r.Prove && x.Receipt != nil && x.Entry == 0 {
-			proof, err := s.h.prove(ctx, x)
+		if r.Prove && receipt != nil && w.Entry == 0 {
+			proof, err := s.h.prove(ctx, proof)
 			if err == nil {
 				w.Proof, err = wire.Marshal(proof)
 			}
@@ -223,6 +223,22 @@ func (s server) Words(ctx context.Context, r *clientpb.WordsRequest) (*clientpb.
 			}
 		}
 		out.Words = append(out.Words, w)
+		return nil
+	}
+	for _, x := range s.h.said() {
+		w := &clientpb.SaidWord{Text: x.Word.Body.Word, SaidMs: x.At, Entry: x.Entry}
+		if x.Word.Body.HasValue {
+			w.Text += fmt.Sprintf(" %d", x.Word.Body.Value)
+		}
+		if err := add(w, escrow.Withheld{Word: &x.Word, Party: &s.h.status.Identity}, x.Receipt); err != nil {
+			return nil, refused(err)
+		}
+	}
+	for _, x := range s.h.brought() {
+		w := &clientpb.SaidWord{Text: x.text(), SaidMs: x.At, Entry: x.Entry, Report: true, Refused: x.Refused}
+		if err := add(w, escrow.Withheld{Report: &x.Report}, x.Receipt); err != nil {
+			return nil, refused(err)
+		}
 	}
 	return out, nil
 }

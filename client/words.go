@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -46,11 +45,17 @@ func (h *Host) Say(ctx context.Context, c enclave.Say) (wire.Hash, error) {
 	return word, nil
 }
 
-// receipt keeps the escrow's receipt for a word: the first one, which promises
-// the earliest time.
+// receipt keeps the escrow's receipt for a word or a report: the first one, which
+// promises the earliest time.
 func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
 	h.wording.Lock()
 	defer h.wording.Unlock()
+	var b Brought
+	if h.store.get(broughtName(r.Word), &b) && b.Receipt == nil {
+		b.Receipt = &r
+		_ = h.store.put(ctx, broughtName(r.Word), b) // the store keeps its failure
+		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %s by %s", b.text(), time.Unix(r.By, 0).UTC().Format(time.TimeOnly))})
+	}
 	var s Said
 	if !h.store.get(saidName(r.Word), &s) || s.Receipt != nil {
 		return
@@ -85,15 +90,29 @@ func (h *Host) heard(ctx context.Context, entries []vault.Logged) {
 	}
 }
 
-// overdue shows as a problem the words whose promised time has passed unseen.
-func (h *Host) overdue(s enclave.Status) {
-	each(h.store, "word/", func(name string, w Said) {
+// overdue shows as a problem the words and reports whose promised time has passed
+// unseen.
+func (h *Host) overdue(ctx context.Context, s enclave.Status) {
+	late := func(what, text string, in wire.InstanceID, r *vault.Receipt, entry vault.Index) {
 		var err error
-		if w.Receipt != nil && w.Entry == 0 && s.Now > w.Receipt.By {
-			err = fmt.Errorf("the escrow's receipt promises %q of instance %s in its log by %s, and it is not seen there: latchkey withheld shows the proof",
-				w.Word.Body.Word, w.Word.Body.Instance.Short(), time.Unix(w.Receipt.By, 0).UTC().Format(time.DateTime))
+		if r != nil && entry == 0 && s.Now > r.By {
+			err = fmt.Errorf("the escrow's receipt promises %s of instance %s in its log by %s, and it is not seen there: latchkey withheld shows the proof",
+				text, in.Short(), time.Unix(r.By, 0).UTC().Format(time.DateTime))
 		}
-		h.problem("a word "+name[5:13], err)
+		h.problem(what, err)
+	}
+	each(h.store, "word/", func(name string, w Said) {
+		late("a word "+name[5:13], fmt.Sprintf("%q", w.Word.Body.Word), w.Word.Body.Instance, w.Receipt, w.Entry)
+	})
+	for _, in := range s.Instances {
+		for _, b := range in.Brought {
+			if b.Receipt.By != 0 { // perhaps this host ended before it was kept
+				h.receipt(ctx, b.Receipt)
+			}
+		}
+	}
+	each(h.store, "report/", func(name string, b Brought) {
+		late("a report "+name[7:15], b.text(), b.Report.Instance, b.Receipt, b.Entry)
 	})
 }
 
@@ -107,24 +126,21 @@ func (h *Host) said() (out []Said) {
 // maxProof bounds what a proof may hold of the log, in bytes.
 const maxProof = wire.MaxSize * 3 / 4
 
-// prove reads the escrow's log and puts together what shows that a word is not in
-// it. It returns escrow.ErrKept if the log has the word. Whether the promised time
-// has come, the head's stamps say, which this host has no keys to read: who trusts
-// the witnesses checks that with the rest.
-func (h *Host) prove(ctx context.Context, s Said) (escrow.Withheld, error) {
+// prove reads the escrow's log and puts together what shows that a word or report, of
+// which w has all that this client knows, is not in it. It returns escrow.ErrKept if
+// the log has it. Whether the promised time has come, the head's stamps say, which this
+// host has no keys to read: who trusts the witnesses checks that with the rest.
+func (h *Host) prove(ctx context.Context, w escrow.Withheld) (escrow.Withheld, error) {
 	fail := func(err error) (escrow.Withheld, error) { return escrow.Withheld{}, fmt.Errorf("prove: %w", err) }
-	if s.Receipt == nil {
-		return fail(errors.New("there is no receipt for this word"))
+	hash, instance, err := w.Promised()
+	if err != nil {
+		return fail(err)
 	}
 	d, err := h.escrow.Describe(ctx)
 	if err != nil {
 		return fail(err)
 	}
-	w := escrow.Withheld{Word: s.Word, Party: h.status.Identity, Escrow: d.Identity, Receipt: *s.Receipt}
-	word, err := s.Word.Hash()
-	if err != nil {
-		return fail(err)
-	}
+	w.Escrow = d.Identity
 	var front head.Frontier
 	size := 0
 	for n := int64(0); ; {
@@ -141,7 +157,7 @@ func (h *Host) prove(ctx context.Context, s Said) (escrow.Withheld, error) {
 			if err != nil {
 				return fail(err)
 			}
-			if _, id := e.Touches(); w.Before == nil && e.Lock != nil && id == s.Word.Body.Instance {
+			if _, id := e.Touches(); w.Before == nil && e.Lock != nil && id == instance {
 				if w.Before, err = front.MarshalBinary(); err != nil {
 					return fail(err)
 				}
@@ -152,10 +168,8 @@ func (h *Host) prove(ctx context.Context, s Said) (escrow.Withheld, error) {
 			if n++; w.Before == nil {
 				continue
 			}
-			if e.Run != nil && e.Run.Word != nil {
-				if x, err := e.Run.Word.Hash(); err == nil && x == word {
-					return fail(fmt.Errorf("%w: entry %d has the word", escrow.ErrKept, n-1))
-				}
+			if escrow.Has(e, hash) {
+				return fail(fmt.Errorf("%w: entry %d has it", escrow.ErrKept, n-1))
 			}
 			w.Entries = append(w.Entries, raw)
 			if size += len(raw); size > maxProof {

@@ -39,7 +39,7 @@ func (h *Host) look(ctx context.Context) error {
 	h.found(ctx, s)
 	h.claim(ctx, s)
 	h.sweep(ctx, s)
-	h.overdue(s)
+	h.overdue(ctx, s)
 	return h.store.err()
 }
 

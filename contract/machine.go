@@ -264,8 +264,11 @@ func (ph *phase) waits(said uint64) bool {
 // an `each` clause in time but meets no condition is noted, so that no older one can come after it.
 func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 	p := r.d.p
-	if o := ev.Oracle; o < 0 || o >= len(p.oracles) || ev.Value < p.oracles[o].Lo || ev.Value > p.oracles[o].Hi || ev.Observed < 0 || ev.Observed > ev.At {
-		return nil, fmt.Errorf("%w: no oracle %d, or its value %d is outside its range, or observed after %d", ErrEvent, o, ev.Value, ev.At)
+	if ev.Oracle < 0 || ev.Oracle >= len(p.oracles) {
+		return nil, fmt.Errorf("%w: contract %s reads no oracle number %d", ErrEvent, p.name, ev.Oracle+1)
+	}
+	if f := p.oracles[ev.Oracle]; ev.Value < f.Lo || ev.Value > f.Hi || ev.Observed < 0 || ev.Observed > ev.At {
+		return nil, fmt.Errorf("%w: oracle %s: its value %d is outside its range %d..%d, or observed after %d", ErrEvent, f.Name, ev.Value, f.Lo, f.Hi, ev.At)
 	}
 	newest, fresh := p.varNewest()+ev.Oracle, false
 	for i := range ph.clauses {

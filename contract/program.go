@@ -285,11 +285,11 @@ func (p *Program) Describe(ev Event) string {
 	case ev.Kind == Deadline:
 		return "the deadline passes"
 	case ev.Kind == Oracle && ev.Oracle >= 0 && ev.Oracle < len(p.oracles):
-		return "oracle " + p.oracles[ev.Oracle].Name + " is " + value
+		return "oracle " + p.oracles[ev.Oracle].Name + " is " + Format(p.oracles[ev.Oracle].Type, ev.Value)
 	case ev.Kind == Word && ev.Party >= 0 && ev.Party < len(p.parties):
 		s := p.parties[ev.Party] + " says " + strconv.Quote(ev.Word)
 		if ev.HasValue {
-			s += " with " + value
+			s += " with " + Format(p.carried(ev.Party, ev.Word), ev.Value)
 		} else if ev.Hash != [32]byte{} {
 			s += " with a sealed value"
 		}
@@ -298,4 +298,20 @@ func (p *Program) Describe(ev Event) string {
 		return p.parties[p.pots[ev.Pot].From] + " deposits the next " + value + " chunks of " + p.pots[ev.Pot].Name
 	}
 	return "an event that this contract does not know"
+}
+
+// carried returns the type of the value that comes with a word; Number where phases differ.
+func (p *Program) carried(party int, word string) Type {
+	t, found := Number, false
+	for i := range p.phases {
+		for j := range p.phases[i].clauses {
+			if c := &p.phases[i].clauses[j]; c.kind == onWord && c.hears(party, word) && (c.carries == aValue || c.carries == aKey) {
+				if found && c.typ != t {
+					return Number
+				}
+				t, found = c.typ, true
+			}
+		}
+	}
+	return t
 }

@@ -56,6 +56,7 @@ func start(t *testing.T, keep bool) *play {
 	w, err := Start(t.Context(), Config{
 		Folder: folder, Bin: own, Root: root, Clients: []string{"alice", "bob", "carol"},
 		Funds: map[string]Amount{"btc": "0.05", "eth": "2"}, USD: map[string]string{"btc": "96400", "eth": "3120"}, Say: func(string) {},
+		SnapshotEvery: 16, // so that many starts go on from one
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -41,6 +41,8 @@ type Config struct {
 	Funds   map[string]Amount // what each client's ordinary wallet is given, by asset
 	USD     map[string]string // price of a whole coin, by asset
 	Say     func(string)      // told what happens
+
+	SnapshotEvery int64 // of the escrow's vault; 0: the usual
 }
 
 // Amount is an amount of coin as a person writes it: "0.05".
@@ -181,6 +183,8 @@ func (w *World) vaultFile(name, role string) config.File {
 	}
 	if role == "owner" {
 		f.LogKey = &w.logKey
+	} else {
+		f.SnapshotEvery = w.cfg.SnapshotEvery
 	}
 	return f
 }

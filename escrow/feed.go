@@ -6,12 +6,14 @@
 package escrow
 
 import (
+	"latchkey/key"
 	"latchkey/vault"
 	"latchkey/wire"
 )
 
 // A Feed knows which entries of the log each vault needs, in which order, to
-// replay what concerns it. It is an index over entries, rebuilt at each start.
+// replay what concerns it. It is an index over entries. A start reads what was
+// written down of it, and the entries since.
 // A vault that is told too little notices: entries name the one before.
 type Feed struct {
 	feeds   map[wire.VaultID][]int64
@@ -19,13 +21,21 @@ type Feed struct {
 	born    map[wire.ChunkID]int32 // index into births: there are millions of chunks, most of them only born
 	trails  map[wire.ChunkID]*trail
 	parties map[wire.InstanceID][]wire.VaultID
-	peers   map[wire.VaultID]vault.Enrol
+	peers   map[wire.VaultID]peer
 }
 
 // A birth is the entry that certified chunks.
 type birth struct {
 	position int64
 	owner    wire.VaultID
+	cert     wire.CertID
+	n        uint32
+}
+
+// A peer is the newest enrolment of a vault.
+type peer struct {
+	position int64
+	enrol    vault.Enrol
 }
 
 // A trail is what happened to a chunk after its birth.
@@ -38,7 +48,7 @@ type trail struct {
 func NewFeed() *Feed {
 	return &Feed{
 		feeds: map[wire.VaultID][]int64{}, born: map[wire.ChunkID]int32{}, trails: map[wire.ChunkID]*trail{},
-		parties: map[wire.InstanceID][]wire.VaultID{}, peers: map[wire.VaultID]vault.Enrol{},
+		parties: map[wire.InstanceID][]wire.VaultID{}, peers: map[wire.VaultID]peer{},
 	}
 }
 
@@ -48,15 +58,13 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 	switch {
 	case e.Enrol != nil:
 		if v, err := e.Enrol.Identity.ID(); err == nil {
-			f.peers[v] = *e.Enrol
+			f.peers[v] = peer{position, *e.Enrol}
 		}
 	case e.Certify != nil && len(e.Certify.Certificate.Owner) == 1:
-		owner := e.Certify.Certificate.Owner[0]
-		f.births = append(f.births, birth{position, owner})
-		for _, c := range chunks {
-			f.born[c] = int32(len(f.births) - 1)
-		}
-		f.push(owner, position)
+		b := birth{position: position, owner: e.Certify.Certificate.Owner[0], n: uint32(len(chunks))}
+		b.cert, _ = e.Certify.Certificate.ID() // else it touches no chunks
+		f.birth(b)
+		f.push(b.owner, position)
 		return
 	case e.Lock != nil:
 		f.lock(position, e.Lock, instance)
@@ -90,6 +98,13 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 		t := f.trail(c)
 		t.positions = append(t.positions, position)
 	}
+}
+
+func (f *Feed) birth(b birth) {
+	for i := range b.n {
+		f.born[key.ChunkIDOf(b.cert, i)] = int32(len(f.births))
+	}
+	f.births = append(f.births, b)
 }
 
 func (f *Feed) trail(c wire.ChunkID) *trail {
@@ -178,6 +193,6 @@ func (f *Feed) From(v wire.VaultID, cursor, n int) (positions []int64, next int)
 
 // Peer returns the newest evidence that a vault has enrolled with.
 func (f *Feed) Peer(v wire.VaultID) (vault.Enrol, bool) {
-	e, ok := f.peers[v]
-	return e, ok
+	p, ok := f.peers[v]
+	return p.enrol, ok
 }

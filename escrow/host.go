@@ -44,6 +44,7 @@ type Host struct {
 	mu      sync.Mutex
 	feed    *Feed
 	added   int64         // entries in feed
+	stored  feedHead      // of what is written down of it
 	note    []byte        // newest witnessed head
 	seen    int64         // its size
 	changed chan struct{} // closed, and replaced, when note changes
@@ -66,12 +67,23 @@ func NewHost(ctx context.Context, cfg HostConfig) (*Host, error) {
 			return nil, err
 		}
 	}
-	h := &Host{cfg: cfg, prover: event.NewProver(cfg.Log), feed: NewFeed(), post: newPost(time.Now()), changed: make(chan struct{})}
+	h := &Host{cfg: cfg, prover: event.NewProver(cfg.Log), post: newPost(time.Now()), changed: make(chan struct{})}
 	var err error
 	if h.tree, err = event.OpenTree(ctx, cfg.Log); err != nil {
 		return nil, err
 	}
-	for raw, err := range cfg.Log.Read(ctx, 0) {
+	h.feed, h.stored, err = loadFeed(ctx, cfg.Log)
+	if errors.Is(err, errFeed) { // the log has all of it
+		if cfg.Logger != nil {
+			cfg.Logger.Warn("read the whole log for the index of feeds", "err", err)
+		}
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	h.added = h.stored.Size
+	for raw, err := range cfg.Log.Read(ctx, uint64(h.added)) {
 		if err != nil {
 			return nil, err
 		}
@@ -93,9 +105,18 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	heads := make(chan []byte, 1)
+	var writing []event.Row // what is still to be written down of the index
 	link, status, err := host.Connect(ctx, host.LinkConfig{
 		Log: h.cfg.Log, Socket: h.cfg.Socket,
-		Rows: func(c enclave.Commit) []event.Row { return h.tree.Append(c.Entries...) },
+		Rows: func(c enclave.Commit) []event.Row {
+			if c.From > 0 && len(writing) == 0 { // as often as the vault takes a snapshot
+				writing = h.feedRows()
+			}
+			n := min(len(writing), feedPartsAtOnce)
+			rows := append(h.tree.Append(c.Entries...), writing[:n]...)
+			writing = writing[n:]
+			return rows
+		},
 		Done: func(c enclave.Commit) {
 			h.index(c)
 			replace(heads, c.Head)
@@ -157,6 +178,22 @@ func replace(heads chan []byte, newest []byte) {
 		default:
 		}
 	}
+}
+
+// feedPartsAtOnce is how many rows of the index go with one block.
+const feedPartsAtOnce = 4
+
+// feedRows returns the rows of the index as it is now.
+func (h *Host) feedRows() []event.Row {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rows, err := h.feed.rows(h.added, 1-h.stored.Set)
+	if err != nil {
+		h.cfg.Logger.Error("write down the index of feeds", "err", err)
+		return nil
+	}
+	h.stored = feedHead{feedVersion, h.added, 1 - h.stored.Set, uint32(len(rows) - 1)}
+	return rows
 }
 
 func (h *Host) index(c enclave.Commit) {

@@ -28,11 +28,17 @@ type writer struct {
 
 func newWriter(t testing.TB) writer {
 	t.Helper()
-	pub, private, err := ed25519.GenerateKey(rand.Reader)
+	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := writer{identity: wire.Identity{Sign: pub, KEM: make([]byte, 1216)}, sign: private}
+	return writerOf(t, private)
+}
+
+func writerOf(t testing.TB, private ed25519.PrivateKey) writer {
+	t.Helper()
+	w := writer{identity: wire.Identity{Sign: private.Public().(ed25519.PublicKey), KEM: make([]byte, 1216)}, sign: private}
+	var err error
 	if w.id, err = w.identity.ID(); err != nil {
 		t.Fatal(err)
 	}

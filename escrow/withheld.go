@@ -9,17 +9,18 @@ import (
 	"latchkey/wire"
 )
 
-// Withheld proves that an escrow gave its receipt for a word and left the word
-// out of its log: whoever trusts the log's key and its witnesses can check it,
-// without asking anybody.
+// Withheld proves that an escrow gave its receipt for a word, or for a report of an
+// oracle's values, and left it out of its log: whoever trusts the log's key and its
+// witnesses can check it, without asking anybody.
 type Withheld struct {
-	Word    vault.SignedWord `cbor:"1,keyasint"`
-	Party   wire.Identity    `cbor:"2,keyasint"` // who said it
-	Escrow  wire.Identity    `cbor:"3,keyasint"`
-	Receipt vault.Receipt    `cbor:"4,keyasint"`
-	Before  []byte           `cbor:"5,keyasint"` // head.Frontier of the log before the instance was locked
-	Entries [][]byte         `cbor:"6,keyasint"` // from its Lock on, all of them
-	Head    []byte           `cbor:"7,keyasint"` // witnessed after the promised time, of the log that ends with Entries
+	Word    *vault.SignedWord `cbor:"1,keyasint,omitempty"` // or Report
+	Party   *wire.Identity    `cbor:"2,keyasint,omitempty"` // who said the word
+	Escrow  wire.Identity     `cbor:"3,keyasint"`
+	Receipt vault.Receipt     `cbor:"4,keyasint"`
+	Before  []byte            `cbor:"5,keyasint"` // head.Frontier of the log before the instance was locked
+	Entries [][]byte          `cbor:"6,keyasint"` // from its Lock on, all of them
+	Head    []byte            `cbor:"7,keyasint"` // witnessed after the promised time, of the log that ends with Entries
+	Report  *vault.Report     `cbor:"8,keyasint,omitempty"`
 }
 
 var (
@@ -34,8 +35,8 @@ var (
 // that shows it.
 //
 // That nothing is left out of Entries rests on the head: with what came before
-// them they make up its root. That the word could stand nowhere else rests on
-// their beginning with the lock of its instance.
+// them they make up its root. That the word or report could stand nowhere else
+// rests on their beginning with the lock of its instance.
 func (w Withheld) Check(g head.Group) (head.Cosigned, error) {
 	fail := func(format string, args ...any) (head.Cosigned, error) {
 		return head.Cosigned{}, fmt.Errorf("%w: %w", ErrProof, fmt.Errorf(format, args...))
@@ -43,7 +44,7 @@ func (w Withheld) Check(g head.Group) (head.Cosigned, error) {
 	if string(w.Escrow.Sign) != string(g.Log.Public()) {
 		return fail("the escrow shown is not the one of log %s", g.Log.Name())
 	}
-	hash, err := w.Word.Hash()
+	hash, instance, err := w.Promised()
 	if err != nil {
 		return fail("%w", err)
 	}
@@ -51,7 +52,7 @@ func (w Withheld) Check(g head.Group) (head.Cosigned, error) {
 		return fail("the receipt: %w", err)
 	}
 	if w.Receipt.Word != hash {
-		return fail("the receipt is for another word")
+		return fail("the receipt is for something else")
 	}
 	c, err := g.Verify(w.Head)
 	if err != nil {
@@ -70,14 +71,12 @@ func (w Withheld) Check(g head.Group) (head.Cosigned, error) {
 			return fail("entry %d: %w", i, err)
 		}
 		if i == 0 {
-			if err := w.locks(e); err != nil {
+			if err := w.locks(e, instance); err != nil {
 				return fail("%w", err)
 			}
 		}
-		if e.Run != nil && e.Run.Word != nil {
-			if h, err := e.Run.Word.Hash(); err == nil && h == hash {
-				return head.Cosigned{}, fmt.Errorf("%w: entry %d has the word", ErrKept, f.Size()-1)
-			}
+		if Has(e, hash) {
+			return head.Cosigned{}, fmt.Errorf("%w: entry %d has it", ErrKept, f.Size()-1)
 		}
 	}
 	switch {
@@ -89,23 +88,57 @@ func (w Withheld) Check(g head.Group) (head.Cosigned, error) {
 	return c, nil
 }
 
-// locks checks that an entry is the lock of the word's instance, among whose
-// parties is the one that signed it.
-func (w Withheld) locks(e vault.Entry) error {
-	_, instance := e.Touches()
-	if e.Lock == nil || instance != w.Word.Body.Instance {
-		return fmt.Errorf("the entries do not begin with the lock of instance %s", w.Word.Body.Instance.Short())
+// Promised returns the hash that a receipt names, and the instance that the word
+// or report is for.
+func (w Withheld) Promised() (hash wire.Hash, instance wire.InstanceID, err error) {
+	switch {
+	case w.Word != nil && w.Party != nil && w.Report == nil:
+		hash, err = w.Word.Hash()
+		return hash, w.Word.Body.Instance, err
+	case w.Report != nil && w.Word == nil && w.Party == nil:
+		hash, err = w.Report.Hash()
+		return hash, w.Report.Instance, err
 	}
-	parties := e.Lock.Agreement.Parties
-	if int64(w.Word.Body.Role) >= int64(len(parties)) {
+	return hash, instance, errors.New("want a word with its party, or a report")
+}
+
+// Has reports whether an entry is a step with the word or report of this hash.
+func Has(e vault.Entry, hash wire.Hash) bool {
+	h, err := wire.Hash{}, errors.ErrUnsupported
+	switch {
+	case e.Run == nil:
+	case e.Run.Word != nil:
+		h, err = e.Run.Word.Hash()
+	case e.Run.Report != nil:
+		h, err = e.Run.Report.Hash()
+	}
+	return err == nil && h == hash
+}
+
+// locks checks that an entry is the lock of the instance: of the word's, among whose
+// parties is the one that signed it; of the report's, whose oracle's keys signed it.
+func (w Withheld) locks(e vault.Entry, instance wire.InstanceID) error {
+	_, id := e.Touches()
+	if e.Lock == nil || id != instance {
+		return fmt.Errorf("the entries do not begin with the lock of instance %s", instance.Short())
+	}
+	a := e.Lock.Agreement
+	if r := w.Report; r != nil {
+		if int64(r.Oracle) >= int64(len(a.Oracles)) {
+			return fmt.Errorf("the instance reads no oracle number %d", r.Oracle+1)
+		}
+		_, _, err := a.Oracles[r.Oracle].Median(r.Signed)
+		return err
+	}
+	if int64(w.Word.Body.Role) >= int64(len(a.Parties)) {
 		return fmt.Errorf("the instance has no party %d", w.Word.Body.Role)
 	}
-	id, err := w.Party.ID()
+	party, err := w.Party.ID()
 	if err != nil {
 		return err
 	}
-	if v, err := parties[w.Word.Body.Role].One(); err != nil || v != id {
-		return fmt.Errorf("party %d is another vault than %s", w.Word.Body.Role, id.Short())
+	if v, err := a.Parties[w.Word.Body.Role].One(); err != nil || v != party {
+		return fmt.Errorf("party %d is another vault than %s", w.Word.Body.Role, party.Short())
 	}
-	return w.Word.Verify(w.Party)
+	return w.Word.Verify(*w.Party)
 }

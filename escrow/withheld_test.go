@@ -1,14 +1,18 @@
 package escrow
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"latchkey/contract/oracle"
 	"latchkey/head"
 	"latchkey/vault"
 	"latchkey/wire"
@@ -24,20 +28,28 @@ type court struct {
 	witnesses []ed25519.PrivateKey
 	entries   [][]byte
 	instance  wire.InstanceID
-	lock      int // its position
+	lock      int                  // its position
+	oracle    []ed25519.PrivateKey // in the order of their public keys
 }
 
-func newCourt(t testing.TB) *court {
+func newCourt(t testing.TB) *court { return courtOf(t, rand.Text()) }
+
+// courtOf has all keys from a name.
+func courtOf(t testing.TB, name string) *court {
 	t.Helper()
-	c := &court{t: t, escrow: newWriter(t), party: newWriter(t)}
+	key := func(who string) ed25519.PrivateKey {
+		seed := sha256.Sum256([]byte(name + "/" + who))
+		return ed25519.NewKeyFromSeed(seed[:])
+	}
+	c := &court{t: t, escrow: writerOf(t, key("escrow")), party: writerOf(t, key("party"))}
 	log, err := head.NewLogKey("escrow.test/log", c.escrow.identity.Sign)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.group = head.Group{Log: log, K: 3, F: 1}
 	for i := range 4 {
-		pub, private, _ := ed25519.GenerateKey(rand.Reader)
-		k, err := head.NewWitnessKey(fmt.Sprintf("w%d.test", i), pub)
+		private := key(fmt.Sprint("witness", i))
+		k, err := head.NewWitnessKey(fmt.Sprintf("w%d.test", i), private.Public().(ed25519.PublicKey))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,8 +58,18 @@ func newCourt(t testing.TB) *court {
 	for range 5 {
 		c.add(vault.Entry{Drop: &vault.Drop{Batch: wire.Hash{byte(len(c.entries))}}})
 	}
+	q := oracle.Quorum{Feed: "btc/usd", Need: 2}
+	for i := range 3 {
+		c.oracle = append(c.oracle, key(fmt.Sprint("oracle", i)))
+	}
+	slices.SortFunc(c.oracle, func(a, b ed25519.PrivateKey) int { return bytes.Compare(a[32:], b[32:]) })
+	for _, k := range c.oracle {
+		q.Keys = append(q.Keys, k[32:])
+	}
 	lock := vault.Entry{Lock: &vault.Lock{
-		Agreement:   vault.Agreement{Source: []byte("contract"), Parties: []vault.Recipients{{newWriter(t).id}, {c.party.id}}},
+		Agreement: vault.Agreement{
+			Source: []byte("contract"), Parties: []vault.Recipients{{writerOf(t, key("other")).id}, {c.party.id}}, Oracles: []oracle.Quorum{q},
+		},
 		Acceptances: []vault.SignedAcceptance{{Body: vault.Acceptance{Role: 0}}, {Body: vault.Acceptance{Role: 1}}},
 	}}
 	_, c.instance = lock.Touches()
@@ -78,7 +100,21 @@ func (c *court) word(seq uint64) vault.SignedWord {
 	return w
 }
 
-func (c *court) receipt(w vault.SignedWord, by int64) vault.Receipt {
+// report is one that the oracle's first two keys signed.
+func (c *court) report(at int64) vault.Report {
+	c.t.Helper()
+	r := vault.Report{Instance: c.instance, After: vault.Index(c.lock + 2)}
+	for i, k := range c.oracle[:2] {
+		s, err := oracle.Value{Feed: "btc/usd", Time: at, Value: int64(100 + i)}.Sign(k)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		r.Signed = append(r.Signed, s)
+	}
+	return r
+}
+
+func (c *court) receipt(w interface{ Hash() (wire.Hash, error) }, by int64) vault.Receipt {
 	c.t.Helper()
 	h, err := w.Hash()
 	if err != nil {
@@ -148,9 +184,17 @@ func (c *court) proof(w vault.SignedWord, by, at int64) Withheld {
 		c.t.Fatal(err)
 	}
 	return Withheld{
-		Word: w, Party: c.party.identity, Escrow: c.escrow.identity, Receipt: c.receipt(w, by), Before: before,
+		Word: &w, Party: &c.party.identity, Escrow: c.escrow.identity, Receipt: c.receipt(w, by), Before: before,
 		Entries: c.entries[c.lock:], Head: c.head(at),
 	}
+}
+
+// proofOf is the same of a report.
+func (c *court) proofOf(r vault.Report, by, at int64) Withheld {
+	c.t.Helper()
+	w := c.proof(c.word(1), by, at)
+	w.Word, w.Party, w.Report, w.Receipt = nil, nil, &r, c.receipt(r, by)
+	return w
 }
 
 func TestWithheld(t *testing.T) {
@@ -213,10 +257,10 @@ func TestWithheld(t *testing.T) {
 		{"what came before changed", func(w *Withheld) { w.Before[9] ^= 1 }},
 		{"what came before cut", func(w *Withheld) { w.Before = w.Before[:7] }},
 		{"an entry that is none", func(w *Withheld) { w.Entries[1] = []byte("garbage") }},
-		{"another party's keys", func(w *Withheld) { w.Party = stranger.party.identity }},
-		{"a role that is not there", func(w *Withheld) { w.Word.Body.Role = 7; w.Receipt = c.receipt(w.Word, 1000) }},
-		{"a word that nobody signed", func(w *Withheld) { w.Word.Sig = make([]byte, 64); w.Receipt = c.receipt(w.Word, 1000) }},
-		{"a word in another instance", func(w *Withheld) { w.Word = stranger.word(1); w.Receipt = c.receipt(w.Word, 1000) }},
+		{"another party's keys", func(w *Withheld) { w.Party = &stranger.party.identity }},
+		{"a role that is not there", func(w *Withheld) { x := *w.Word; x.Body.Role = 7; w.Word, w.Receipt = &x, c.receipt(x, 1000) }},
+		{"a word that nobody signed", func(w *Withheld) { x := *w.Word; x.Sig = make([]byte, 64); w.Word, w.Receipt = &x, c.receipt(x, 1000) }},
+		{"a word in another instance", func(w *Withheld) { x := stranger.word(1); w.Word, w.Receipt = &x, c.receipt(x, 1000) }},
 	} {
 		w := good()
 		w.Entries = append([][]byte(nil), w.Entries...)

@@ -408,3 +408,63 @@ func TestServeEndsInOrder(t *testing.T) {
 		t.Error("the vault was not left")
 	}
 }
+
+// The next start begins where the vault's newest snapshot ends. A row that says
+// another place is noticed.
+func TestLinkSnapshot(t *testing.T) {
+	b := newBox(t)
+	b.cfg.SnapshotEvery = 1
+	log, err := event.NewMemory().Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func() (*host.Link, func(), error) {
+		stop := b.run(t)
+		l, _, err := host.Connect(t.Context(), host.LinkConfig{Log: log, Socket: b.socket})
+		return l, stop, err
+	}
+	l, stop, err := connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if from, err := host.From(t.Context(), log); err != nil || from != 0 {
+		t.Errorf("before a snapshot a start begins at %d: %v", from, err)
+	}
+	for from := uint64(0); from != 1; {
+		if _, err := l.Vault.Call(t.Context(), enclave.Call{Tick: &enclave.Nothing{}}); err != nil {
+			t.Fatal(err)
+		}
+		if from, err = host.From(t.Context(), log); err != nil || from > 1 {
+			t.Fatalf("a start begins at %d: %v", from, err)
+		}
+	}
+	l.Close()
+	stop()
+	for _, c := range []struct {
+		name string
+		row  []byte
+		want string
+	}{
+		{"as it is", nil, ""},
+		{"from the beginning", make([]byte, 8), ""},
+		{"from after the end", []byte{0, 0, 0, 0, 0, 0, 0, 2}, "read from event 2"},
+		{"from nowhere", []byte{1}, "has 1 bytes"},
+	} {
+		if c.row != nil {
+			if err := log.Append(t.Context(), log.Next(), event.Block{Puts: []event.Row{{Key: []byte("from"), Value: c.row}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, stop, err := connect()
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+		if err == nil {
+			l.Close()
+		}
+		stop()
+	}
+}

@@ -9,6 +9,7 @@ package host
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,10 @@ import (
 
 // rowPrefix is that of the vault's rows in the host's table.
 const rowPrefix = "vault/"
+
+// fromRow is the position of the first entry that a start brings back, 8 bytes
+// big-endian: the vault has said so. A wrong one is noticed by the vault.
+const fromRow = "from"
 
 // loadPart is how much is brought back to the vault in one message, in bytes.
 const loadPart = 1 << 20
@@ -104,6 +109,19 @@ func (l *Link) Close() {
 	l.running.Wait()
 }
 
+// From returns the position of the first entry of a log that a start brings back to
+// the vault: a snapshot among the rows has those before it.
+func From(ctx context.Context, log event.Log) (uint64, error) {
+	v, found, err := log.Get(ctx, []byte(fromRow))
+	if err == nil && found && len(v) != 8 {
+		err = fmt.Errorf("row %q has %d bytes", fromRow, len(v))
+	}
+	if err != nil || !found {
+		return 0, err
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
 // load brings everything stored back to the vault.
 func (l *Link) load() (enclave.Status, error) {
 	part, size := &enclave.Load{}, 0
@@ -115,7 +133,11 @@ func (l *Link) load() (enclave.Status, error) {
 		part, size = &enclave.Load{}, 0
 		return err
 	}
-	for raw, err := range l.cfg.Log.Read(l.ctx, 0) {
+	first, err := From(l.ctx, l.cfg.Log)
+	if err != nil {
+		return enclave.Status{}, fmt.Errorf("bring the log back to the vault: %w", err)
+	}
+	for raw, err := range l.cfg.Log.Read(l.ctx, first) {
 		if err == nil {
 			part.Entries, size = append(part.Entries, raw), size+len(raw)+16
 			err = send(loadPart)
@@ -134,7 +156,7 @@ func (l *Link) load() (enclave.Status, error) {
 			return enclave.Status{}, fmt.Errorf("bring the rows back to the vault: %w", err)
 		}
 	}
-	err := send(0)
+	err = send(0)
 	var r enclave.Result
 	if err == nil {
 		r, err = l.Vault.Call(l.ctx, enclave.Call{Ready: &enclave.Nothing{}})
@@ -190,6 +212,9 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 				} else {
 					b.Puts = append(b.Puts, event.Row{Key: k, Value: r.Value})
 				}
+			}
+			if c.From > 0 {
+				b.Puts = append(b.Puts, event.Row{Key: []byte(fromRow), Value: binary.BigEndian.AppendUint64(nil, uint64(c.From))})
 			}
 			expect := l.cfg.Log.Next()
 			if len(c.Entries) > 0 && uint64(c.First) != expect {

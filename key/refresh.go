@@ -74,36 +74,25 @@ func Combine(a, b Share, P Point) (Private, error) {
 }
 
 // CheckSum returns ErrMismatch unless the sum of all shares, times G, is the sum
-// of all points, for each key type by itself. It finds a wrong or missing share
-// among many at the cost of one multiplication, but neither two exchanged shares
-// nor errors that cancel out: check each share again when it is used.
-func CheckSum(shares []Share, points []Point) error {
-	if len(shares) != len(points) {
-		return fmt.Errorf("check sum: %d shares for %d points", len(shares), len(points))
-	}
+// of all points, without those of less, for each key type by itself. It finds a
+// wrong or missing share among many at the cost of one multiplication, but neither
+// two exchanged shares nor errors that cancel out: check each share again when it
+// is used.
+func CheckSum(shares []Share, points, less []Point) error {
 	for _, t := range []coin.KeyType{coin.Secp256k1, coin.Ed25519} {
 		const parts = 64 // for several cores
 		var xs [parts]scalar
 		var sums [parts]*element
 		err := each(parts, func(k int) error {
-			x := scalar{t: t}
-			sum := x.base()
-			for i := k * len(shares) / parts; i < (k+1)*len(shares)/parts; i++ {
-				s := shares[i]
-				if s.IsZero() || s.scalar().t != points[i].t {
-					return fmt.Errorf("share of %v for a point of %v", s.Type(), points[i].t)
-				}
-				if s.scalar().t != t {
-					continue
-				}
-				p, err := points[i].element()
-				if err != nil {
-					return err
-				}
-				x, sum = x.plus(s.scalar()), sum.plus(p)
+			var err error
+			if xs[k], err = sum(t, shares[k*len(shares)/parts:(k+1)*len(shares)/parts]); err != nil {
+				return err
 			}
-			xs[k], sums[k] = x, sum
-			return nil
+			zero := scalar{t: t}
+			if sums[k], err = zero.base().with(points[k*len(points)/parts:(k+1)*len(points)/parts], (*element).plus); err == nil {
+				sums[k], err = sums[k].with(less[k*len(less)/parts:(k+1)*len(less)/parts], (*element).minus)
+			}
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("check sum: %w", err)
@@ -116,4 +105,48 @@ func CheckSum(shares []Share, points []Point) error {
 		}
 	}
 	return nil
+}
+
+// SumPoints returns the sum of all shares, times G, of each key type that there
+// is: what CheckSum can take in place of all their points.
+func SumPoints(shares []Share) (out []Point, err error) {
+	for _, t := range []coin.KeyType{coin.Secp256k1, coin.Ed25519} {
+		x, err := sum(t, shares)
+		if err != nil {
+			return nil, fmt.Errorf("sum of shares: %w", err)
+		}
+		if !x.isZero() {
+			out = append(out, newShare(x).Public())
+		}
+	}
+	return out, nil
+}
+
+// sum returns the sum of those shares that are of one type.
+func sum(t coin.KeyType, shares []Share) (scalar, error) {
+	x := scalar{t: t}
+	for _, s := range shares {
+		if s.IsZero() {
+			return scalar{}, errors.New("no share")
+		}
+		if s.scalar().t == t {
+			x = x.plus(s.scalar())
+		}
+	}
+	return x, nil
+}
+
+// with adds or subtracts those points that are of x's type.
+func (x *element) with(points []Point, op func(x, y *element) *element) (*element, error) {
+	for _, p := range points {
+		if p.t != 0 && p.t != x.t {
+			continue
+		}
+		y, err := p.element()
+		if err != nil {
+			return nil, err
+		}
+		x = op(x, y)
+	}
+	return x, nil
 }

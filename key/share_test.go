@@ -175,7 +175,7 @@ func TestNothingAndMixedTypes(t *testing.T) {
 		_, e4 := o.Minus(s)
 		_, e5 := Combine(s, o, P)
 		e6 := CheckShare(o, P, P)
-		e7 := CheckSum([]Share{s, o}, []Point{P, P})
+		e7 := CheckSum([]Share{s, o}, []Point{P, P}, nil)
 		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7} {
 			if err == nil {
 				t.Errorf("%s, case %d: want an error", name, i+1)

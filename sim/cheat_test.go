@@ -314,19 +314,7 @@ var cheats = map[string]cheat{
 			_ = m.ask(m.wordOf(c.ID, 1, 1, word, 0, false))
 			w.hosts[0].Flush(9)
 		}
-		for len(m.down) > 0 {
-			m.Hear(0, false)
-		}
-		for range 3 {
-			w.Tick(60)
-			w.Pump()
-		}
-		for _, r := range w.receipts {
-			if out, err := w.Omitted(r.receipt); err != nil || out {
-				return errWorks
-			}
-		}
-		return nil
+		return w.promises(t, m)
 	},
 	"a word after the grace": func(t *testing.T, w *World) error {
 		c := w.saleTo(t, "mallory")
@@ -376,6 +364,38 @@ var cheats = map[string]cheat{
 		w.Tick(1800 + 3600 + 3)
 		w.hosts[0].Round(15, 0)
 		return w.Client("mallory").try(vault.Request{Report: &vault.Report{Instance: c.ID, Signed: prices(t, c.Agreement.Terms[2], 999)}})
+	},
+	"a price that two bring at once": func(t *testing.T, w *World) error {
+		c := w.twice(t, "mallory")
+		r := vault.Report{Instance: c.ID, Signed: prices(t, c.Agreement.Terms[2], 999), After: c.Last}
+		m := w.Client("mallory")
+		if err := m.ask(vault.Request{Report: &r}); err != nil {
+			t.Fatal(err)
+		}
+		r.Signed = r.Signed[:2:2]
+		third, err := r.Signed[0].Value.Sign(priceKeys()[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Signed[1] = third
+		return m.try(vault.Request{Report: &r})
+	},
+	"a receipt for another report": func(t *testing.T, w *World) error {
+		c := w.twice(t, "mallory")
+		m := w.Client("mallory")
+		for n := 2; n <= 3; n++ {
+			r := vault.Report{Instance: c.ID, After: c.Last}
+			for _, k := range priceKeys()[:n] {
+				s, err := oracle.Value{Feed: "price", Time: c.Agreement.Terms[2], Value: 999}.Sign(k)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Signed = append(r.Signed, s)
+			}
+			_ = m.ask(vault.Request{Report: &r})
+			w.hosts[0].Flush(9)
+		}
+		return w.promises(t, m)
 	},
 	"a share that is none": func(t *testing.T, w *World) error {
 		p, _, _ := w.swapOf(t, "mallory", "bob")
@@ -640,6 +660,42 @@ func (w *World) wagerOf(t *testing.T) *Course {
 	return c
 }
 
+// promises lets time pass until all that the escrow's receipts promise has to be in
+// its log, and looks.
+func (w *World) promises(t *testing.T, m *Client) error {
+	t.Helper()
+	for len(m.down) > 0 {
+		m.Hear(0, false)
+	}
+	if len(w.receipts) == 0 {
+		t.Fatal("there is no receipt")
+	}
+	for range 3 {
+		w.Tick(60)
+		w.Pump()
+	}
+	for _, r := range w.receipts {
+		if out, err := w.Omitted(r.receipt); err != nil || out {
+			return errWorks
+		}
+	}
+	return nil
+}
+
+// twice opens a contract of somebody and bob that waits for one price twice, and lets
+// the price's time come.
+func (w *World) twice(t *testing.T, who string) *Course {
+	t.Helper()
+	a, b := w.stock(t, 0, who)[who], w.stock(t, 0, "bob")["bob"]
+	c := w.deal(t, Twice, []string{who, "bob"}, []wire.ChunkID{a}, []wire.ChunkID{b})
+	if !c.Opened || c.Ended {
+		t.Fatal("it is not open")
+	}
+	w.Tick(1801)
+	w.hosts[0].Round(15, 0)
+	return c
+}
+
 // prices are what the first two keys of the oracle sign for one time.
 func prices(t *testing.T, at, value int64) (list []oracle.Signed) {
 	t.Helper()
@@ -716,6 +772,8 @@ func allCheats() map[string]cheat {
 	maps.Copy(all, forgeries)
 	maps.Copy(all, stepCheats)
 	maps.Copy(all, orderCheats)
+	maps.Copy(all, reportCheats)
+	maps.Copy(all, snapshotCheats)
 	return all
 }
 

@@ -438,7 +438,10 @@ func (c *Client) hear(m message) {
 		return
 	}
 	if r.Receipt != nil && m.q.Word != nil {
-		c.w.receipts = append(c.w.receipts, receipt{*m.q.Word, *r.Receipt})
+		c.w.receipts = append(c.w.receipts, receipt{m.q.Word.Body.Word, *r.Receipt})
+	}
+	if r.Receipt != nil && m.q.Report != nil {
+		c.w.receipts = append(c.w.receipts, receipt{"a report", *r.Receipt})
 	}
 	err := c.do("hear "+m.what, func(o *vault.Owner) ([]vault.Row, error) { return o.Hear(m.q, r) })
 	if err != nil {
@@ -472,6 +475,19 @@ func (c *Client) Claim(ids ...wire.ChunkID) error {
 func (c *Client) Say(id wire.InstanceID, word string, value int64, has bool) error {
 	return c.do("say", func(o *vault.Owner) ([]vault.Row, error) {
 		_, rows, err := o.Say(id, word, value, has)
+		return rows, err
+	})
+}
+
+// Bring brings an oracle's values to an instance, knowing all that the vault knows.
+func (c *Client) Bring(r vault.Report) error {
+	return c.do("bring", func(o *vault.Owner) ([]vault.Row, error) {
+		for _, in := range o.Instances() {
+			if in.ID == r.Instance {
+				r.After = in.Newest
+			}
+		}
+		_, rows, err := o.Bring(r)
 		return rows, err
 	})
 }

@@ -58,5 +58,5 @@ phase Dispute until judge_by
 )
 
 func sourceOf(c contractID) string {
-	return map[contractID]string{Swap: swapSource, Pay: paySource, Escrow: escrowSource, Wager: wagerSource, Ordering: orderSource}[c]
+	return map[contractID]string{Swap: swapSource, Pay: paySource, Escrow: escrowSource, Wager: wagerSource, Twice: twiceSource, Ordering: orderSource}[c]
 }

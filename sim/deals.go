@@ -41,7 +41,7 @@ func (w *World) Agreement(s Stakes) (vault.Agreement, error) {
 	if s.Pace != nil {
 		a.Settle, a.Pace = vault.TitForTat, s.Pace
 	}
-	if s.Contract == Wager {
+	if s.Contract == Wager || s.Contract == Twice {
 		a.Oracles = []oracle.Quorum{priceOracle()}
 	}
 	for _, c := range s.Parties {
@@ -66,7 +66,7 @@ func (w *World) Agreement(s Stakes) (vault.Agreement, error) {
 }
 
 // depositors says, for each contract, which party fills which pot.
-var depositors = map[contractID][]int{Swap: {0, 1}, Pay: {0}, Escrow: {0, 0}, Wager: {0, 1}, Ordering: {1, 0}}
+var depositors = map[contractID][]int{Swap: {0, 1}, Pay: {0}, Escrow: {0, 0}, Wager: {0, 1}, Twice: {0, 1}, Ordering: {1, 0}}
 
 func weigh(pot []vault.Stake) (sum int64) {
 	for _, s := range pot {
@@ -86,7 +86,7 @@ func (w *World) Propose(s Stakes) (*proposal, error) {
 		for _, pot := range a.Pots {
 			a.Terms = append(a.Terms, weigh(pot))
 		}
-		if s.Contract == Wager {
+		if s.Contract == Wager || s.Contract == Twice {
 			a.Terms = append(a.Terms, w.now+1800)
 		}
 		if s.Contract == Escrow {
@@ -226,9 +226,9 @@ func sameAgreement(a, b vault.Agreement) bool {
 	return err1 == nil && err2 == nil && x == y
 }
 
-// receipt is the escrow's promise about a word.
+// receipt is the escrow's promise about a word or a report.
 type receipt struct {
-	word    vault.SignedWord
+	what    string
 	receipt vault.Receipt
 }
 
@@ -261,7 +261,7 @@ func (l *Ledger) has(batch wire.Hash) bool {
 	return false
 }
 
-// Omitted reports whether a receipt proves that the escrow left a word out: it
+// Omitted reports whether a receipt proves that the escrow left something out: it
 // promised the word by a time that the witnessed log has passed.
 func (w *World) Omitted(r vault.Receipt) (bool, error) {
 	if err := r.Verify(w.cast.Escrow.Identity); err != nil {

@@ -14,16 +14,17 @@ import (
 // A Disk is what survives a crash of an escrow: its log, as a transparency log,
 // and its rows.
 type Disk struct {
-	entries [][]byte
-	hashes  []tlog.Hash
-	rows    map[string][]byte
+	entries  [][]byte
+	hashes   []tlog.Hash
+	rows     map[string][]byte
+	snapshot *vault.Snapshot // the newest; nil: none
 }
 
 func newDisk() *Disk { return &Disk{rows: map[string][]byte{}} }
 
 // Clone copies a disk, as a host can at any time.
 func (d *Disk) Clone() *Disk {
-	return &Disk{slices.Clone(d.entries), slices.Clone(d.hashes), maps.Clone(d.rows)}
+	return &Disk{slices.Clone(d.entries), slices.Clone(d.hashes), maps.Clone(d.rows), d.snapshot}
 }
 
 func (d *Disk) size() int64 { return int64(len(d.entries)) }

@@ -57,6 +57,7 @@ const (
 	OpJudge                 // client Who's host looks at what settlements have given it
 	OpDrain                 // client Who, who broke TEEs, spends the coins of a chunk that it is exchanging step by step
 	OpManner                // client Who, a cheat, says from now on what is so of steps, nothing, or that they failed
+	OpSnapshot              // host Who's machine writes down its state
 	OpOrder                 // an order of goods, to be paid later, is proposed, client Who the buyer
 	OpFund                  // client Who deposits into a pot that is filled later
 	ops
@@ -65,7 +66,7 @@ const (
 var opNames = [ops]string{
 	"pump", "step", "deliver", "repeat", "drop", "hear", "hear-again", "lose", "flush", "round", "due", "tick", "deposit", "propose", "say",
 	"claim", "mine", "crash", "start", "crash-escrow", "start-escrow", "keep", "clone", "route", "backup", "rollback", "clock", "reorg",
-	"attack", "lie", "judge", "drain", "manner", "order", "fund",
+	"attack", "lie", "judge", "drain", "manner", "snapshot", "order", "fund",
 }
 
 // String writes the event as ParseEvent reads it.
@@ -98,7 +99,8 @@ func ParseEvent(line string) (Event, error) {
 type profile [ops]int
 
 var usual = profile{
-	OpPump: 14, OpStep: 20, OpDeliver: 26, OpHear: 22, OpFlush: 8, OpRound: 8, OpDue: 3, OpTick: 4, OpDeposit: 2, OpPropose: 6, OpSay: 5, OpClaim: 2, OpMine: 2, OpJudge: 8, OpOrder: 2, OpFund: 4,
+	OpPump: 14, OpStep: 20, OpDeliver: 26, OpHear: 22, OpFlush: 8, OpRound: 8, OpDue: 3, OpTick: 4, OpDeposit: 2, OpPropose: 6, OpSay: 5, OpClaim: 2, OpMine: 2, OpJudge: 8,
+	OpSnapshot: 2, OpOrder: 2, OpFund: 4,
 }
 
 var faults = profile{
@@ -153,7 +155,7 @@ func (p profile) draw(r *rand.Rand, w *World) Event {
 		e.Arg %= 8
 	case OpFlush:
 		e.Who, e.Arg = r.IntN(len(w.hosts)), r.IntN(4)
-	case OpDue, OpStartEscrow, OpKeep:
+	case OpDue, OpStartEscrow, OpKeep, OpSnapshot:
 		e.Who, e.Arg = r.IntN(len(w.hosts)), 0
 	case OpCrashEscrow:
 		e.Who, e.Arg = r.IntN(len(w.hosts)), r.IntN(4)
@@ -286,6 +288,8 @@ func (w *World) Play(e Event) {
 		if w.cfg.Broken[c.Name] {
 			w.drain(c, e.Arg)
 		}
+	case OpSnapshot:
+		h.Snapshot()
 	case OpOrder:
 		w.order(e.Who, e.Arg)
 	case OpFund:

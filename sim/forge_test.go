@@ -117,6 +117,14 @@ var forgeries = map[string]cheat{
 	},
 	// Alice's host withholds her share, and the escrow says for bob that he has it:
 	// alice would have bob's chunk, and bob one that he can never claim.
+	"forged: an opening back in time": func(t *testing.T, w *World) error {
+		c, x, y := w.ready(t)
+		alice, bob := w.Client("alice").ID, w.Client("bob").ID
+		open := w.opening(c, w.exits(t, map[wire.ChunkID]wire.VaultID{x: bob, y: alice}, x, y))
+		open[0].At, open[1].At, open[1].Run.EventAt = c.Agreement.LockBy+100, c.Agreement.LockBy, c.Agreement.LockBy
+		w.forge(t, open...)
+		return w.believes("bob", x, ownedBy(bob))
+	},
 	"forged: an acknowledgement for bob": func(t *testing.T, w *World) error {
 		c, x, y := w.ready(t)
 		alice, bob := w.Client("alice").ID, w.Client("bob").ID
@@ -165,6 +173,16 @@ var forgeries = map[string]cheat{
 			}
 		}
 		return nil
+	},
+	// Alice's host has brought back an old copy of her vault, which knows of no claim; the order is of the life before.
+	"forged: a sweep without a claim": func(t *testing.T, w *World) error {
+		w.cfg.BrokenEscrow = true
+		x := w.stock(t, 0, "alice")["alice"]
+		q := w.Client("alice").sweptAsk(vault.ChunkEpoch{Chunk: x}).Swept
+		w.forge(t, vault.Entry{Swept: &vault.Swept{
+			Owner: vault.Recipients{w.Client("alice").ID}, Order: q.Order, Sig: q.Sig, Prev: []vault.Index{w.ledger.chunks[x].At},
+		}})
+		return w.believes("alice", x, func(c vault.Chunk) bool { return c.Swept })
 	},
 	"forged: a claim of alice's": func(t *testing.T, w *World) error {
 		w.cfg.BrokenEscrow = true

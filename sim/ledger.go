@@ -66,6 +66,7 @@ type Course struct {
 	outcome   outcome
 	turns     *turns // nil: atomic
 	waiting   []*pending
+	values    []heard
 }
 
 func newLedger(c *Cast) *Ledger {
@@ -383,6 +384,12 @@ func (l *Ledger) run(e vault.Entry, at vault.Index) error {
 		if r.EventAt > e.At || r.EventAt < e.At-graceSeconds {
 			return rule("instance %s hears a value of %d at %d", c.ID.Short(), r.EventAt, e.At)
 		}
+		h, err := wire.HashOf("latchkey/report/v1", *r.Report)
+		if err != nil {
+			return rule("%w", err)
+		}
+		l.words[h] = e.At
+		c.values = append(c.values, heard{at, r.Report.Oracle, observed})
 		x, ok := c.outcome.(*wager)
 		if !ok {
 			return rule("instance %s hears a value that its contract does not wait for", c.ID.Short())

@@ -53,6 +53,9 @@ const (
 	fBatch    = "key/batch.go"
 	fDeposit  = "vault/deposit.go"
 	fPaid     = "vault/owner_deposit.go"
+	fMachine  = "contract/machine.go"
+	fDeal     = "contract/deal.go"
+	fSnapshot = "vault/escrow_snapshot.go"
 )
 
 var allMutations = []mutation{
@@ -100,6 +103,14 @@ var allMutations = []mutation{
 		{fInstance, "e.due[0].at+grace <= e.noteTime", "e.due[0].at > 0"},
 	}},
 
+	// The escrow and its snapshots.
+	{"escrow: parts of a snapshot", "a snapshot with another owner", "by another than its owner", []edit{
+		off(fSnapshot, "if wire.HashBytes(purposePart, p) != c.Parts[i] {"),
+	}},
+	{"escrow: sum of shares after a snapshot", "an old share with a newer snapshot", "the cheat works", []edit{
+		off(fApply, "if err := key.CheckSum(shares, points, less); err != nil {"),
+	}},
+
 	// The escrow and words.
 	{"escrow: signature of a word", "another party's word", "did not say", []edit{off(fInstance, "if err := w.Verify(id); err != nil {")}},
 	{"escrow: number of a word", "a word a second time", "after word 2", []edit{off(fInstance, "if w.Body.Seq <= in.seq[w.Body.Role] {")}},
@@ -114,6 +125,8 @@ var allMutations = []mutation{
 		fMedian, "if !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {", "if false && !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {",
 	}}},
 	{"oracle: feed of a value", "a price of another feed", "hears a value of feed", []edit{{fMedian, "s.Value.Feed != q.Feed || ", ""}}},
+	{"escrow: a value that whoever brings it has not seen", "a price that two bring at once", "had not seen it", []edit{off(fReport, "case x.oracle == q.Oracle && x.time == q.time():")}},
+	{"escrow: receipt of a report", "a receipt for another report", "the cheat works", []edit{{fReport, "case x.hash == h:", "case x.oracle == q.Oracle:"}}},
 	{"escrow: value in time", "a price after the grace", "hears a value of", []edit{off(fReport, "case e.clock >= deadline+grace:")}},
 
 	// The escrow and settlements that go step by step.
@@ -193,6 +206,7 @@ var allMutations = []mutation{
 	{"vault: signature of an acknowledgement", "forged: an acknowledgement for bob", "the cheat works", []edit{
 		off(fReplay, "if err := in.Pledge.Parties[r].Verify(purposeAck, a.Instance[:], a.Sig); err != nil {"),
 	}},
+	{"vault: times of an instance's entries", "forged: an opening back in time", "the cheat works", []edit{off(fReplay, "if n.At < in.At {")}},
 	{"vault: refresh of an exit", "forged: a refresh that does not add up", "the cheat works", []edit{
 		off(fReplay, "if err := key.CheckRefresh(old, x.R, x.B); err != nil {"),
 	}},
@@ -204,6 +218,7 @@ var allMutations = []mutation{
 	{"vault: its own signature under an order", "forged: a claim of alice's", "the cheat works", []edit{
 		{fReplay, "err = t.o.cfg.Identity.Verify(purpose, b, sig)", "_ = b"},
 	}},
+	{"vault: swept after it was claimed", "forged: a sweep without a claim", "the cheat works", []edit{off(fReplay, "if !c.Claimed {")}},
 	{"vault: its own acceptance", "forged: a lock that alice did not accept", "the cheat works", []edit{
 		off(fReplay, "if c.Owner == t.o.self && mine == nil && !t.o.accepted(n.Lock, h) {"),
 	}},
@@ -233,6 +248,27 @@ var allMutations = []mutation{
 	{"vault: settled is nothing left", "forged: settled before all is given", "the cheat works", []edit{
 		off(fReplay, "if r.Settled != (closed && len(in.Given) == stakes) {"),
 	}},
+
+	// A client's vault, and oracles.
+	{"vault: signature of a value", "forged: a price that nobody signed", "the cheat works", []edit{{fMedian, "		if err := s.Verify(); err != nil {\n			return 0, 0, err\n		}\n", ""}}},
+	{"vault: how many keys signed", "forged: a price of one key", "the cheat works", []edit{{fMedian, " || int64(len(signed)) < int64(q.Need) {", " {"}}},
+	{"vault: one key twice", "forged: a price of one key twice", "the cheat works", []edit{off(fMedian, "if i > 0 && bytes.Compare(signed[i-1].Key, s.Key) >= 0 {")}},
+	{"vault: whose key it is", "forged: a price of strangers' keys", "the cheat works", []edit{{
+		fMedian, "if !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {", "if false && !slices.ContainsFunc(q.Keys, func(k []byte) bool { return bytes.Equal(k, s.Key) }) {",
+	}}},
+	{"vault: feed of a value", "forged: a price of another feed", "the cheat works", []edit{{fMedian, "s.Value.Feed != q.Feed || ", ""}}},
+	{"vault: one time of all values", "forged: prices of two times", "the cheat works", []edit{{fMedian, " || s.Value.Time != signed[0].Value.Time {", " {"}}},
+	{"vault: time of a value", "forged: a price for another time", "the cheat works", []edit{{fMachine, "c.kind == onFor && ev.Observed == t &&", "c.kind == onFor &&"}}},
+	{"vault: a value of the future", "forged: a price before its time", "the cheat works", []edit{{fMachine, " || ev.Observed > ev.At {", " {"}}},
+	{"vault: range of a value", "forged: a price out of its range", "the cheat works", []edit{{fMachine, " || ev.Value > f.Hi", ""}}},
+	{"vault: instance of a report", "forged: a price of another instance", "the cheat works", []edit{{fReplay, " || r.Report != nil && r.Report.Instance != r.Instance {", " {"}}},
+	{"vault: time of a report's entry", "forged: a price that comes late", "the cheat works", []edit{off(fReplay, "if r.EventAt > n.At || r.EventAt < n.At-grace {")}},
+	{"vault: keys of an oracle", "an oracle under whose key anybody signs", "the cheat works", []edit{{fMedian, " || p.MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {", " {"}}},
+	{"vault: more than half of the keys", "an oracle of which half is enough", "the cheat works", []edit{{fMedian, " || 2*int64(q.Need) <= int64(n)", ""}}},
+	{"vault: feed that the contract fixes", "an oracle of another feed than the contract's", "the cheat works", []edit{{fAgree, `if o.Fixed != "" && a.Oracles[i].Feed != o.Fixed {`, `if false {`}}},
+	{"vault: asset of a pot", "a pot of another asset", "the cheat works", []edit{{fAgree, "i >= 0 && d.agreement.Assets[i] != is {", "i >= 0 && false {"}}},
+	{"vault: range of a term", "a term out of its range", "the cheat works", []edit{{fDeal, "v < t.Lo || v > t.Hi {\n			return refuse(\"term", "false {\n			return refuse(\"term"}}},
+	{"vault: requirements", "terms that miss a requirement", "the cheat works", []edit{{fDeal, "if r.eval(n) == 0 {", "if false {"}}},
 
 	// Pots that are filled later.
 	{"escrow: whose chunk is deposited", "a deposit of another's chunk", "by another than its owner", []edit{off(fInstance, "case *c.owner != d.parties[d.depositor(pot)]:")}},

@@ -39,6 +39,7 @@ const (
 	Wager  contractID = "Wager"
 
 	Ordering contractID = "Order"
+	Twice    contractID = "Twice"
 )
 
 // outcomeOf finds the contract of an agreement by its text.
@@ -60,8 +61,11 @@ func outcomeOf(a vault.Agreement) (outcome, error) {
 	case sourceOf(Escrow):
 		return &sale{pots: pots{a}, price: a.Terms[0], ends: [2]int64{a.Terms[2], a.Terms[3]}, agreed: map[int]bool{}}, nil
 	}
-	if string(a.Source) == wagerSource {
-		return &wager{pots: pots{a}, due: a.Terms[2]}, nil
+	switch string(a.Source) {
+	case wagerSource:
+		return &wager{pots{a}, a.Terms[2], a.Terms[2] + 3600, 0}, nil
+	case twiceSource:
+		return &wager{pots{a}, a.Terms[2], a.Terms[2] + 3600, 1}, nil
 	}
 	return nil, fmt.Errorf("a contract that no world uses: %.40q", a.Source)
 }

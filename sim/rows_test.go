@@ -263,12 +263,15 @@ func TestEscrowsHostWithholdsAWord(t *testing.T) {
 			t.Errorf("half of a chunk of 5 units cannot be given: want it back with alice, got it with %s", got.Short())
 		}
 	})
-	t.Run("with a receipt", func(t *testing.T) {
+	withReceipt := func(t *testing.T, start func(w *World) *Course, speak func(c *Client, on *Course) error) {
 		w := world(t, Config{Seed: 1})
-		c, _ := w.sale(t)
+		c := start(w)
 		alice := w.Client("alice")
+		for _, c := range w.clients {
+			c.Sync()
+		}
 		before := w.hosts[0].Clone("escrow", w.hosts[0].Disk.Clone())
-		if err := alice.Say(c.ID, "release", 0, false); err != nil {
+		if err := speak(alice, c); err != nil {
 			t.Fatal(err)
 		}
 		alice.Talk()
@@ -276,7 +279,7 @@ func TestEscrowsHostWithholdsAWord(t *testing.T) {
 		w.hosts[0].Flush(9)
 		alice.Hear(0, false)
 		if len(w.receipts) != 1 {
-			t.Fatalf("%d receipts for one word", len(w.receipts))
+			t.Fatalf("%d receipts for one thing said", len(w.receipts))
 		}
 		if out, err := w.Omitted(w.receipts[0].receipt); out || err != nil {
 			t.Errorf("the time that the receipt names has not come: got %t, %v", out, err)
@@ -295,11 +298,21 @@ func TestEscrowsHostWithholdsAWord(t *testing.T) {
 			before.Round(15, 0)
 		}
 		if out, err := w.Omitted(w.receipts[0].receipt); !out || err != nil {
-			t.Errorf("a word with a receipt was left out and nothing proves it: %t, %v", out, err)
+			t.Errorf("what has a receipt was left out and nothing proves it: %t, %v", out, err)
 		}
 		ok(t, w)
 		w.Settle()
 		ok(t, w)
+	}
+	t.Run("with a receipt", func(t *testing.T) {
+		withReceipt(t, func(w *World) *Course { c, _ := w.sale(t); return c },
+			func(c *Client, on *Course) error { return c.Say(on.ID, "release", 0, false) })
+	})
+	t.Run("a report with a receipt", func(t *testing.T) {
+		withReceipt(t, func(w *World) *Course { return w.twice(t, "alice") },
+			func(c *Client, on *Course) error {
+				return c.Bring(vault.Report{Instance: on.ID, Signed: prices(t, on.Agreement.Terms[2], 999)})
+			})
 	})
 }
 

@@ -64,8 +64,8 @@ func ParseFile(text string) (seed uint64, events []Event, err error) {
 
 // Stats say what worlds were made of.
 type Stats struct {
-	Worlds, Events, Appends, Refusals, Instances, Opened, Claims, Halted, Stepwise, Steps, Broken int
-	Kinds                                                                                         map[string]int
+	Worlds, Events, Appends, Refusals, Instances, Opened, Claims, Halted, Stepwise, Steps, Broken, Restored int
+	Kinds                                                                                                   map[string]int
 }
 
 // Add sums up.
@@ -81,6 +81,7 @@ func (s *Stats) Add(t Stats) {
 	s.Stepwise += t.Stepwise
 	s.Steps += t.Steps
 	s.Broken += t.Broken
+	s.Restored += t.Restored
 	if s.Kinds == nil {
 		s.Kinds = map[string]int{}
 	}
@@ -159,6 +160,7 @@ func play(cast *Cast, seed uint64, log func(string), next func(*World) (Event, b
 	}
 	st := Stats{
 		Worlds: 1, Events: n, Appends: w.appends, Refusals: w.refusals, Instances: len(w.ledger.courses), Claims: w.ledger.claims, Kinds: w.ledger.kinds,
+		Restored: w.restored,
 	}
 	if w.halted {
 		st.Halted = 1

@@ -298,7 +298,7 @@ func (w *World) finish() {
 	}
 	for _, r := range w.receipts {
 		if out, err := w.Omitted(r.receipt); err != nil || out && !w.cloned {
-			w.fail("a receipt of an honest escrow proves that it left %q out: %v", r.word.Body.Word, err)
+			w.fail("a receipt of an honest escrow proves that it left %q out: %v", r.what, err)
 		}
 	}
 }

@@ -27,10 +27,31 @@ phase Open until due + 1 hours
   at deadline: close
 `
 
-// wager is Wager, written by hand from its meaning.
+// twiceSource waits for one value in two phases.
+const twiceSource = `# The price has to be brought twice.
+contract Twice
+parties alice, bob
+term a : units 1..1_000_000
+term b : units 1..1_000_000
+term due : time
+pot left_side  = a units from alice
+pot right_side = b units from bob
+oracle price in 0..1000
+phase First until due + 1 hours
+  when oracle price for due: next Second
+  at deadline: close
+phase Second until due + 2 hours
+  when oracle price for due:
+    if price >= 500 then give all of right_side to alice else give all of left_side to bob end
+    close
+  at deadline: close
+`
+
+// wager is Wager, and while more is above 0 a phase of Twice before its last, written by hand from their meaning.
 type wager struct {
 	pots
-	due int64
+	due, until int64
+	more       int
 }
 
 func (*wager) from(pot int) int               { return pot }
@@ -41,7 +62,7 @@ func (*wager) word(int, string, int64, int64) ([]payout, bool, error) {
 }
 
 func (x *wager) deadline(now int64) ([]payout, bool, error) {
-	if now < x.due+3600 {
+	if now < x.until {
 		return nil, false, errOutcome
 	}
 	return nil, true, nil
@@ -49,8 +70,11 @@ func (x *wager) deadline(now int64) ([]payout, bool, error) {
 
 func (x *wager) report(value, observed, at int64) ([]payout, bool, error) {
 	switch {
-	case observed != x.due || at < x.due || at >= x.due+3600:
+	case observed != x.due || at < x.due || at >= x.until:
 		return nil, false, errOutcome
+	case x.more > 0:
+		x.more, x.until = x.more-1, x.until+3600
+		return nil, false, nil
 	case value >= 500:
 		return []payout{{1, 0, all}}, true, nil
 	}
@@ -72,6 +96,13 @@ func priceOracle() oracle.Quorum {
 		q.Keys = append(q.Keys, k[32:])
 	}
 	return q
+}
+
+// A heard value is one in the log.
+type heard struct {
+	at       vault.Index
+	oracle   uint32
+	observed int64
 }
 
 // reported checks an oracle's values in the log without the code that vaults check them by: enough different keys of
@@ -102,6 +133,11 @@ func (l *Ledger) reported(c *Course, r *vault.Report) (value, observed int64, er
 	var values []int64
 	for _, v := range by {
 		values = append(values, v)
+	}
+	for _, h := range c.values {
+		if h.at > r.After && h.oracle == r.Oracle && h.observed == observed {
+			return 0, 0, rule("instance %s hears a value of %d again, by one that had not seen it in entry %d", c.ID.Short(), observed, h.at-1)
+		}
 	}
 	slices.Sort(values)
 	return values[(len(values)-1)/2], observed, nil

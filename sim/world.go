@@ -41,6 +41,7 @@ type World struct {
 	rnd       *rand.ChaCha8
 	now       int64 // true time, Unix seconds
 	boots     int
+	restored  int     // starts with a snapshot
 	hosts     []*Host // the first is the honest one
 	clients   []*Client
 	witnesses []Witness

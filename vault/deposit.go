@@ -114,8 +114,8 @@ func markLate(list []late, entry Index, set func(*late)) error {
 	return nil
 }
 
-// taken lists the chunks of a later pot that the contract has had, in order.
-func taken(list []late, pot int) (out []ChunkEpoch) {
+// counted lists the chunks of a later pot that the contract has had, in order.
+func counted(list []late, pot int) (out []ChunkEpoch) {
 	for _, l := range list {
 		if l.Taken && int(l.Order.Pot) == pot {
 			out = append(out, l.Order.Chunks...)
@@ -178,8 +178,8 @@ func (in *instance) checkDeposit(o DepositOrder, at int64) error {
 		return fmt.Errorf("it is for phase %d, and this is phase %d", o.Phase, in.state.Phase())
 	case at >= o.By || o.By >= until:
 		return fmt.Errorf("it waits until %d: not after %d, or not before the phase's deadline, %d: %w", o.By, at, until, ErrExpired)
-	case len(o.Chunks) == 0 || len(o.Chunks) > MaxDeposit || len(taken(in.late, pot))+len(o.Chunks) > len(d.weights[pot]):
-		return fmt.Errorf("%d chunks, want 1 to %d, of %d that pot %s misses", len(o.Chunks), MaxDeposit, len(d.weights[pot])-len(taken(in.late, pot)), d.Program().Pots()[pot].Name)
+	case len(o.Chunks) == 0 || len(o.Chunks) > MaxDeposit || len(counted(in.late, pot))+len(o.Chunks) > len(d.weights[pot]):
+		return fmt.Errorf("%d chunks, want 1 to %d, of %d that pot %s misses", len(o.Chunks), MaxDeposit, len(d.weights[pot])-len(counted(in.late, pot)), d.Program().Pots()[pot].Name)
 	}
 	seen := map[wire.ChunkID]bool{}
 	for _, l := range in.late {
@@ -258,7 +258,7 @@ func (e *Escrow) deposit(q DepositAsk, rnd io.Reader) (Answer, error) {
 	if err := q.Order.verify(e.vaults[from].Identity, q.Sig); err != nil {
 		return refuse(err)
 	}
-	first := len(taken(in.late, pot))
+	first := len(counted(in.late, pot))
 	if _, err := d.checkPapers(q.Order, q.Papers, first, e.cfg.Identity, e.clock); err != nil {
 		return refuse(err)
 	}
@@ -307,7 +307,7 @@ func (e *Escrow) applyDeposit(n *Deposit, at Index) error {
 		return fmt.Errorf("instance %s: %w", n.Order.Instance.Short(), ErrUnknown)
 	}
 	for _, ce := range n.Order.Chunks {
-		c := e.chunks[ce.Chunk]
+		c := e.chunks.at(ce.Chunk)
 		if c == nil {
 			return fmt.Errorf("deposit: chunk %s: %w", ce.Chunk.Short(), ErrUnknown)
 		}

@@ -221,6 +221,8 @@ func TestDepositGoesOnAfterARestart(t *testing.T) {
 		l := lend(t)
 		restart := func() {
 			before := [][]vault.Instance{l.lender.o.Instances(), l.borrower.o.Instances()}
+			s := l.snapshotOf(t) // the escrow goes on from it as from its whole log
+			l.world.snapshot = &s
 			l.world = l.restarted(t)
 			l.lender, l.borrower = l.owners[0], l.owners[1]
 			if diff := cmp.Diff(before, [][]vault.Instance{l.lender.o.Instances(), l.borrower.o.Instances()}); diff != "" {

@@ -102,6 +102,8 @@ func TestDeviationVectors(t *testing.T) {
 		flip(e.Lock.Acceptances[0].Body.Nonce[:])
 	})
 
+	change("hand: before the entry before", deviates, "alice", "", hand, func(e *vault.Entry) { e.At = parse(lock).At - 1 })
+	change("open: before the entry before", deviates, "alice", "", open, func(e *vault.Entry) { e.At, e.Run.EventAt = parse(lock).At-1, parse(lock).At-1 })
 	change("hand: another past", gap, "alice", "", hand, func(e *vault.Entry) { e.Hand.Prev-- })
 	change("hand: by nobody", deviates, "alice", "", hand, func(e *vault.Entry) { e.Hand.Role = 2 })
 	change("ack: another past", gap, "alice", "", ack, func(e *vault.Entry) { e.Ack.Prev-- })
@@ -155,6 +157,11 @@ func TestDeviationVectors(t *testing.T) {
 	change("claim: of another epoch", deviates, "alice", "", claim, func(e *vault.Entry) { e.Claim.Order.Chunks[0].Epoch-- })
 	change("claim: by another", deviates, "alice", "", claim, func(e *vault.Entry) { e.Claim.Owner = vault.Recipients{h.owners[1].id} })
 	change("swept: not signed by its owner", deviates, "alice", "", swept, func(e *vault.Entry) { flip(e.Swept.Sig) })
+	change("swept: before it is claimed", deviates, "alice", "", claim, func(e *vault.Entry) {
+		c := e.Claim
+		order := vault.SweptOrder(c.Order)
+		e.Claim, e.Swept = nil, &vault.Swept{Owner: c.Owner, Order: order, Sig: wire.Sign(h.owners[0].sign, "latchkey/swept/v1", must(t, order)), Prev: c.Prev}
+	})
 	change("swept: a claim's signature", deviates, "alice", "", swept, func(e *vault.Entry) { e.Swept.Sig = parse(claim).Claim.Sig })
 	change("swept: another past", gap, "alice", "", swept, func(e *vault.Entry) { e.Swept.Prev[0]-- })
 	change("swept: by another", deviates, "alice", "", swept, func(e *vault.Entry) { e.Swept.Owner = vault.Recipients{h.owners[1].id} })

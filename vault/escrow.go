@@ -22,6 +22,8 @@ type EscrowConfig struct {
 	Evidence []byte             // encoded attest.Evidence over Identity
 	Digest   wire.Hash          // of the facts that this evidence shows: goes into certificates
 	Sealer   Sealer
+
+	SnapshotEvery int64 // how many entries until a snapshot is due; 0: 16,384, and one more for 32 chunks
 }
 
 // An Escrow is the machine of the escrow role: the other share of each chunk,
@@ -35,6 +37,7 @@ type Escrow struct {
 	self      wire.VaultID
 	front     head.Frontier
 	clock     int64               // Unix seconds
+	at        int64               // of the newest entry
 	roots     map[int64]head.Hash // of heads signed and not yet witnessed, by size
 	witnessed int64               // entries under the highest witnessed head
 	note      []byte              // the witnessed head with the latest time, signed and cosigned
@@ -42,14 +45,14 @@ type Escrow struct {
 	vaults    map[wire.VaultID]*Enrol
 	owners    map[wire.VaultID]*wire.VaultID // itself, for chunks to point to
 	pending   map[wire.Hash]*pendingBatch
-	certified map[wire.Hash]wire.CertID // by batch
-	certs     map[wire.CertID]*key.Certificate
-	born      map[wire.CertID]Index // the Certify entry
-	chunks    map[wire.ChunkID]*escrowed
+	certified map[wire.Hash]*batch
+	chunks    chunkBook
 	instances map[wire.InstanceID]*instance
 	ended     map[wire.InstanceID]Index // settled or aborted: the entry that ended it
 	mail      map[string]Mail           // by row key
 	due       dueHeap
+	covered   int64 // entries that the newest snapshot has
+	since     *sumSince
 }
 
 // escrowed is a chunk as the escrow knows it. There are millions: it is small.
@@ -89,7 +92,7 @@ type instance struct {
 	acked   []bool                // by party: stored what was handed to it
 	seq     []uint64              // by party: its last word
 	said    []wire.Hash           // by party: what that was
-	reports []wire.Hash           // values of oracles that were taken
+	reports []taken               // values of oracles, in the order of the log
 	given   map[wire.ChunkID]bool // write-once ledger, kept apart from the contract's own books
 	closed  bool                  // the contract is over; chunks may still be here
 	steps   int                   // of a tit-for-tat settlement: how many were given
@@ -162,14 +165,18 @@ func NewEscrow(cfg EscrowConfig) (*Escrow, error) {
 	if cfg.Sealer == nil {
 		return nil, errors.New("new escrow: no sealer")
 	}
+	e := emptyEscrow()
+	e.cfg, e.self = cfg, self
+	return e, nil
+}
+
+func emptyEscrow() *Escrow {
 	return &Escrow{
-		cfg: cfg, self: self,
 		roots: map[int64]head.Hash{}, vaults: map[wire.VaultID]*Enrol{}, owners: map[wire.VaultID]*wire.VaultID{},
-		pending: map[wire.Hash]*pendingBatch{}, certified: map[wire.Hash]wire.CertID{},
-		certs: map[wire.CertID]*key.Certificate{}, born: map[wire.CertID]Index{}, chunks: map[wire.ChunkID]*escrowed{},
+		pending: map[wire.Hash]*pendingBatch{}, certified: map[wire.Hash]*batch{}, chunks: chunkBook{places: map[uint64]uint64{}},
 		instances: map[wire.InstanceID]*instance{}, ended: map[wire.InstanceID]Index{},
 		mail: map[string]Mail{},
-	}, nil
+	}
 }
 
 // Start writes the genesis entry of a new log at a time in Unix seconds. It is
@@ -332,7 +339,7 @@ func (e *Escrow) commit(p plan) (Block, error) {
 		}
 	}
 	for id, s := range p.shares {
-		e.chunks[id].share = s
+		e.chunks.at(id).share = s
 	}
 	for _, r := range p.rows {
 		if err := e.setMail(r); err != nil {

@@ -38,7 +38,7 @@ func (e *Escrow) apply(n Entry, at Index) error {
 	if n.At < e.clock {
 		return fmt.Errorf("entry %d: its time %d is before %d", at-1, n.At, e.clock)
 	}
-	e.clock = n.At
+	e.clock, e.at = n.At, n.At
 	switch {
 	case n.Genesis != nil:
 		if at != 1 || n.Genesis.Origin != e.cfg.Origin {
@@ -49,7 +49,7 @@ func (e *Escrow) apply(n Entry, at Index) error {
 		if err != nil {
 			return err
 		}
-		e.vaults[v] = n.Enrol
+		e.vaults[v] = &Enrol{Identity: n.Enrol.Identity, Digest: n.Enrol.Digest} // the evidence is in the log
 	case n.Generate != nil:
 		if e.pending[n.Generate.Batch] == nil {
 			e.pending[n.Generate.Batch] = &pendingBatch{Generate: *n.Generate, at: n.At}
@@ -101,14 +101,16 @@ func (e *Escrow) applyCertify(c *Certify, at Index) error {
 		return errors.New("certify: as many B as P are needed")
 	}
 	cert := c.Certificate // a copy: a pointer into c would keep all its points
-	e.certs[id], e.certified[cert.Batch], e.born[id] = &cert, id, at
-	delete(e.pending, c.Certificate.Batch)
-	chunks := make([]escrowed, len(c.Points)) // as one object
-	for i := range chunks {
-		chunks[i] = escrowed{b: c.B[i], owner: e.owner(owner), cert: &cert, last: at}
-		e.chunks[key.ChunkIDOf(id, uint32(i))] = &chunks[i]
+	b := &batch{id: id, cert: &cert, born: at, chunks: make([]escrowed, len(c.Points))}
+	if e.since != nil {
+		e.since.plus = append(e.since.plus, c.B...)
 	}
-	return nil
+	for i := range b.chunks {
+		b.chunks[i] = escrowed{b: c.B[i], owner: e.owner(owner), cert: b.cert, last: at}
+	}
+	e.certified[cert.Batch] = b
+	delete(e.pending, cert.Batch)
+	return e.chunks.add(b)
 }
 
 func (e *Escrow) owner(v wire.VaultID) *wire.VaultID {
@@ -134,7 +136,7 @@ func (e *Escrow) applyLock(l *Lock, at Index) error {
 	}
 	for _, pot := range l.Agreement.Pots {
 		for _, s := range pot {
-			c := e.chunks[s.Chunk]
+			c := e.chunks.at(s.Chunk)
 			if s.Chunk == (wire.ChunkID{}) {
 				continue // it comes later
 			}
@@ -181,7 +183,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		if err != nil {
 			return err
 		}
-		in.reports = append(in.reports, h)
+		in.reports = append(in.reports, taken{h, at, r.Report.time(), r.Report.Oracle})
 	}
 	in.spoke = wire.Hash{}
 	if r.Step != nil {
@@ -192,7 +194,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		in.spoke = h
 	}
 	for i, x := range r.Exits {
-		c := e.chunks[x.Chunk]
+		c := e.chunks.at(x.Chunk)
 		if c == nil || in.given[x.Chunk] {
 			return fmt.Errorf("chunk %s leaves instance %s twice", x.Chunk.Short(), r.Instance.Short())
 		}
@@ -202,6 +204,9 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		}
 		if i < len(r.Exits)-ch.back {
 			in.given[x.Chunk] = true
+		}
+		if e.since != nil {
+			e.since.minus = append(e.since.minus, x.R)
 		}
 		c.owner, c.epoch, c.b, c.instance, c.last = e.owner(to), x.Epoch, x.B, nil, at
 	}
@@ -219,9 +224,12 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 
 func (e *Escrow) applyOrder(list []ChunkEpoch, at Index, to chunkState) error {
 	for _, o := range list {
-		c := e.chunks[o.Chunk]
+		c := e.chunks.at(o.Chunk)
 		if c == nil {
 			return fmt.Errorf("chunk %s: %w", o.Chunk.Short(), ErrUnknown)
+		}
+		if to == chunkSwept && c.state != chunkSwept && e.since != nil {
+			e.since.minus = append(e.since.minus, c.b)
 		}
 		c.state, c.last = to, at
 		if to == chunkSwept {
@@ -257,7 +265,7 @@ func (e *Escrow) Load(rows []Row) error {
 		}
 		switch r.Key[0] {
 		case rowShare:
-			c := e.chunks[wire.ChunkID([]byte(r.Key[1:]))]
+			c := e.chunks.at(wire.ChunkID([]byte(r.Key[1:])))
 			if c == nil || len(r.Value) != 36 || binary.BigEndian.Uint32(r.Value) != c.epoch {
 				return fmt.Errorf("load: share row %x is of no chunk, or of another epoch", r.Key[1:5])
 			}
@@ -287,27 +295,47 @@ func (e *Escrow) Load(rows []Row) error {
 	return e.checkShares()
 }
 
+// sumSince is what the sum of all points was at a snapshot, and what came to it
+// and went since.
+type sumSince struct{ plus, minus []key.Point }
+
+// liveShares returns the shares that there must be, with their points.
+func (e *Escrow) liveShares() (shares []key.Share, points []key.Point, err error) {
+	for _, b := range e.chunks.batches {
+		for i := range b.chunks {
+			c := &b.chunks[i]
+			if c.state == chunkSwept {
+				continue
+			}
+			if c.share.IsZero() {
+				return nil, nil, fmt.Errorf("the share of chunk %s is missing", b.chunk(i).Short())
+			}
+			shares, points = append(shares, c.share), append(points, c.b)
+		}
+	}
+	return shares, points, nil
+}
+
 // checkShares compares the sum of all shares with the sum of all points, by key
-// type: one wrong or missing share is found, at a fraction of the cost of
-// checking each. Each is checked by itself when it is used.
+// type: one wrong or missing share is found, at a fraction of the cost of checking
+// each. After a snapshot the points are those summed in it, which were the live
+// shares' own, and what the log says since. Each share is checked by itself when
+// it is used.
 func (e *Escrow) checkShares() error {
-	var shares []key.Share
-	var points []key.Point
-	for id, c := range e.chunks {
-		if c.state == chunkSwept {
-			continue
-		}
-		if c.share.IsZero() {
-			return fmt.Errorf("load: the share of chunk %s is missing", id.Short())
-		}
-		shares, points = append(shares, c.share), append(points, c.b)
+	shares, points, err := e.liveShares()
+	if err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	var less []key.Point
+	if e.since != nil {
+		points, less, e.since = e.since.plus, e.since.minus, nil
 	}
 	for id, b := range e.pending {
 		if len(b.shares) != int(b.Spec.N) {
 			return fmt.Errorf("load: the shares of batch %s are missing", id.Short())
 		}
 	}
-	if err := key.CheckSum(shares, points); err != nil {
+	if err := key.CheckSum(shares, points, less); err != nil {
 		return fmt.Errorf("load: share table: %w", err)
 	}
 	return nil

@@ -86,16 +86,15 @@ func (s BatchSpec) splitShares(b []byte) ([]key.Share, error) {
 
 // openBatch checks the owner's points and proofs and certifies the chunks.
 func (e *Escrow) openBatch(from wire.VaultID, q OpenBatch) (Answer, error) {
-	if id, done := e.certified[q.Batch]; done {
-		c := e.certs[id]
-		if c.Owner[0] != from {
+	if made := e.certified[q.Batch]; made != nil {
+		if made.cert.Owner[0] != from {
 			return Answer{}, fmt.Errorf("batch %s: %w", q.Batch.Short(), ErrNotYours)
 		}
-		signed, err := e.signCertificate(*c)
+		signed, err := e.signCertificate(*made.cert)
 		if err != nil {
 			return Answer{}, err
 		}
-		return e.say(Reply{Certified: signed}, int64(e.born[id]))
+		return e.say(Reply{Certified: signed}, int64(made.born))
 	}
 	b := e.pending[q.Batch]
 	if b == nil {
@@ -122,6 +121,9 @@ func (e *Escrow) openBatch(from wire.VaultID, q OpenBatch) (Answer, error) {
 	}
 	id, err := c.ID()
 	if err != nil {
+		return Answer{}, err
+	}
+	if err := e.chunks.room(id, len(points)); err != nil {
 		return Answer{}, err
 	}
 	signed, err := e.signCertificate(c)

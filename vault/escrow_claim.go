@@ -69,7 +69,7 @@ func (e *Escrow) checkOrder(from wire.VaultID, purpose string, order any, escrow
 	}
 	seen := map[wire.ChunkID]bool{}
 	for _, o := range list {
-		c := e.chunks[o.Chunk]
+		c := e.chunks.at(o.Chunk)
 		switch {
 		case c == nil:
 			return fmt.Errorf("chunk %s: %w", o.Chunk.Short(), ErrUnknown)
@@ -99,7 +99,7 @@ func (e *Escrow) claim(from wire.VaultID, q ClaimAsk) (Answer, error) {
 	var hold Index
 	fresh := false
 	for _, o := range q.Order.Chunks {
-		c := e.chunks[o.Chunk]
+		c := e.chunks.at(o.Chunk)
 		if c.state == chunkSwept {
 			return Answer{}, fmt.Errorf("chunk %s is swept: its share is erased", o.Chunk.Short())
 		}
@@ -126,7 +126,7 @@ func (e *Escrow) swept(from wire.VaultID, q SweptAsk) (Answer, error) {
 	p := plan{}
 	fresh := false
 	for _, o := range q.Order.Chunks {
-		c := e.chunks[o.Chunk]
+		c := e.chunks.at(o.Chunk)
 		if c.state == chunkLive {
 			return Answer{}, fmt.Errorf("chunk %s was never claimed", o.Chunk.Short())
 		}

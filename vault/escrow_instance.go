@@ -69,7 +69,7 @@ func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
 // checkStake verifies that a chunk may be locked now, and returns the previous
 // entry of the chunk.
 func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
-	c := e.chunks[s.Chunk]
+	c := e.chunks.at(s.Chunk)
 	refuse := func(err error) (Index, error) { return 0, fmt.Errorf("chunk %s: %w", s.Chunk.Short(), err) }
 	switch {
 	case c == nil:
@@ -93,7 +93,7 @@ func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
 	return c.last, nil
 }
 
-func (e *Escrow) unitOf(s Stake) any { return e.chunks[s.Chunk].cert.Denomination }
+func (e *Escrow) unitOf(s Stake) any { return e.chunks.at(s.Chunk).cert.Denomination }
 
 func (e *Escrow) identity(v wire.VaultID) (wire.Identity, bool) {
 	if n := e.vaults[v]; n != nil {
@@ -318,7 +318,7 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	mail := map[wire.VaultID]*Mail{}
 	given := map[wire.ChunkID]bool{}
 	for _, m := range ch.moves {
-		c := e.chunks[m.chunk]
+		c := e.chunks.at(m.chunk)
 		if in.given[m.chunk] || given[m.chunk] {
 			return fmt.Errorf("instance %s gives chunk %s twice", in.id.Short(), m.chunk.Short())
 		}
@@ -449,7 +449,7 @@ func (in *instance) change(r *Run) (c change, err error) {
 	for _, g := range o.Gives {
 		chunk := d.agreement.Pots[g.Pot][g.Chunk].Chunk
 		if d.isLater(g.Pot) {
-			chunk = taken(c.late, g.Pot)[g.Chunk].Chunk
+			chunk = counted(c.late, g.Pot)[g.Chunk].Chunk
 		}
 		c.moves = append(c.moves, move{chunk, d.parties[g.To]})
 	}

@@ -1,13 +1,59 @@
 package vault
 
-import "latchkey/wire"
+import (
+	"reflect"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"latchkey/key"
+	"latchkey/wire"
+)
+
+// Differs says where two escrows are not the same: in every field of all that an
+// escrow is made of, but for these.
+func Differs(a, b *Escrow) string {
+	return cmp.Diff(
+		a, b,
+		cmp.Exporter(func(reflect.Type) bool { return true }), cmpopts.EquateEmpty(),
+		cmp.Comparer(func(a, b key.Share) bool { return a.IsZero() && b.IsZero() || a.Equal(b) }),
+		cmp.Comparer(func(a, b key.Point) bool { return a == b }), // these for speed
+		cmp.Comparer(func(a, b wire.Hash) bool { return a == b }),
+		cmp.Comparer(func(a, b wire.ChunkID) bool { return a == b }),
+		cmp.Comparer(func(a, b wire.VaultID) bool { return a == b }),
+		cmp.Comparer(func(a, b wire.CertID) bool { return a == b }),
+		cmp.Comparer(func(a, b wire.InstanceID) bool { return a == b }),
+		cmpopts.IgnoreFields(Escrow{},
+			"cfg",                                    // is given to both
+			"roots", "witnessed", "note", "noteTime", // what the witnesses say, and say anew
+			"clock",   // may be ahead of the last entry
+			"owners",  // for chunks to point to; compared where they do
+			"due",     // follows from the instances
+			"covered", // when the next snapshot is due
+			"since",   // nil once the start is over
+		),
+		cmpopts.IgnoreFields(pendingBatch{}, "half"), // made anew
+		cmpopts.IgnoreFields(deal{}, "Deal"),         // compiled from the agreement
+	)
+}
+
+// Timed names the instances in the escrow's timer, with their times.
+func (e *Escrow) Timed() map[wire.InstanceID]int64 {
+	out := map[wire.InstanceID]int64{}
+	for _, x := range e.due {
+		if in := e.instances[x.id]; in != nil && in.next() == x.at {
+			out[x.id] = x.at
+		}
+	}
+	return out
+}
 
 // States of things, in the words of spec/chunk.md, for the traces.
 
 // ChunkState names the state of a chunk in the escrow's books, with its owner
 // and epoch.
 func (e *Escrow) ChunkState(id wire.ChunkID) (state string, owner wire.VaultID, epoch uint32) {
-	c := e.chunks[id]
+	c := e.chunks.at(id)
 	switch {
 	case c == nil:
 		return "none", owner, 0

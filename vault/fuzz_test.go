@@ -275,6 +275,18 @@ func (w *world) restarted(t testing.TB) *world {
 	if n.escrow.Size() != w.escrow.Size() || n.escrow.Root() != w.escrow.Root() {
 		t.Error("the escrow replayed is not the escrow that was")
 	}
+	if diff := vault.Differs(w.escrow, n.escrow); diff != "" {
+		t.Errorf("the escrow replayed is not the escrow that was (-was +is):\n%s", diff)
+	}
+	if w.snapshot != nil { // and goes on with the one that began with a snapshot
+		whole := n.escrow
+		if n.escrow, err = w.restored(*w.snapshot); err != nil {
+			t.Fatal(err)
+		}
+		if diff := vault.Differs(whole, n.escrow) + cmp.Diff(whole.Timed(), n.escrow.Timed()); diff != "" || whole.Now() != n.escrow.Now() {
+			t.Errorf("a snapshot of %d entries, and %d more (-replayed +restored):\n%s", w.snapshot.Size, n.escrow.Size()-w.snapshot.Size, diff)
+		}
+	}
 	for _, c := range w.owners {
 		m := *c
 		m.w, m.rows = &n, maps.Clone(c.rows)
@@ -282,6 +294,24 @@ func (w *world) restarted(t testing.TB) *world {
 		m.restart(t)
 	}
 	return &n
+}
+
+// restored returns an escrow that begins with a snapshot and goes on with what came
+// to the log since.
+func (w *world) restored(s vault.Snapshot) (*vault.Escrow, error) {
+	e, err := vault.NewEscrow(w.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.Restore(s.Cover, s.Parts); err != nil {
+		return nil, err
+	}
+	for _, raw := range w.entries[s.Size:] {
+		if err := e.Replay(raw); err != nil {
+			return nil, err
+		}
+	}
+	return e, e.Load(rowsOf(w.rows))
 }
 
 // restart starts a client's vault again and compares it with its rows.

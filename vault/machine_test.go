@@ -369,6 +369,14 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 		},
 		"forge an order": x.forgeOrder, "forge a word": x.forgeWord, "forge an acknowledgement": x.forgeAck,
 		"say again": func(t *rapid.T) { x.again(t, false) }, "say another's": func(t *rapid.T) { x.again(t, true) },
+		"snapshot": func(*rapid.T) {
+			s, err := x.w.escrow.Snapshot()
+			if err != nil {
+				x.t.Fatal(err)
+			}
+			x.w.snapshot = &s
+			x.counts["snapshot"]++
+		},
 		"restart": func(*rapid.T) { // from what is durable; replay equals live
 			x.w = x.w.restarted(x.t)
 			x.w.witness()
@@ -543,7 +551,7 @@ func TestMachine(t *testing.T) {
 		}
 		x.end()
 	})
-	kinds := []string{"accepted", "lock", "open", "claim", "forged", "refused", "refused by owner"}
+	kinds := []string{"accepted", "lock", "open", "claim", "forged", "refused", "refused by owner", "snapshot"}
 	if *machineRuns >= 200 { // what is too rare to be asked for in a few runs
 		kinds = append(kinds, "word", "deadline", "abort", "swept", "lost", "restored", "deposit", "a deposit counts", "a deposit goes back")
 	}

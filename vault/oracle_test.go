@@ -91,13 +91,13 @@ func openedCfd(t *testing.T) (w *world, alice, bob *client, id wire.InstanceID, 
 func TestCfdSettlesOnAPrice(t *testing.T) {
 	w, alice, bob, id, left, right := openedCfd(t)
 	settle := w.now + 3600
-	alice.keep(alice.o.Bring(vault.Report{Instance: id, Signed: signed(t, w.now, 1500_00, 1600_00, 9999_00)}))
+	alice.bring(vault.Report{Instance: id, Signed: signed(t, w.now, 1500_00, 1600_00, 9999_00)})
 	w.run() // noted, no more: nothing is given
 	if alice.holds(right) != 0 {
 		t.Fatal("a price below the limit gives")
 	}
 	w.later(3602)
-	alice.keep(alice.o.Bring(vault.Report{Instance: id, Signed: signed(t, settle, 1500_00, 1600_00)}))
+	alice.bring(vault.Report{Instance: id, Signed: signed(t, settle, 1500_00, 1600_00)})
 	w.run()
 	if in := bob.instance(); !in.Closed || !in.Settled {
 		t.Fatalf("bob's vault sees %+v, want it closed", in)
@@ -115,8 +115,8 @@ func TestCfdSettlesOnAPrice(t *testing.T) {
 func TestLiquidationAfterARestart(t *testing.T) {
 	w, alice, bob, id, _, right := openedCfd(t)
 	r := vault.Report{Instance: id, Signed: signed(t, w.now, 2000_00, 2100_00, 2200_00)}
-	bob.keep(bob.o.Bring(r))
-	bob.keep(bob.o.Bring(r)) // again: kept once
+	bob.bring(r)
+	bob.bring(r) // again: kept once
 	bob.restart(t)
 	if qs, err := bob.o.Pending(w.rnd); err != nil || len(qs) != 1 || qs[0].Report == nil {
 		t.Fatalf("after a restart bob's vault has %d things to say, %v; want the value", len(qs), err)
@@ -168,7 +168,7 @@ func TestReportsRefused(t *testing.T) {
 		if a, err := alice.ask(vault.Request{Report: &r}); err == nil || len(a.Block.Entries) > 0 {
 			t.Errorf("a value %s: %v, %d entries", name, err, len(a.Block.Entries))
 		}
-		if _, err := alice.o.Bring(r); err == nil && name != "of the future" {
+		if _, _, err := alice.o.Bring(r); err == nil && name != "of the future" {
 			t.Errorf("alice's vault would bring a value %s", name)
 		}
 	}

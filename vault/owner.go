@@ -133,10 +133,11 @@ type running struct {
 	Steps   uint32         `cbor:"16,keyasint"`           // of a tit-for-tat settlement: how many were given
 	StepAt  int64          `cbor:"17,keyasint"`           // when the newest one was given
 	Step    *SignedStep    `cbor:"18,keyasint,omitempty"` // what this vault says of it, not yet seen in the log
-	Brought []Report       `cbor:"19,keyasint,omitempty"` // values of oracles, not yet seen in the log
+	Brought []Brought      `cbor:"19,keyasint,omitempty"` // values of oracles, not yet seen in the log
 	Secrets []secret       `cbor:"20,keyasint,omitempty"` // values that this party has committed to
-	Late    []late         `cbor:"21,keyasint,omitempty"` // deposits into later pots, without those that went back
-	Orders  []signedOrder  `cbor:"22,keyasint,omitempty"` // deposits of this party, not yet seen in the log
+	At      int64          `cbor:"21,keyasint"`           // time of the newest entry seen
+	Late    []late         `cbor:"23,keyasint,omitempty"` // deposits into later pots, without those that went back
+	Orders  []signedOrder  `cbor:"24,keyasint,omitempty"` // deposits of this party, not yet seen in the log
 	state   contract.State
 }
 

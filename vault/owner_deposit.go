@@ -100,7 +100,7 @@ func (o *Owner) Deposit(id wire.InstanceID, pot uint32, chunks []wire.ChunkID, b
 	}
 	q, err := o.askDeposit(signedOrder{Order: order})
 	if err == nil {
-		_, err = d.checkPapers(order, q.Papers, len(taken(in.Late, int(pot))), o.cfg.Escrow, o.head.Time)
+		_, err = d.checkPapers(order, q.Papers, len(counted(in.Late, int(pot))), o.cfg.Escrow, o.head.Time)
 	}
 	if err != nil {
 		return fail(err)
@@ -278,11 +278,14 @@ func (t *tx) depositOwn(in *running, n Entry, at Index) error {
 	if err := o.verify(in.Pledge.Parties[d.depositor(pot)], n.Deposit.Sig); err != nil {
 		return err
 	}
-	certs, err := d.checkPapers(o, n.Deposit.Papers, len(taken(in.Late, pot)), t.o.cfg.Escrow, n.At)
+	certs, err := d.checkPapers(o, n.Deposit.Papers, len(counted(in.Late, pot)), t.o.cfg.Escrow, n.At)
 	if err != nil {
 		return err
 	}
-	in.Prev, in.Late = at, own.with(n.Deposit, at).late
+	if err := in.moves(n, at); err != nil {
+		return err
+	}
+	in.Late = own.with(n.Deposit, at).late
 	in.forget(o)
 	if !d.receives(pot, int(in.Pledge.Mine.Body.Role)) {
 		return nil

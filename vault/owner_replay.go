@@ -182,7 +182,7 @@ func (t *tx) apply(n Entry, at Index) error {
 	case n.Deposit != nil:
 		return t.deposit(n, at)
 	case n.Hand != nil:
-		return t.role(n.Hand.Instance, n.Hand.Role, n.Hand.Prev, at, func(in *running, r uint32) error {
+		return t.role(n, n.Hand.Instance, n.Hand.Role, n.Hand.Prev, at, func(in *running, r uint32) error {
 			if n.Hand.Deposit != 0 {
 				return deviates(markLate(in.Late, n.Hand.Deposit, func(l *late) { l.Handed = true }))
 			}
@@ -190,7 +190,7 @@ func (t *tx) apply(n Entry, at Index) error {
 			return nil
 		})
 	case n.Ack != nil:
-		return t.ack(n.Ack, at)
+		return t.ack(n, at)
 	case n.Run != nil:
 		return t.run(n, at)
 	case n.Claim != nil:
@@ -199,7 +199,10 @@ func (t *tx) apply(n Entry, at Index) error {
 			return t.whole(id, c)
 		})
 	case n.Swept != nil:
-		return t.order(n.Swept.Owner, purposeSwept, n.Swept.Order, n.Swept.Sig, n.Swept.Order.Chunks, n.Swept.Prev, at, func(_ wire.ChunkID, c *Chunk) error {
+		return t.order(n.Swept.Owner, purposeSwept, n.Swept.Order, n.Swept.Sig, n.Swept.Order.Chunks, n.Swept.Prev, at, func(id wire.ChunkID, c *Chunk) error {
+			if !c.Claimed {
+				return fmt.Errorf("%w: chunk %s is swept and was not claimed", ErrDeviate, id.Short())
+			}
 			c.Swept, c.Share, c.Whole = true, nil, nil
 			return nil
 		})
@@ -306,7 +309,7 @@ func (t *tx) lock(n Entry, at Index) error {
 		return nil
 	}
 	parties := len(mine.deal.parties)
-	in := &running{Pledge: *mine, Prev: at, Lock: at, Handed: make([]bool, parties), Acked: make([]bool, parties), Heard: make([]uint64, parties)}
+	in := &running{Pledge: *mine, Prev: at, At: n.At, Lock: at, Handed: make([]bool, parties), Acked: make([]bool, parties), Heard: make([]uint64, parties)}
 	in.Pledge.Mine = n.Lock.Acceptances[mine.Mine.Body.Role] // of an earlier life of this vault, if its host brought back an old copy
 	t.running[id] = in
 	t.del(rowPledge, h[:])
@@ -346,7 +349,7 @@ func (p *pledge) check(n Entry) error {
 	return nil
 }
 
-func (t *tx) role(id wire.InstanceID, role uint32, prev, at Index, set func(*running, uint32) error) error {
+func (t *tx) role(n Entry, id wire.InstanceID, role uint32, prev, at Index, set func(*running, uint32) error) error {
 	in := t.instance(id)
 	if in == nil {
 		return nil
@@ -358,14 +361,26 @@ func (t *tx) role(id wire.InstanceID, role uint32, prev, at Index, set func(*run
 	if int64(role) >= int64(len(in.Handed)) {
 		return fmt.Errorf("%w: instance %s has no party %d", ErrDeviate, id.Short(), role)
 	}
-	in.Prev = at
+	if err := in.moves(n, at); err != nil {
+		return err
+	}
 	return set(in, role)
+}
+
+// moves notes the newest entry of an instance. Times of entries never run backwards.
+func (in *running) moves(n Entry, at Index) error {
+	if n.At < in.At {
+		return fmt.Errorf("%w: an entry of %d after one of %d", ErrDeviate, n.At, in.At)
+	}
+	in.Prev, in.At = at, n.At
+	return nil
 }
 
 // ack takes a party's own word that it has what was handed to it, and nobody
 // else's: on it the others let an instance open.
-func (t *tx) ack(a *Ack, at Index) error {
-	return t.role(a.Instance, a.Role, a.Prev, at, func(in *running, r uint32) error {
+func (t *tx) ack(n Entry, at Index) error {
+	a := n.Ack
+	return t.role(n, a.Instance, a.Role, a.Prev, at, func(in *running, r uint32) error {
 		if a.Deposit != 0 {
 			b, err := wire.Marshal(DepositAck{a.Instance, a.Deposit})
 			if err == nil {
@@ -457,7 +472,10 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		return fmt.Errorf("%w: %d of %d chunks are given, the log says settled: %t", ErrDeviate, len(in.Given), stakes, r.Settled)
 	}
 	in.Late = ch.late
-	in.Prev, in.Closed, in.Settled, in.Step = at, closed, r.Settled, nil
+	if err := in.moves(n, at); err != nil {
+		return err
+	}
+	in.Closed, in.Settled, in.Step = closed, r.Settled, nil
 	if closed {
 		in.Steps, in.StepAt = in.Steps+1, n.At
 	}
@@ -477,7 +495,7 @@ func (t *tx) runOwn(in *running, n Entry, at Index) error {
 		})
 	}
 	if r.Report != nil {
-		in.Brought = slices.DeleteFunc(in.Brought, r.Report.same)
+		in.Brought = slices.DeleteFunc(in.Brought, r.Report.waits)
 	}
 	return nil
 }

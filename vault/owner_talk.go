@@ -100,8 +100,8 @@ func (o *Owner) pendingOf(id wire.InstanceID, in *running) (out []Request, err e
 	if len(in.Said) > 0 && in.Opened && !in.Closed { // one at a time: an order that the network cannot change
 		out = append(out, Request{Word: &in.Said[0]})
 	}
-	if len(in.Brought) > 0 && in.Opened && !in.Closed {
-		out = append(out, Request{Report: &in.Brought[0]})
+	if i := slices.IndexFunc(in.Brought, func(b Brought) bool { return b.Receipt.By == 0 }); i >= 0 && in.Opened && !in.Closed {
+		out = append(out, Request{Report: &in.Brought[i].Report})
 	}
 	if in.Step != nil {
 		out = append(out, Request{Step: in.Step})
@@ -192,6 +192,8 @@ func (t *tx) hear(q Request, r Reply) error {
 		t.then = append(t.then, func() { delete(t.o.stored, q.Stored.Step) })
 	case q.Claim != nil:
 		return t.claimed(r.Released)
+	case q.Report != nil:
+		return t.promised(*q.Report, r.Receipt)
 	}
 	return nil // what else there is to know comes through the log
 }
@@ -222,7 +224,7 @@ func (t *tx) refused(q Request, reason string) error {
 		}
 	case q.Report != nil:
 		if in := t.instance(q.Report.Instance); in != nil {
-			in.Brought = slices.DeleteFunc(in.Brought, q.Report.same)
+			in.Brought = slices.DeleteFunc(in.Brought, q.Report.waits)
 		}
 	case q.Claim != nil && len(q.Claim.Order.Chunks) > 1: // one of them may be the reason: the others are not to suffer
 		t.then = append(t.then, func() { t.o.apart = true })

@@ -32,7 +32,7 @@ type Instance struct {
 	Steps     uint32          `cbor:"20,keyasint"` // and are planned; 0: it is atomic
 	Open      []wire.ChunkID  `cbor:"21,keyasint"` // chunks of the newest step that wait for this vault's word
 	State     []byte          `cbor:"22,keyasint"` // the contract's snapshot, of an open instance
-	Brought   []Report        `cbor:"23,keyasint"` // values of oracles that wait for the escrow
+	Brought   []Brought       `cbor:"23,keyasint"` // values of oracles that wait for the log
 	Deposits  []Filling       `cbor:"24,keyasint"` // into its later pots, without those that went back
 }
 
@@ -171,11 +171,35 @@ func (o *Owner) Row(k string) ([]byte, error) {
 	return wire.Marshal(v)
 }
 
+// Keys lists the owner's rows.
+func (o *Owner) Keys() (keys []string) {
+	add := func(kind byte, id []byte) { keys = append(keys, string(kind)+string(id)) }
+	for id := range o.batches {
+		add(rowOwnBatch, id[:])
+	}
+	for id := range o.certs {
+		add(rowOwnCert, id[:])
+	}
+	for id := range o.chunks {
+		add(rowOwnChunk, id[:])
+	}
+	for h := range o.pledges {
+		add(rowPledge, h[:])
+	}
+	for id := range o.running {
+		add(rowRunning, id[:])
+	}
+	for step := range o.stored {
+		keys = append(keys, stepKey(step))
+	}
+	return append(keys, string(rowHead))
+}
+
 // Row returns the value of one row of the share table, to be sealed anew.
 func (e *Escrow) Row(k string) ([]byte, error) {
 	switch {
 	case len(k) == 33 && k[0] == rowShare:
-		if c := e.chunks[wire.ChunkID([]byte(k[1:]))]; c != nil && !c.share.IsZero() {
+		if c := e.chunks.at(wire.ChunkID([]byte(k[1:]))); c != nil && !c.share.IsZero() {
 			return shareValue(c.epoch, c.share), nil
 		}
 	case len(k) == 33 && k[0] == rowBatch:

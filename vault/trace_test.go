@@ -490,7 +490,7 @@ func (p *trace) bring(c *client, name, value string) {
 	p.t.Helper()
 	r := p.reportOf(name, value)
 	before := c.o.InstanceState(r.Instance)
-	rows, err := c.o.Bring(r)
+	_, rows, err := c.o.Bring(r)
 	if err == nil {
 		c.keep(rows, nil)
 	}

@@ -126,7 +126,7 @@ func (h *history) wager() {
 	left, right := alice.deposit(denomination("btc", coin.Secp256k1), 5, 1), bob.deposit(denomination("xmr", coin.Ed25519), 5, 1)
 	id := h.agree(h.cfdOf(left, right))
 	h.run()
-	alice.keep(alice.o.Bring(vault.Report{Instance: id, Signed: signed(h.t, h.now, 2000_00, 2100_00, 2200_00)}))
+	alice.bring(vault.Report{Instance: id, Signed: signed(h.t, h.now, 2000_00, 2100_00, 2200_00)})
 	h.run()
 }
 

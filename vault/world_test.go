@@ -85,6 +85,7 @@ type world struct {
 	group     head.Group
 	witnesses []witness
 	entries   [][]byte
+	snapshot  *vault.Snapshot // of an earlier time
 	hashes    []tlog.Hash
 	rows      map[string][]byte
 	feed      *escrow.Feed
@@ -513,4 +514,13 @@ func (w *world) agree(a vault.Agreement) wire.InstanceID {
 	}
 	w.persist(ans.Block, nil)
 	return ans.Reply.Locked.Instance
+}
+
+// bring has a client's vault bring a report, knowing all that it knows.
+func (c *client) bring(r vault.Report) vault.Report {
+	c.w.t.Helper()
+	r.After = c.instance().Newest
+	r, rows, err := c.o.Bring(r)
+	c.keep(rows, err)
+	return r
 }

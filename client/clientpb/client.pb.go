@@ -1438,11 +1438,17 @@ func (*ClaimResponse) Descriptor() ([]byte, []int) {
 }
 
 type SayRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
-	Word          string                 `protobuf:"bytes,2,opt,name=word,proto3" json:"word,omitempty"`
-	Value         int64                  `protobuf:"varint,3,opt,name=value,proto3" json:"value,omitempty"`
-	HasValue      bool                   `protobuf:"varint,4,opt,name=has_value,json=hasValue,proto3" json:"has_value,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Instance string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	Word     string                 `protobuf:"bytes,2,opt,name=word,proto3" json:"word,omitempty"`
+	Value    int64                  `protobuf:"varint,3,opt,name=value,proto3" json:"value,omitempty"`
+	HasValue bool                   `protobuf:"varint,4,opt,name=has_value,json=hasValue,proto3" json:"has_value,omitempty"`
+	Figure   string                 `protobuf:"bytes,5,opt,name=figure,proto3" json:"figure,omitempty"` // instead of value: the value as the contract writes its type, such as 12.50
+	// Where the contract wants a value sealed under this word, a commitment to it goes
+	// out, whether or not this is set, and the vault keeps the value; where it wants the
+	// value shown, the word goes without one, and the vault has it. Set, anything else is
+	// refused.
+	Sealed        bool `protobuf:"varint,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1505,9 +1511,24 @@ func (x *SayRequest) GetHasValue() bool {
 	return false
 }
 
+func (x *SayRequest) GetFigure() string {
+	if x != nil {
+		return x.Figure
+	}
+	return ""
+}
+
+func (x *SayRequest) GetSealed() bool {
+	if x != nil {
+		return x.Sealed
+	}
+	return false
+}
+
 type SayResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Word          string                 `protobuf:"bytes,1,opt,name=word,proto3" json:"word,omitempty"`
+	Word          string                 `protobuf:"bytes,1,opt,name=word,proto3" json:"word,omitempty"` // names the signed word, hexadecimal; see Words
+	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"` // of a value that was sealed: what opens it, until when, and what happens else
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1545,6 +1566,13 @@ func (*SayResponse) Descriptor() ([]byte, []int) {
 func (x *SayResponse) GetWord() string {
 	if x != nil {
 		return x.Word
+	}
+	return ""
+}
+
+func (x *SayResponse) GetNote() string {
+	if x != nil {
+		return x.Note
 	}
 	return ""
 }
@@ -3578,12 +3606,14 @@ type SaidWord struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Instance      string                 `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	Word          string                 `protobuf:"bytes,3,opt,name=word,proto3" json:"word,omitempty"` // hexadecimal, names the signed word
+	Word          string                 `protobuf:"bytes,3,opt,name=word,proto3" json:"word,omitempty"` // hexadecimal, names the signed word or the report
 	SaidMs        int64                  `protobuf:"varint,4,opt,name=said_ms,json=saidMs,proto3" json:"said_ms,omitempty"`
 	Promised      int64                  `protobuf:"varint,5,opt,name=promised,proto3" json:"promised,omitempty"` // Unix seconds by the receipt; 0: no receipt yet
 	Entry         uint64                 `protobuf:"varint,6,opt,name=entry,proto3" json:"entry,omitempty"`       // of the log that has it, plus one; 0: not seen there
 	Proof         []byte                 `protobuf:"bytes,7,opt,name=proof,proto3" json:"proof,omitempty"`        // escrow.Withheld, deterministic CBOR, to be checked by who trusts the witnesses
 	Problem       string                 `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`    // why there is no proof
+	Report        bool                   `protobuf:"varint,9,opt,name=report,proto3" json:"report,omitempty"`     // not a word: values of an oracle
+	Refused       string                 `protobuf:"bytes,10,opt,name=refused,proto3" json:"refused,omitempty"`   // of a report: why the escrow did not take it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3670,6 +3700,20 @@ func (x *SaidWord) GetProof() []byte {
 func (x *SaidWord) GetProblem() string {
 	if x != nil {
 		return x.Problem
+	}
+	return ""
+}
+
+func (x *SaidWord) GetReport() bool {
+	if x != nil {
+		return x.Report
+	}
+	return false
+}
+
+func (x *SaidWord) GetRefused() string {
+	if x != nil {
+		return x.Refused
 	}
 	return ""
 }
@@ -3795,15 +3839,18 @@ const file_client_proto_rawDesc = "" +
 	"\x0eCancelResponse\"&\n" +
 	"\fClaimRequest\x12\x16\n" +
 	"\x06chunks\x18\x01 \x03(\tR\x06chunks\"\x0f\n" +
-	"\rClaimResponse\"o\n" +
+	"\rClaimResponse\"\x9f\x01\n" +
 	"\n" +
 	"SayRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04word\x18\x02 \x01(\tR\x04word\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x03R\x05value\x12\x1b\n" +
-	"\thas_value\x18\x04 \x01(\bR\bhasValue\"!\n" +
+	"\thas_value\x18\x04 \x01(\bR\bhasValue\x12\x16\n" +
+	"\x06figure\x18\x05 \x01(\tR\x06figure\x12\x16\n" +
+	"\x06sealed\x18\x06 \x01(\bR\x06sealed\"5\n" +
 	"\vSayResponse\x12\x12\n" +
-	"\x04word\x18\x01 \x01(\tR\x04word\"\x88\x01\n" +
+	"\x04word\x18\x01 \x01(\tR\x04word\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\"\x88\x01\n" +
 	"\rReportRequest\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x16\n" +
 	"\x06signed\x18\x02 \x03(\fR\x06signed\x12\x16\n" +
@@ -3975,7 +4022,7 @@ const file_client_proto_rawDesc = "" +
 	"\fWordsRequest\x12\x14\n" +
 	"\x05prove\x18\x01 \x01(\bR\x05prove\"C\n" +
 	"\rWordsResponse\x122\n" +
-	"\x05words\x18\x01 \x03(\v2\x1c.latchkey.client.v1.SaidWordR\x05words\"\xc9\x01\n" +
+	"\x05words\x18\x01 \x03(\v2\x1c.latchkey.client.v1.SaidWordR\x05words\"\xfb\x01\n" +
 	"\bSaidWord\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x12\n" +
@@ -3984,7 +4031,10 @@ const file_client_proto_rawDesc = "" +
 	"\bpromised\x18\x05 \x01(\x03R\bpromised\x12\x14\n" +
 	"\x05entry\x18\x06 \x01(\x04R\x05entry\x12\x14\n" +
 	"\x05proof\x18\a \x01(\fR\x05proof\x12\x18\n" +
-	"\aproblem\x18\b \x01(\tR\aproblem2\x87\n" +
+	"\aproblem\x18\b \x01(\tR\aproblem\x12\x16\n" +
+	"\x06report\x18\t \x01(\bR\x06report\x12\x18\n" +
+	"\arefused\x18\n" +
+	" \x01(\tR\arefused2\x87\n" +
 	"\n" +
 	"\rClientService\x12O\n" +
 	"\x06Status\x12!.latchkey.client.v1.StatusRequest\x1a\".latchkey.client.v1.StatusResponse\x12U\n" +

@@ -46,6 +46,7 @@ type world struct {
 	escrowTEE *sim.Program
 	urls      map[string]string // of the witnesses, by name
 	bare      ed25519.PrivateKey
+	every     int64 // entries between snapshots of the escrow; 0: the usual
 	log       *disk.Log
 	host      *escrow.Host
 	url       string // of the escrow
@@ -196,7 +197,7 @@ func (w *world) startEscrow() (enclave.Status, error) {
 	trust.Role, trust.LogKey = "escrow", head.LogKey{}
 	ctx, cancel := context.WithCancel(w.ctx)
 	socket := filepath.Join(w.dir, "vault.sock")
-	vaultEnded, err := startVault(ctx, enclave.Config{Trust: trust, Platform: w.escrowTEE, Verifiers: []attest.Verifier{sim.Verifier{}}}, socket)
+	vaultEnded, err := startVault(ctx, enclave.Config{Trust: trust, Platform: w.escrowTEE, Verifiers: []attest.Verifier{sim.Verifier{}}, SnapshotEvery: w.every}, socket)
 	if err != nil {
 		cancel()
 		return enclave.Status{}, err

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -166,9 +166,9 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	var parties, terms, pots, oracles, feeds many
 	f.Var(&oracles, "oracle", "NAME=2:KEY,KEY,KEY, for each oracle: how many of which keys have to sign; or NAME=FILE with lines\nneed 2, key KEY, and feed FEED")
 	f.Var(&feeds, "feed", "NAME=FEED, for an oracle whose feed the contract leaves open, as price=gold/usd")
-	f.Var(&parties, "party", "NAME=VAULT, for each party in the order declared; VAULT is a vault id, or me")
-	f.Var(&terms, "term", "NAME=VALUE, for each term; times as 2027-01-31 or +10d, durations as 30m or 10d")
-	f.Var(&pots, "pot", "NAME=ASSET, for each pot: which coins it is to hold, unless the contract fixes it; of a pot that is filled\nlater also NAME=ASSET@5,5,2, the weights of its chunks in units, in the order in which they will come")
+	f.Var(&parties, "party", "NAME=VAULT, for each party; of a role once for each that holds it, in order; VAULT is a vault id, or me")
+	f.Var(&terms, "term", "NAME=VALUE, for each term, as the contract writes it: 20, 12.50, 30 days; times as 2027-01-31 or +10d, durations\nalso as 30m or 10d; of each holder of a role \"NAME 2=VALUE\", or NAME=VALUE for all")
+	f.Var(&pots, "pot", "NAME=ASSET, for each pot: which coins it is to hold, unless the contract fixes it; of each holder of a role once for all;\nof a pot that is filled later also NAME=ASSET@5,5,2, the weights of its chunks in units, in the order in which they will come")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	if q.Oracles, err = oracleChoices(oracles, feeds); err != nil {
 		return &hinted{fmt.Errorf("%w: propose: %w", errUsage, err), "--oracle price=2:KEY,KEY,KEY --feed price=gold/usd; latchkey oracle key prints a KEY"}
 	}
-	if q.Parties, err = inOrder(text, parties); err != nil {
+	if q.Parties, q.Terms, err = inOrder(text, parties, terms); err != nil {
 		return &hinted{fmt.Errorf("%w: propose: %w", errUsage, err), "latchkey propose -h"}
 	}
 	c, err := dial(*socket)
@@ -211,33 +211,52 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 // maxBound is more than any vault explores.
 const maxBound = 1 << 31
 
-// inOrder puts NAME=VAULT in the order in which a contract declares its parties.
-func inOrder(source []byte, given []string) ([]string, error) {
+// inOrder puts NAME=VAULT in the order in which a contract declares its parties. A role
+// is given once for each that holds it, in the order of its holders; terms gets their
+// number where it does not say it.
+func inOrder(source []byte, given, terms []string) (vaults, all []string, err error) {
 	p, err := contract.Compile(source)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	by := map[string]string{}
+	by := map[string][]string{}
 	for _, x := range given {
 		name, v, ok := strings.Cut(x, "=")
-		if _, twice := by[name]; !ok || twice {
-			return nil, fmt.Errorf("--party %.80q: write NAME=VAULT, each name once", x)
-		}
-		by[name] = v
-	}
-	var out []string
-	for _, name := range p.Parties() {
-		v, ok := by[name]
 		if !ok {
-			return nil, fmt.Errorf("party %s is missing", name)
+			return nil, nil, fmt.Errorf("--party %.80q: write NAME=VAULT", x)
 		}
-		out = append(out, v)
+		by[name] = append(by[name], v)
+	}
+	names := p.Parties()
+	roles := p.Roles()
+	if len(roles) > 0 {
+		names = names[:roles[0].First]
+	}
+	for _, r := range roles {
+		n := len(by[r.Name])
+		if n < r.Lo || n > r.Hi {
+			return nil, nil, fmt.Errorf("role %s is held by %d to %d, and --party %s=VAULT is there %d times: give it once for each", r.Name, r.Lo, r.Hi, r.Name, n)
+		}
+		names = append(names, r.Name)
+		if !slices.ContainsFunc(terms, func(x string) bool { return strings.HasPrefix(x, r.Name+"=") }) {
+			terms = append(terms, fmt.Sprintf("%s=%d", r.Name, n))
+		}
+	}
+	for i, name := range names {
+		switch list := by[name]; {
+		case len(list) == 0:
+			return nil, nil, fmt.Errorf("party %s is missing", name)
+		case len(list) > 1 && i < len(names)-len(roles):
+			return nil, nil, fmt.Errorf("--party %s is there %d times, and only roles have several holders", name, len(list))
+		default:
+			vaults = append(vaults, list...)
+		}
 		delete(by, name)
 	}
 	for name := range by {
-		return nil, fmt.Errorf("contract %s has no party %.40q", p.Name(), name)
+		return nil, nil, fmt.Errorf("contract %s has no party %.40q", p.Name(), name)
 	}
-	return out, nil
+	return vaults, terms, nil
 }
 
 func review(ctx context.Context, args []string, out, _ io.Writer) error {
@@ -407,20 +426,17 @@ func fund(ctx context.Context, args []string, out, talk io.Writer) error {
 	return err
 }
 
-func say(ctx context.Context, args []string, out, _ io.Writer) error {
-	f := newFlags("say", "latchkey say --instance ID WORD [NUMBER] speaks a word of your party in a contract.", out)
-	socket, _ := clientFlags(f)
+func say(ctx context.Context, args []string, out, talk io.Writer) error {
+	f := newFlags("say", "latchkey say --instance ID WORD [VALUE] speaks a word of your party in a contract. Where the contract wants a value\nsealed, only a commitment to it goes out, and your vault keeps the value; the word that opens it needs no value.\n\nexamples:\n  latchkey say --instance 1f2e3d4c award 60\n  latchkey say --instance 1f2e3d4c --sealed bid 42\n  latchkey say --instance 1f2e3d4c show", out)
+	socket, asJSON := clientFlags(f)
 	instance := f.String("instance", "", "instance, as latchkey status --json shows it; its first 8 digits are enough, or those of its deal")
+	sealed := f.Bool("sealed", false, "say nothing unless the contract takes a commitment to the value, and not the value, under this word")
 	if err := parse(f, args, 1, 2); err != nil {
 		return err
 	}
-	q := &clientpb.SayRequest{Instance: *instance, Word: f.Arg(0)}
-	if f.NArg() == 2 {
-		n, err := strconv.ParseInt(f.Arg(1), 10, 64)
-		if err != nil {
-			return &hinted{fmt.Errorf("%w: %q is not a whole number", errUsage, f.Arg(1)), "latchkey say --instance ID award 60"}
-		}
-		q.Value, q.HasValue = n, true
+	q := &clientpb.SayRequest{Instance: *instance, Word: f.Arg(0), Figure: f.Arg(1), Sealed: *sealed}
+	if *sealed && q.Figure == "" {
+		return &hinted{fmt.Errorf("%w: say: --sealed without a value", errUsage), "latchkey say --instance ID --sealed bid 42"}
 	}
 	if *instance == "" {
 		return &hinted{fmt.Errorf("%w: say: --instance is missing", errUsage), "latchkey status lists the deals; the eight digits that it shows are enough"}
@@ -432,8 +448,16 @@ func say(ctx context.Context, args []string, out, _ io.Writer) error {
 	if q.Instance, err = wholeInstance(ctx, c, *instance); err != nil {
 		return err
 	}
-	_, err = c.Say(ctx, q)
-	return plain(err)
+	r, err := c.Say(ctx, q)
+	switch {
+	case err != nil:
+		return plain(err)
+	case *asJSON:
+		return printJSON(out, r)
+	case r.Note != "":
+		fmt.Fprintln(talk, r.Note)
+	}
+	return nil
 }
 
 // wholeInstance returns the id of the instance that a user names by some digits.

@@ -29,6 +29,7 @@ func explainDraft(out io.Writer, r *clientpb.ReviewResponse) error {
 	if err != nil {
 		return err
 	}
+	p = deal.Program() // with roles, of these numbers of holders
 	weights := make([][]int64, len(r.Pots))
 	for i, pot := range r.Pots {
 		for _, w := range pot.Weights {

@@ -117,8 +117,7 @@ the sources, the rest is what ` + "`latchkey contract explain` and `plot`" + ` s
 contract cannot protect from. For all of them: units count what chunks were worth when they were deposited, and what a contract cannot make of its
 chunks it does not give; look at ` + "`latchkey contract explore`" + ` with your own terms and chunks.
 
-All of them can be written, tested and played, and vaults run them. One limit is left as yet: sealed words cannot be said with ` + "`latchkey say`" + `
-([SECURITY.md](../../SECURITY.md), "Not built").
+All of them can be written, tested and played, and vaults run them.
 `
 
 var contractLine = regexp.MustCompile(`(?m)^contract (\w+)`)

@@ -36,7 +36,7 @@ payments without a chain, and agreements between people who know each other:
   latchkey review    --client SOCKET DRAFT
   latchkey accept    --client SOCKET DRAFT
   latchkey decline   --client SOCKET DRAFT
-  latchkey say       --client SOCKET --instance ID WORD [NUMBER]
+  latchkey say       --client SOCKET --instance ID WORD [VALUE]
   latchkey fund      --client SOCKET DEAL POT
                                      put chunks into a pot that is filled later
   latchkey report    --client SOCKET --instance ID FILE...

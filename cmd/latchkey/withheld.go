@@ -34,7 +34,7 @@ func trust(path string) (head.Group, error) {
 }
 
 func withheld(ctx context.Context, args []string, out, talk io.Writer) error {
-	f := newFlags("withheld", "latchkey withheld lists the words that you said in contracts, and whether the escrow kept what its receipts\npromise: that each is in its log by a time. Where a promise is broken, it checks the proof, which is the receipt\nand the log up to a later head that the witnesses signed, and can write it to a file for others to check.\nIt ends with status 3 if a promise is broken.", out)
+	f := newFlags("withheld", "latchkey withheld lists the words that you said in contracts and the values of oracles that you brought, and\nwhether the escrow kept what its receipts promise: that each is in its log by a time. Where a promise is broken, it checks the proof, which is the receipt\nand the log up to a later head that the witnesses signed, and can write it to a file for others to check.\nIt ends with status 3 if a promise is broken.", out)
 	socket, asJSON := clientFlags(f)
 	keys := f.String("trust", "", "configuration of your vault, whose keys of escrow and witnesses you trust")
 	to := f.String("out", "", "file to write the first proof to")
@@ -68,7 +68,7 @@ func withheld(ctx context.Context, args []string, out, talk io.Writer) error {
 		out = io.Discard
 	}
 	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "WORD\tINSTANCE\tSAID\tPROMISED BY\t")
+	fmt.Fprintln(t, "WORD OR VALUE\tINSTANCE\tSAID\tPROMISED BY\t")
 	var proofs [][]byte
 	for _, w := range r.Words {
 		state := "waits for the escrow's receipt"
@@ -92,6 +92,8 @@ func withheld(ctx context.Context, args []string, out, talk io.Writer) error {
 			state = "not seen: " + w.Problem
 		case w.Promised > 0:
 			state = "promised"
+		case w.Refused != "":
+			state = "refused: " + w.Refused
 		}
 		fmt.Fprintf(t, "%s\t%.8s\t%s\t%s\t%s\n", w.Text, w.Instance, time.UnixMilli(w.SaidMs).UTC().Format(time.TimeOnly), when(w.Promised, 0), state)
 	}
@@ -125,9 +127,15 @@ func checkProof(out io.Writer, raw []byte, g head.Group) error {
 		return err
 	}
 	by, seen := time.Unix(w.Receipt.By, 0).UTC(), time.Unix(c.Time, 0).UTC()
-	fmt.Fprintf(out, "\nPROOF that %s withheld the word %q of party %d in instance %s:\n", g.Log.Name(), w.Word.Body.Word, w.Word.Body.Role, w.Word.Body.Instance.Short())
-	fmt.Fprintf(out, "  its receipt, signed with the log's key, promises the word in the log by %s\n", by.Format(time.DateTime))
+	what := "word"
+	if r := w.Report; r != nil {
+		what = "report"
+		fmt.Fprintf(out, "\nPROOF that %s withheld values of feed %s at %s, a report to instance %s:\n", g.Log.Name(), r.Signed[0].Value.Feed, time.Unix(r.Signed[0].Value.Time, 0).UTC().Format(time.DateTime), r.Instance.Short())
+	} else {
+		fmt.Fprintf(out, "\nPROOF that %s withheld the word %q of party %d in instance %s:\n", g.Log.Name(), w.Word.Body.Word, w.Word.Body.Role, w.Word.Body.Instance.Short())
+	}
+	fmt.Fprintf(out, "  its receipt, signed with the log's key, promises the %s in the log by %s\n", what, by.Format(time.DateTime))
 	fmt.Fprintf(out, "  %d of its %d witnesses signed the head of %d entries at %s, %s later\n", len(c.Stamps), len(g.Witnesses), c.Size, seen.Format(time.DateTime), seen.Sub(by))
-	fmt.Fprintf(out, "  all %d entries from the instance's lock to that head are here, make up its root, and none has the word\n", len(w.Entries))
+	fmt.Fprintf(out, "  all %d entries from the instance's lock to that head are here, make up its root, and none has the %s\n", len(w.Entries), what)
 	return errBroken
 }

@@ -49,7 +49,7 @@ func run(path string) error {
 	if err != nil {
 		return err
 	}
-	e, err := enclave.New(enclave.Config{Trust: c.Trust, Platform: program, Verifiers: []attest.Verifier{sim.Verifier{}}})
+	e, err := enclave.New(enclave.Config{Trust: c.Trust, Platform: program, Verifiers: []attest.Verifier{sim.Verifier{}}, SnapshotEvery: c.SnapshotEvery})
 	if err != nil {
 		return err
 	}

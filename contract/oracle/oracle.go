@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 
+	"filippo.io/edwards25519"
+
 	"latchkey/wire"
 )
 
@@ -98,7 +100,9 @@ type Quorum struct {
 }
 
 // Check returns an error unless q can be met: 1 to MaxKeys different keys in rising order, and more than half of them,
-// at most all, needed. With half or fewer, two groups of keys could each report a value for one time.
+// at most all, needed. With half or fewer, two groups of keys could each report a value for one time. A key is a point
+// of ed25519 in its one encoding, and not of small order: under such a key anybody can sign (Chalkias, Garillot and
+// Nikolaenko, "Taming the many EdDSAs", 2020, section 2).
 func (q Quorum) Check() error {
 	if err := CheckFeed(q.Feed); err != nil {
 		return err
@@ -110,6 +114,10 @@ func (q Quorum) Check() error {
 	for i, k := range q.Keys {
 		if len(k) != ed25519.PublicKeySize {
 			return refuse("key %d of feed %s has %d bytes, want %d", i, q.Feed, len(k), ed25519.PublicKeySize)
+		}
+		p, err := new(edwards25519.Point).SetBytes(k)
+		if err != nil || !bytes.Equal(p.Bytes(), k) || p.MultByCofactor(p).Equal(edwards25519.NewIdentityPoint()) == 1 {
+			return refuse("key %x of feed %s is no public key under which only its owner can sign", k, q.Feed)
 		}
 		if i > 0 && bytes.Compare(q.Keys[i-1], k) >= 0 {
 			return refuse("the keys of feed %s are not in rising order, or one is there twice", q.Feed)

@@ -3,6 +3,7 @@ package oracle
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -127,6 +128,36 @@ func TestQuorumCheck(t *testing.T) {
 	for _, q := range []Quorum{quorum(1, 1), quorum(2, 2), quorum(2, 3), quorum(9, 16)} {
 		if err := q.Check(); err != nil {
 			t.Errorf("%d of %d: %v", q.Need, len(q.Keys), err)
+		}
+	}
+}
+
+// weakKeys are keys under which others can sign, or that are none.
+func weakKeys(t testing.TB) map[string][]byte {
+	t.Helper()
+	out := map[string][]byte{}
+	for name, text := range map[string]string{
+		"the identity":                     "0100000000000000000000000000000000000000000000000000000000000000",
+		"of order 2":                       "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"of order 4":                       "0000000000000000000000000000000000000000000000000000000000000000",
+		"of order 8":                       "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"the identity in another encoding": "0100000000000000000000000000000000000000000000000000000000000080",
+		"no point":                         "0200000000000000000000000000000000000000000000000000000000000000",
+	} {
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[name] = b
+	}
+	return out
+}
+
+// TestQuorumOfWeakKeys lists keys that no quorum has.
+func TestQuorumOfWeakKeys(t *testing.T) {
+	for name, k := range weakKeys(t) {
+		if err := (Quorum{Feed: "btc/usd", Keys: [][]byte{k}, Need: 1}).Check(); err == nil || !strings.Contains(err.Error(), "only its owner can sign") {
+			t.Errorf("a key that is %s: %v", name, err)
 		}
 	}
 }
@@ -276,6 +307,19 @@ func TestVectors(t *testing.T) {
 		{"a key of nobody", "error: is none of feed", "btc/usd", three[:1], 1, []vectors.Hex{at(1, 10)}, 0},
 		{"another feed", "error: is of feed", "eth/usd", three, 2, []vectors.Hex{at(0, 10), at(1, 10)}, 0},
 	}}
+	for name, x := range weakKeys(t) {
+		s := Signed{Value{"btc/usd", 1_800_000_000, 10}, x, make([]byte, 64)}
+		s.Sig[0] = 1 // the identity and 0: under the identity it fits everything
+		if err := s.Verify(); name == "the identity" && err != nil {
+			t.Errorf("anybody can sign under the identity, and here nobody did: %v", err)
+		}
+		signed := at(0, 10)
+		if name == "the identity" {
+			signed = marshal(t, s)
+		}
+		medians.Cases = append(medians.Cases, medianCase{"a key that is " + name, "error: only its owner can sign", "btc/usd", []vectors.Hex{vectors.Hex(x)}, 1, []vectors.Hex{signed}, 0})
+	}
+	slices.SortFunc(medians.Cases[len(medians.Cases)-len(weakKeys(t)):], func(a, b medianCase) int { return strings.Compare(a.Name, b.Name) })
 	vectors.Check(t, *update, dir+"median.json", medians, func(c medianCase) (string, string) { return c.Name, c.Expect }, func(c medianCase) error {
 		q := Quorum{Feed: c.Feed, Need: c.Need}
 		for _, k := range c.Keys {

@@ -36,7 +36,7 @@ var (
 	})
 	quorum      = structure(fields{1: text, 2: list(octets(32)), 3: u32}, nil)
 	signedValue = structure(fields{1: structure(fields{1: text, 2: signed, 3: signed}, nil), 2: octets(32), 3: signature}, nil)
-	report      = structure(fields{1: id32, 2: u32, 3: list(signedValue)}, nil)
+	report      = structure(fields{1: id32, 2: u32, 3: list(signedValue), 4: u64}, nil)
 	acceptance  = structure(fields{1: structure(fields{1: id32, 2: u32, 3: octets(16)}, nil), 2: signature}, nil)
 	word        = structure(fields{1: structure(fields{1: id32, 2: u32, 3: u64, 4: text, 5: signed, 6: yesNo}, fields{7: octets(32), 8: octets(32)}), 2: signature}, nil)
 	stepWord    = structure(fields{1: structure(fields{1: id32, 2: u32, 3: yesNo}, nil), 2: signature}, nil)

@@ -63,7 +63,8 @@ type Raw struct {
 	Bytes []byte `cbor:"1,keyasint"`
 }
 
-// Load brings back log entries, in order, and rows, as Commits had them.
+// Load brings back log entries, in order, and rows, as Commits had them: all
+// entries, or those from the newest Commit's From on.
 type Load struct {
 	Entries [][]byte    `cbor:"1,keyasint"`
 	Rows    []StoredRow `cbor:"2,keyasint"`
@@ -171,6 +172,7 @@ type Result struct {
 	Keys      []Key                   `cbor:"10,keyasint,omitempty"`
 	Papers    []vault.Paper           `cbor:"11,keyasint,omitempty"`
 	Locked    *vault.LockedReply      `cbor:"12,keyasint,omitempty"`
+	Report    *vault.Report           `cbor:"14,keyasint,omitempty"` // as the vault keeps it
 	Stuck     string                  `cbor:"13,keyasint,omitempty"` // of a Tick: why something is not carried out though it is due
 }
 
@@ -230,6 +232,10 @@ type Commit struct {
 	Rows    []StoredRow `cbor:"4,keyasint"`
 	Head    []byte      `cbor:"5,keyasint"` // the signed head after it; empty for an owner's vault
 	More    bool        `cbor:"6,keyasint"` // the rest of its rows comes in the next message
+
+	// From, when not 0, is the position of the first entry that Load has to bring
+	// back from now on: a snapshot among the rows has those before it.
+	From int64 `cbor:"7,keyasint,omitempty"`
 }
 
 // A Message is what the vault sends to its host.

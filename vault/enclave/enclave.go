@@ -35,6 +35,8 @@ type Config struct {
 	Trust     Trust
 	Platform  platform.Platform
 	Verifiers []attest.Verifier
+
+	SnapshotEvery int64 // of an escrow: see vault.EscrowConfig; 0: the usual
 }
 
 // An Enclave runs one vault. It is a machine without I/O: Handle takes a message
@@ -44,6 +46,11 @@ type Enclave struct {
 	table    *table
 	loaded   []StoredRow
 	replay   [][]byte
+	cover    []byte            // of the newest snapshot
+	parts    map[string][]byte // of snapshots, as stored; until the start is over
+	writing  []StoredRow       // parts of a snapshot that are still to be stored
+	next     []byte            // its cover, which goes with the last
+	idle     []StoredRow       // deletes parts of no use; goes with the next commit
 	ready    bool
 	failed   error // why the vault did not start; it is not asked twice
 	identity wire.Identity
@@ -108,6 +115,10 @@ const (
 	rotateAfter = 4096
 	resealed    = 1024
 )
+
+// ahead is how many commits may be on their way to the disk when rows are added
+// to one that could as well go with a later.
+const ahead = 4
 
 // Calls that wait are decided together and share one commit, one head and one
 // round of the witnesses: at most so many calls, and about so many bytes.
@@ -251,7 +262,7 @@ func (e *Enclave) do(c Call) (Result, int64, error) {
 			if e.failed = e.start(); e.failed != nil {
 				return Result{}, 0, e.failed
 			}
-			e.loaded, e.replay = nil, nil
+			e.loaded, e.replay, e.parts = nil, nil, nil
 			return Result{Status: e.status()}, 0, nil
 		}
 		return Result{}, 0, errNotReady
@@ -288,6 +299,7 @@ func (e *Enclave) start() error {
 			return err
 		}
 	} else {
+		e.setPartsAside()
 		m, rows, err := e.table.open(e.loaded)
 		if err != nil {
 			return err
@@ -366,7 +378,7 @@ func (e *Enclave) recall(rows map[string][]byte) error {
 			return fmt.Errorf("%w: trust", errTable)
 		}
 	}
-	e.evidence = s.Evidence
+	e.evidence, e.cover = s.Evidence, rows[rowSnapshot]
 	return e.take(s)
 }
 
@@ -462,26 +474,33 @@ func (e *Enclave) commit() error {
 		}
 		e.hurry, e.stale = false, 0
 	}
-	if err := e.table.reseal(resealed, e.value); err != nil {
+	if e.table.number < e.durable+ahead { // else the host is behind: its queue shall not grow by these
+		if err := e.table.reseal(resealed, e.names, e.value); err != nil {
+			return err
+		}
+	}
+	plain, from, err := e.nextParts()
+	if err != nil {
 		return err
 	}
 	pending := e.pendingEntries()
-	if !e.table.dirty() && len(pending.Entries) == 0 {
+	if !e.table.dirty() && len(pending.Entries) == 0 && len(plain) == 0 {
 		return nil
 	}
-	c := &Commit{First: pending.First, Entries: pending.Entries}
+	c := &Commit{First: pending.First, Entries: pending.Entries, From: from}
 	var size int64
 	var root wire.Hash
 	if e.escrow != nil {
-		var err error
 		size, root = e.escrow.Size(), wire.Hash(e.escrow.Root())
 		if c.Head, err = e.escrow.Head(); err != nil {
 			return err
 		}
 	}
-	var err error
 	if c.Number, c.Rows, err = e.table.commit(size, root); err != nil {
 		return err
+	}
+	if len(plain) > 0 {
+		e.out = append(e.out, Message{Commit: &Commit{Number: c.Number, Rows: plain, More: true}})
 	}
 	for len(c.Rows) > partRows { // a large commit travels in parts
 		part := &Commit{Number: c.Number, Rows: c.Rows[:partRows], More: true}
@@ -494,6 +513,29 @@ func (e *Enclave) commit() error {
 
 // partRows is how many rows of a commit travel in one message.
 const partRows = 1024
+
+// names returns the names of all rows, in parts, to be sealed anew.
+func (e *Enclave) names(part int) (out []string) {
+	var keys []string
+	switch {
+	case e.escrow != nil:
+		keys = e.escrow.Keys(part)
+	case part > 1:
+	case e.owner != nil:
+		keys = e.owner.Keys()
+	default:
+		for _, r := range e.rows {
+			keys = append(keys, r.Key)
+		}
+	}
+	if part == 1 {
+		out = append(out, rowIdentity, rowTrust, rowSnapshot)
+	}
+	for _, k := range keys {
+		out = append(out, rowMachine+k)
+	}
+	return out
+}
 
 // value returns what a row holds, to be sealed anew.
 func (e *Enclave) value(name string) ([]byte, error) {
@@ -511,6 +553,8 @@ func (e *Enclave) value(name string) ([]byte, error) {
 		return wire.Marshal(s)
 	case name == rowTrust:
 		return wire.Marshal(e.trusted)
+	case name == rowSnapshot:
+		return slices.Clone(e.cover), nil
 	case machine && e.escrow != nil:
 		return e.escrow.Row(k)
 	case machine && e.owner != nil:

@@ -63,7 +63,12 @@ func tableKeys(rows map[string][]byte) map[string]bool {
 // An exchange from deposit to sweep, where every vault is killed after each
 // step. What anyone may see tells no key.
 func TestSwap(t *testing.T) {
-	w := newWorld(t, 2)
+	for every, name := range map[int64]string{0: "from the log", 3: "from snapshots"} {
+		t.Run(name, func(t *testing.T) { testSwap(t, newWorldWith(t, 2, every)) })
+	}
+}
+
+func testSwap(t *testing.T, w *world) {
 	alice, bob := w.owners[0], w.owners[1]
 	w.restart()
 	left := w.deposit(alice, denomination("btc", coin.Secp256k1), 2)

@@ -23,6 +23,7 @@ const (
 func (e *Enclave) startEscrow(rows []vault.Row, size int64, root wire.Hash) error {
 	m, err := vault.NewEscrow(vault.EscrowConfig{
 		Origin: e.cfg.Trust.Origin, Identity: e.identity, Sign: e.sign, Group: e.group, Evidence: e.evidence, Sealer: e.mailbox,
+		SnapshotEvery: e.cfg.SnapshotEvery,
 	})
 	if err != nil {
 		return err
@@ -30,6 +31,11 @@ func (e *Enclave) startEscrow(rows []vault.Row, size int64, root wire.Hash) erro
 	e.escrow = m
 	if e.durable == 0 { // the very first start; time begins with the first witnessed head
 		return e.add(m.Start(0))
+	}
+	if first := size - int64(len(e.replay)); first != 0 { // else the whole log is here
+		if err := e.restore(m, first); err != nil {
+			return err
+		}
 	}
 	for _, entry := range e.replay {
 		if err := m.Replay(entry); err != nil {
@@ -40,6 +46,7 @@ func (e *Enclave) startEscrow(rows []vault.Row, size int64, root wire.Hash) erro
 		return fmt.Errorf("%w: the log has %d entries with root %s, sealed were %d with root %s; bring back the whole data folder, of one moment",
 			errTable, m.Size(), wire.Hash(m.Root()).Short(), size, root.Short())
 	}
+	e.dropParts()
 	return m.Load(rows)
 }
 
@@ -93,6 +100,9 @@ func (e *Enclave) doEscrow(c Call) (Result, int64, error) {
 			if len(b.Entries) == 0 {
 				break
 			}
+		}
+		if err := e.snapshot(); err != nil {
+			r.Stuck = err.Error()
 		}
 		h, err := e.escrow.Head()
 		r.Bytes = h

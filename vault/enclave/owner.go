@@ -60,9 +60,9 @@ func (e *Enclave) doOwner(c Call) (Result, error) {
 	case c.Say != nil:
 		return e.say(*c.Say)
 	case c.Report != nil:
-		rows, err := e.owner.Bring(*c.Report)
+		r, rows, err := e.owner.Bring(*c.Report)
 		e.keep(rows)
-		return Result{}, err
+		return Result{Report: &r}, err
 	case c.Deposit != nil:
 		d := *c.Deposit
 		rows, err := e.owner.Deposit(d.Instance, d.Pot, d.IDs, d.By)

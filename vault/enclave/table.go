@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"maps"
 	"slices"
 	"strings"
@@ -25,6 +26,7 @@ const (
 	rowTrust    = "trust"
 	rowKey      = "key/" // + generation, 4 bytes
 	rowMachine  = "v/"
+	rowSnapshot = "snapshot" // the cover of an escrow's
 )
 
 // A table seals rows for a host that may return old ones, or a mixture. Every
@@ -43,17 +45,34 @@ type table struct {
 	gens   map[uint32]cipher.AEAD
 	gen    uint32
 	mac    [32]byte
-	number uint64            // of the last commit
-	rows   map[string]sealed // by name
+	keyed  hash.Hash // HMAC under mac
+	number uint64    // of the last commit
+	rows   map[tag]sealed
+	hide   [32]byte // of tags; drawn at each start
 	sum    [32]byte
 	out    []StoredRow // of the commit in the making
-	turned []string    // rows still to be sealed anew after a turn
+	turned []string    // names of rows to look at in a turn
+	part   int         // the next names to ask for; 0: no turn is under way
+	old    int         // rows that older keys have sealed
 }
 
-// sealed says how a row was sealed last.
-type sealed struct {
-	number uint64 // of the commit
-	gen    uint32 // of the table key
+// A tag stands for a row's name in memory: a part of a hash of it under a secret
+// of this run, so that nobody finds two names with one tag. There are millions of
+// rows, and names are long; who seals rows anew asks the machine for them.
+type tag [16]byte
+
+// sealed says how a row was sealed last: by the commit with this number, under
+// the table key of this generation, of which it has the last 16 bits. No two
+// generations whose keys are still here are 2¹⁶ apart.
+type sealed uint64
+
+func sealedBy(number uint64, gen uint32) sealed { return sealed(number<<16 | uint64(uint16(gen))) }
+func (s sealed) number() uint64                 { return uint64(s >> 16) }
+func (s sealed) of(gen uint32) bool             { return uint16(s) == uint16(gen) }
+
+func (t *table) tag(name string) tag {
+	h := sha256.Sum256(append(t.hide[:], name...))
+	return tag(h[:16])
 }
 
 type meta struct {
@@ -77,7 +96,8 @@ func newGCM(k []byte) (cipher.AEAD, error) {
 }
 
 func newTable(sealKey [32]byte) (*table, error) {
-	t := &table{gens: map[uint32]cipher.AEAD{}, rows: map[string]sealed{}}
+	t := &table{gens: map[uint32]cipher.AEAD{}, rows: map[tag]sealed{}}
+	rand.Read(t.hide[:])
 	var err error
 	t.seal, err = newGCM(sealKey[:])
 	return t, err
@@ -126,19 +146,17 @@ func (t *table) newKey() error {
 
 // toggle adds a row to the keyed sum, or takes it out.
 func (t *table) toggle(name string, number uint64) {
-	h := hmac.New(sha256.New, t.mac[:])
-	h.Write(binary.BigEndian.AppendUint64(nil, number))
-	h.Write([]byte(name))
-	subtle.XORBytes(t.sum[:], t.sum[:], h.Sum(nil))
+	t.keyed.Reset()
+	t.keyed.Write(binary.BigEndian.AppendUint64(nil, number))
+	t.keyed.Write([]byte(name))
+	subtle.XORBytes(t.sum[:], t.sum[:], t.keyed.Sum(nil))
 }
 
 // put seals a row into the commit in the making.
 func (t *table) put(name string, value []byte) {
 	number := t.number + 1
-	if old, ok := t.rows[name]; ok {
-		t.toggle(name, old.number)
-	}
-	t.rows[name] = sealed{number, t.gen}
+	t.forget(name)
+	t.rows[t.tag(name)] = sealedBy(number, t.gen)
 	t.toggle(name, number)
 	v := binary.BigEndian.AppendUint32(nil, t.gen)
 	v = binary.BigEndian.AppendUint64(v, number)
@@ -147,11 +165,23 @@ func (t *table) put(name string, value []byte) {
 
 // del removes a row.
 func (t *table) del(name string) {
-	if old, ok := t.rows[name]; ok {
-		t.toggle(name, old.number)
-		delete(t.rows, name)
+	if t.forget(name) {
 		t.out = append(t.out, StoredRow{Key: []byte(name)})
 	}
+}
+
+// forget takes a row out of the books, and reports whether it was in them.
+func (t *table) forget(name string) bool {
+	k := t.tag(name)
+	old, ok := t.rows[k]
+	if ok {
+		t.toggle(name, old.number())
+		delete(t.rows, k)
+		if !old.of(t.gen) {
+			t.old--
+		}
+	}
+	return ok
 }
 
 // apply puts and deletes rows of a machine.
@@ -200,6 +230,7 @@ func newest(out []StoredRow) []StoredRow {
 // start begins an empty table.
 func (t *table) start() error {
 	rand.Read(t.mac[:])
+	t.keyed = hmac.New(sha256.New, t.mac[:])
 	return t.newKey()
 }
 
@@ -244,6 +275,7 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 		return fail("the meta row is damaged")
 	}
 	t.gen, t.mac, t.number = m.Gen, m.Mac, m.Number
+	t.keyed = hmac.New(sha256.New, t.mac[:])
 	out := map[string][]byte{}
 	for name, v := range byName {
 		if len(v) < 12 {
@@ -256,7 +288,10 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 		if out[name], err = openFrom(t.gens[g], v[12:], bind(name, g, number)); err != nil {
 			return fail(fmt.Sprintf("row %.8q is damaged", name))
 		}
-		t.rows[name] = sealed{number, g}
+		t.rows[t.tag(name)] = sealedBy(number, g)
+		if g != t.gen {
+			t.old++
+		}
 		t.toggle(name, number)
 	}
 	if subtle.ConstantTimeCompare(t.sum[:], m.Sum[:]) != 1 {
@@ -268,20 +303,27 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 // turn begins a new generation: from here on its key seals, and reseal brings
 // over what older keys have sealed. A turn under way is not begun again.
 func (t *table) turn() error {
-	if len(t.turned) > 0 {
+	if t.part > 0 {
 		return nil
 	}
-	t.turned = slices.Sorted(maps.Keys(t.rows))
+	t.turned, t.part, t.old = nil, 1, len(t.rows)
 	return t.newKey()
 }
 
-// reseal seals at most so many rows anew, with their values from the machine.
-// When it has done the last, the older keys are forgotten, here and on disk.
-func (t *table) reseal(most int, value func(name string) ([]byte, error)) error {
-	for len(t.turned) > 0 && most > 0 {
+// reseal seals at most so many rows anew, with their values from the machine,
+// whose names come in parts, from 1 on: nil is the end. When it has done the last,
+// the older keys are forgotten, here and on disk.
+func (t *table) reseal(most int, names func(part int) []string, value func(name string) ([]byte, error)) error {
+	for t.part > 0 && t.old > 0 && most > 0 {
+		if len(t.turned) == 0 {
+			if t.turned = names(t.part); len(t.turned) == 0 {
+				return fmt.Errorf("seal rows anew: %d are of names that nobody knows", t.old)
+			}
+			t.part++
+		}
 		name := t.turned[0]
 		t.turned = t.turned[1:]
-		if old, ok := t.rows[name]; !ok || old.gen == t.gen {
+		if old, ok := t.rows[t.tag(name)]; !ok || old.of(t.gen) {
 			continue
 		}
 		v, err := value(name)
@@ -292,9 +334,10 @@ func (t *table) reseal(most int, value func(name string) ([]byte, error)) error 
 		clear(v)
 		most--
 	}
-	if len(t.turned) > 0 {
+	if t.part == 0 || t.old > 0 {
 		return nil
 	}
+	t.turned, t.part = nil, 0
 	for _, g := range slices.Sorted(maps.Keys(t.gens)) {
 		if g != t.gen {
 			delete(t.gens, g)

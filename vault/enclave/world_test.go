@@ -45,6 +45,7 @@ type node struct {
 	cfg     enclave.Config
 	e       *enclave.Enclave
 	entries [][]byte
+	from    int64 // the first entry that a start brings back
 	rows    map[string][]byte
 	waiting []enclave.Commit // decided and not yet durable, while hold is set
 	hold    bool
@@ -97,7 +98,7 @@ func (n *node) store() {
 		if len(c.Entries) > 0 && c.First != int64(len(n.entries)) {
 			n.t.Fatalf("commit %d begins at entry %d, the log has %d", c.Number, c.First, len(n.entries))
 		}
-		n.entries = append(n.entries, c.Entries...)
+		n.entries, n.from = append(n.entries, c.Entries...), max(n.from, c.From)
 		for _, r := range c.Rows { // as event.Block says: deletions first
 			if r.Value == nil {
 				delete(n.rows, string(r.Key))
@@ -149,9 +150,8 @@ func (n *node) start() error {
 		return err
 	}
 	n.waiting = nil
-	for i, e := range n.entries {
+	for i := n.from; i < int64(len(n.entries)); i++ {
 		n.must(enclave.Call{Load: &enclave.Load{Entries: n.entries[i : i+1]}})
-		_ = e
 	}
 	n.must(enclave.Call{Load: &enclave.Load{Rows: stored(n.rows)}})
 	r, err := n.call(enclave.Call{Ready: &enclave.Nothing{}})
@@ -173,7 +173,7 @@ func (n *node) id() wire.VaultID {
 // copy is a host's copy of the disk, with a program of its own to start on it.
 func (n *node) copy() *node {
 	c := newNode(n.t, n.cfg)
-	c.entries = slices.Clone(n.entries)
+	c.entries, c.from = slices.Clone(n.entries), n.from
 	for k, v := range n.rows {
 		c.rows[k] = bytes.Clone(v)
 	}
@@ -224,6 +224,12 @@ func (w *world) config(trust enclave.Trust, p *sim.Program) enclave.Config {
 
 func newWorld(t testing.TB, owners int) *world {
 	t.Helper()
+	return newWorldWith(t, owners, 0)
+}
+
+// newWorldWith is newWorld with an escrow that takes snapshots after so many entries.
+func newWorldWith(t testing.TB, owners int, every int64) *world {
+	t.Helper()
 	w := &world{t: t, now: 1_800_000_000, vendors: map[string]*sim.Vendor{}}
 	for _, name := range []string{"A", "B", "stranger"} {
 		v, err := sim.NewVendor(name, rand.Reader)
@@ -248,7 +254,9 @@ func newWorld(t testing.TB, owners int) *world {
 		}
 		w.trust.Witnesses, w.witnesses = append(w.trust.Witnesses, k), append(w.witnesses, x)
 	}
-	w.escrow = newNode(t, w.config(w.trust, w.program("B", goodBuild)))
+	cfg := w.config(w.trust, w.program("B", goodBuild))
+	cfg.SnapshotEvery = every
+	w.escrow = newNode(t, cfg)
 	if err := w.escrow.start(); err != nil {
 		t.Fatal(err)
 	}

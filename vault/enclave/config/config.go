@@ -17,7 +17,7 @@ import (
 )
 
 // File is the configuration of a vault. All fields are needed, except LogKey in
-// the escrow's role. Relative paths are relative to the file's own folder.
+// the escrow's role, and SnapshotEvery. Relative paths are relative to the file's own folder.
 type File struct {
 	Role      string            `toml:"role" comment:"owner: a client's vault; escrow: an operator's"`
 	Socket    string            `toml:"socket" comment:"Unix socket for the host of this vault, and nobody else"`
@@ -28,6 +28,8 @@ type File struct {
 	Witnesses []head.WitnessKey `toml:"witnesses" comment:"those who countersign the log, as they publish their keys"`
 	Quorum    int               `toml:"quorum" comment:"how many of them make a head count"`
 	Faulty    int               `toml:"faulty" comment:"how many of them may fail; 2*quorum > witnesses+faulty, quorum > 2*faulty"`
+
+	SnapshotEvery int64 `toml:"snapshot_every,omitempty" comment:"entries of an escrow's log from one snapshot to the next"`
 }
 
 // Config is a configuration that was read and checked.
@@ -35,6 +37,8 @@ type Config struct {
 	Socket   string
 	Platform string
 	Trust    enclave.Trust
+
+	SnapshotEvery int64 // see enclave.Config
 }
 
 // Read reads a vault's configuration file and the policy that it names. Unknown
@@ -86,6 +90,9 @@ func parse(b []byte, dir string) (Config, error) {
 		}
 		return filepath.Join(dir, p)
 	}
+	if f.SnapshotEvery < 0 {
+		return Config{}, fmt.Errorf("field %q is %d, want 1 or more, or nothing for the usual", "snapshot_every", f.SnapshotEvery)
+	}
 	raw, err := os.ReadFile(at(f.Policy))
 	if err != nil {
 		return Config{}, err
@@ -96,7 +103,7 @@ func parse(b []byte, dir string) (Config, error) {
 	}
 	c := Config{Socket: at(f.Socket), Platform: at(f.Platform), Trust: enclave.Trust{
 		Role: f.Role, Origin: f.Origin, Witnesses: f.Witnesses, K: f.Quorum, F: f.Faulty, Policy: policy,
-	}}
+	}, SnapshotEvery: f.SnapshotEvery}
 	if f.LogKey != nil {
 		c.Trust.LogKey = *f.LogKey
 	}

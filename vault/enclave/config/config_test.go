@@ -87,6 +87,7 @@ func TestRead(t *testing.T) {
 		{"no log key", set("log_key", ""), `"log_key" is missing`},
 		{"no witnesses", set("witnesses", ""), `"witnesses" is missing`},
 		{"an empty list of witnesses", set("witnesses", "[]"), `"witnesses" is missing`},
+		{"a snapshot before it begins", good + "snapshot_every = -1\n", `"snapshot_every" is -1`},
 		{"no quorum", set("quorum", ""), `"quorum" is missing`},
 		{"a log key that is none", set("log_key", `"escrow.test/log+00000000+AAAA"`), "log_key"},
 		{"a witness key that is none", set("witnesses", `["garbage"]`), "witnesses"},
