@@ -15,7 +15,7 @@ import (
 var budgets = map[string]int{
 	"coin":     400,
 	"wire":     700,
-	"key":      1430, // asked for: 1300; see RATIONALE.md
+	"key":      1440, // asked for: 1300; see RATIONALE.md
 	"head":     500,
 	"attest":   600,
 	"contract": 3660, // asked for: 2500; see RATIONALE.md

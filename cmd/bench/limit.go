@@ -29,8 +29,8 @@ type limit struct {
 }
 
 // atMost returns how many assigns a second are possible, n at a time, if each
-// carries so many chunks: one core decides in order, and each waits for its
-// check, its refreshes, a commit that it shares with the others, and a round of
+// carries so many chunks: one core does nothing but check and refresh, in order,
+// and each waits for its check, its refreshes, a commit that it shares with the others, and a round of
 // the witnesses.
 func (l limit) atMost(n, chunks int) float64 {
 	cpu := l.check + float64(chunks)*l.refresh
