@@ -159,7 +159,7 @@ var allMutations = []mutation{
 	// Keys.
 	{"key: commitment and proofs of a batch", "a rogue key", "from its birth", []edit{
 		off(fBatch, "if b.Commit(h.Points, salt) != commitment {"),
-		{fBatch, "return VerifyProof(h.Points[i], b.context(role, i), h.Proofs[i])", "return nil"},
+		{fBatch, "return verify(h.Points[i:j], b.contexts(role, i), h.Proofs[i:j])", "return nil"},
 	}},
 
 	// A client's vault, before a deal.

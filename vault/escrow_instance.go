@@ -314,27 +314,30 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	rows, shares := p.rows, map[wire.ChunkID]key.Share{} // p has all of the step in the end, or nothing
 	mail := map[wire.VaultID]*Mail{}
 	given := map[wire.ChunkID]bool{}
+	var olds []key.Share
+	var points []key.Point
 	for _, m := range moves {
 		c := e.chunks.at(m.chunk)
 		if in.given[m.chunk] || given[m.chunk] {
 			return fmt.Errorf("instance %s gives chunk %s twice", in.id.Short(), m.chunk.Short())
 		}
 		given[m.chunk] = true
-		rr, bNew, R, BNew, err := key.Refresh(c.share, rnd)
-		if err != nil {
-			return err
-		}
-		if err := key.CheckRefresh(c.b, R, BNew); err != nil { // r + b' is b, so this is b against the log
-			return fmt.Errorf("chunk %s: the share table holds another share: %w", m.chunk.Short(), err)
-		}
-		x := Exit{Chunk: m.chunk, To: Recipients{m.to}, Epoch: c.epoch + 1, R: R, B: BNew, Prev: c.last}
+		olds, points = append(olds, c.share), append(points, c.b)
+	}
+	refreshed, err := key.Refresh(olds, points, rnd) // it checks each b against the log
+	if err != nil {
+		return fmt.Errorf("instance %s: shares of the table: %w", in.id.Short(), err)
+	}
+	for i, m := range moves {
+		c, n := e.chunks.at(m.chunk), refreshed[i]
+		x := Exit{Chunk: m.chunk, To: Recipients{m.to}, Epoch: c.epoch + 1, R: n.R, B: n.B, Prev: c.last}
 		if in.last == Index(e.front.Size()+1) && c.instance == nil {
 			x.Prev = in.last // locked by the entry before this one
 		}
 		r.Exits = append(r.Exits, x)
-		shares[m.chunk] = bNew
-		rows = append(rows, Row{Key: shareRow(m.chunk), Value: shareValue(x.Epoch, bNew)})
-		enc, text, err := e.cfg.Sealer.Seal(e.vaults[m.to].Identity, label(labelR, wire.InstanceID{}, ChunkEpoch{m.chunk, x.Epoch}), rr)
+		shares[m.chunk] = n.Share
+		rows = append(rows, Row{Key: shareRow(m.chunk), Value: shareValue(x.Epoch, n.Share)})
+		enc, text, err := e.cfg.Sealer.Seal(e.vaults[m.to].Identity, label(labelR, wire.InstanceID{}, ChunkEpoch{m.chunk, x.Epoch}), n.Delta)
 		if err != nil {
 			return err
 		}

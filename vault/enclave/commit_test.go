@@ -1,6 +1,7 @@
 package enclave_test
 
 import (
+	"slices"
 	"testing"
 
 	"latchkey/coin"
@@ -67,32 +68,72 @@ func TestCommitTogether(t *testing.T) {
 	w.witness() // the head of the tick, too, is of this log
 }
 
-// A commit takes so many calls and no more, however many wait: those before it
-// are answered without it.
+// A commit takes so many calls and no more, and half of those that wait where they
+// are many: those before it are answered without it.
 func TestCommitBounds(t *testing.T) {
+	least, most := enclave.CommitCalls, enclave.MaxCommitCalls
+	for _, c := range []struct{ calls, first int }{{least + 1, least}, {2 * least, least}, {4 * least, 2 * least}, {3 * most, most}} {
+		w := newWorld(t, 1)
+		var calls []enclave.Call
+		spec := vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: w.now + 80*86400}
+		o := w.owners[0]
+		for range c.calls {
+			w.escrow.n++
+			calls = append(calls, enclave.Call{N: w.escrow.n, Status: &enclave.Nothing{}})
+		}
+		o.must(enclave.Call{Batch: &spec})
+		frame := o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk[0].Frame
+		calls[c.first] = enclave.Call{N: calls[c.first].N, Frame: &enclave.Raw{Bytes: frame}}
+		answers := 0
+		for _, m := range w.escrow.e.HandleAll(calls...) {
+			if m.Result != nil {
+				answers++
+			}
+			if m.Commit != nil && answers != c.first {
+				t.Errorf("of %d calls, the commit of number %d comes after %d answers", c.calls, c.first, answers)
+			}
+		}
+		if answers != c.first { // what comes after a change in doubt waits as well
+			t.Errorf("of %d calls, %d are answered before the commit is durable, want %d", c.calls, answers, c.first)
+		}
+	}
+}
+
+// That the witnesses have signed is heard at once, and lets go what waits for it,
+// while a commit is in the making: nothing that it does rests on that commit.
+func TestCosignedFirst(t *testing.T) {
 	w := newWorld(t, 1)
-	n := enclave.CommitCalls
-	var calls []enclave.Call
 	spec := vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: w.now + 80*86400}
-	o := w.owners[0]
-	for range 2*n + 1 {
+	frame := func() enclave.Call {
+		o := w.owners[0]
+		o.must(enclave.Call{Batch: &spec})
+		w.talk(o) // begins; what is held is the answer to what opens the batch
+		talk := o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk
 		w.escrow.n++
-		calls = append(calls, enclave.Call{N: w.escrow.n, Status: &enclave.Nothing{}})
+		return enclave.Call{N: w.escrow.n, Frame: &enclave.Raw{Bytes: talk[0].Frame}}
 	}
-	o.must(enclave.Call{Batch: &spec})
-	frame := o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk[0].Frame
-	calls[n] = enclave.Call{N: calls[n].N, Frame: &enclave.Raw{Bytes: frame}}
-	answers := 0
-	for i, m := range w.escrow.e.HandleAll(calls...) {
+	held, making := frame(), frame()
+	var number uint64
+	for _, m := range w.escrow.e.Handle(held) {
 		if m.Result != nil {
-			answers++
+			t.Fatal("answered before it is durable")
 		}
-		if m.Commit != nil && answers != n {
-			t.Errorf("message %d is the commit of call %d, after %d answers", i, n, answers)
+		w.escrow.entries = append(w.escrow.entries, m.Commit.Entries...)
+		number = m.Commit.Number
+	}
+	if out := w.escrow.e.Handle(enclave.Call{Durable: &enclave.Durable{Commit: number}}); len(out) != 0 {
+		t.Fatal("answered before it is witnessed")
+	}
+	note := w.countersign(w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}}).Bytes)
+	w.escrow.n++
+	var answered []uint64
+	for _, m := range w.escrow.e.HandleAll(making, enclave.Call{N: w.escrow.n, Cosigned: &enclave.Raw{Bytes: note}}) {
+		if m.Result != nil {
+			answered = append(answered, m.Result.N)
 		}
 	}
-	if answers != n { // what comes after a change in doubt waits as well
-		t.Errorf("%d answers before the commit is durable, want %d", answers, n)
+	if want := []uint64{w.escrow.n, held.N}; !slices.Equal(answered, want) {
+		t.Errorf("answered are calls %v, want %v: that of the witnesses, and what waited for it", answered, want)
 	}
 }
 
