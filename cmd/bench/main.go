@@ -26,6 +26,7 @@ type options struct {
 	quick  bool
 	chunks int    // in the escrow whose memory and restart are measured
 	dir    string // for data, removed at the end
+	trace  *trace // of exchanges; nil: none
 }
 
 // few returns n, or what is enough to see that it runs.
@@ -56,8 +57,12 @@ func main() {
 	out := flag.String("out", "docs/figures.md", "file to write the table to, unless -run or -quick is given")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile to")
 	flag.BoolVar(&o.quick, "quick", false, "small numbers: says that it runs, not how fast")
+	traced := flag.Bool("trace", false, "with -run exchange: show what each exchange waits for")
 	flag.IntVar(&o.chunks, "chunks", 1_000_000, "chunks in the escrow whose memory and restart are measured")
 	flag.Parse()
+	if *traced {
+		o.trace = new(trace)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, *which, *out, *profile); err != nil {
