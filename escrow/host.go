@@ -230,10 +230,14 @@ func (h *Host) witness(ctx context.Context, v *enclave.Client, log head.LogKey, 
 			<-flights
 			continue
 		}
+		began := time.Now()
+		wait, err := wc.Submit(signed)
+		if err != nil {
+			return fmt.Errorf("a head of the vault's: %w", err)
+		}
 		flying.Go(func() {
 			defer func() { <-flights }()
-			began := time.Now()
-			note, err := wc.Cosign(ctx, signed)
+			note, err := wait(ctx)
 			if ctx.Err() != nil {
 				return
 			}

@@ -154,6 +154,16 @@ func (c *Client) Close() {
 // rolled back or forked, or they do not know it. The error names each witness
 // that is missing.
 func (c *Client) Cosign(ctx context.Context, signed []byte) ([]byte, error) {
+	wait, err := c.Submit(signed)
+	if err != nil {
+		return nil, err
+	}
+	return wait(ctx)
+}
+
+// Submit begins what Cosign does, and returns the rest. Heads are submitted in the
+// order of their sizes; several may be waited for at once.
+func (c *Client) Submit(signed []byte) (wait func(context.Context) ([]byte, error), err error) {
 	checkpoint, err := head.OpenCheckpoint(signed, c.config.Group.Log)
 	if err != nil {
 		return nil, fmt.Errorf("have a head cosigned: %w", err)
@@ -167,6 +177,10 @@ func (c *Client) Cosign(ctx context.Context, signed []byte) ([]byte, error) {
 	close(c.changed)
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
+	return func(ctx context.Context) ([]byte, error) { return c.wait(ctx, r) }, nil
+}
+
+func (c *Client) wait(ctx context.Context, r *round) ([]byte, error) {
 	select {
 	case <-r.done:
 		return r.note, r.err
