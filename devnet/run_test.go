@@ -119,6 +119,9 @@ echo "all have ended"
 			t.Errorf("the doctor does not say %q", want)
 		}
 	}
+	if !strings.Contains(out.String(), "not funded: 0 of ") {
+		t.Error("Bob's client does not say that what Alice offers is not there")
+	}
 	found := []string{"ERROR   state       the key"}
 	if strings.Contains(out.String(), "a full disk is not tried") {
 		t.Log("a full disk is not tried: none may be mounted here")
@@ -243,7 +246,7 @@ func look(page, folder string) (all map[string]string, missing []string) {
 		{"escrow", "latchkey_vaults_enrolled 2"}, {"escrow", `latchkey_witness_up{witness="w4.example"} 1`}, {"escrow", "latchkey_instances_open 0"},
 		{"escrow", `latchkey_refused_total{limit="address"} 0`}, {"switchboard", "latchkey_vaults_enrolled 2"}, {"switchboard", `latchkey_rate_ok{asset="btc"} 1`},
 		{"switchboard", `latchkey_market_events_total{event="waslocked"} 1`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"},
-		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="free"} 2`},
+		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="free"} 3`},
 	} {
 		if !strings.Contains(all[x.who], "\n"+x.line+"\n") {
 			missing = append(missing, fmt.Sprintf("%s has no line %q", x.who, x.line))

@@ -4,6 +4,7 @@
 //	go run ./cmd/bench                     all rows, in some ten minutes; writes docs/figures.md
 //	go run ./cmd/bench -run 'assign|keys'  some rows; writes nothing
 //	go run ./cmd/bench -quick              small numbers, to see that all of it runs
+//	go run ./cmd/bench -run exchange -trace  and what each exchange waits for
 //
 // All of a row is measured in one run, its limit included, and what is compared
 // with a limit is a ratio: on a machine that others use too, both suffer.
