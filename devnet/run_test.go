@@ -246,7 +246,7 @@ func look(page, folder string) (all map[string]string, missing []string) {
 		{"escrow", "latchkey_vaults_enrolled 2"}, {"escrow", `latchkey_witness_up{witness="w4.example"} 1`}, {"escrow", "latchkey_instances_open 0"},
 		{"escrow", `latchkey_refused_total{limit="address"} 0`}, {"switchboard", "latchkey_vaults_enrolled 2"}, {"switchboard", `latchkey_rate_ok{asset="btc"} 1`},
 		{"switchboard", `latchkey_market_events_total{event="waslocked"} 1`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"},
-		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="free"} 3`},
+		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="lost"} 0`},
 	} {
 		if !strings.Contains(all[x.who], "\n"+x.line+"\n") {
 			missing = append(missing, fmt.Sprintf("%s has no line %q", x.who, x.line))
