@@ -110,8 +110,8 @@ func escrowDigester() *digester {
 }
 
 // Owner state that a restart need not bring back: configuration, what follows
-// from other fields, and shares released before their claim was seen.
+// from other fields, and shares that came before the log showed why.
 func ownerDigester() *digester {
-	return newDigester("Owner.cfg", "Owner.released", "ownBatch.half", "ownBatch.shares", "ownBatch.mine", "ownCert.cert", "pledge.deal", "running.state",
+	return newDigester("Owner.cfg", "Owner.released", "Owner.ahead", "ownBatch.half", "ownBatch.shares", "ownBatch.mine", "ownCert.cert", "pledge.deal", "running.state",
 		"Cosigned.Stamps")
 }

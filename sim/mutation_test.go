@@ -97,6 +97,9 @@ var allMutations = []mutation{
 	{"escrow: signature of an acknowledgement", "an acknowledgement that is not signed", "did not acknowledge", []edit{
 		off(fInstance, "if err := e.vaults[from].Identity.Verify(purposeAck, q.Instance[:], q.Sig); err != nil {"),
 	}},
+	{"escrow: hold of r with an acknowledgement", "r before its step is witnessed", "before its step was witnessed", []edit{
+		{fInstance, "return e.say(Reply{Mail: []Mail{m}}, int64(step))", "return e.say(Reply{Mail: []Mail{m}}, 0)"},
+	}},
 	{"escrow: deadline in time", "an early deadline", "is aborted at", []edit{
 		{fInstance, "e.due[0].at+grace <= e.noteTime", "e.due[0].at > 0"},
 	}},

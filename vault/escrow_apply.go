@@ -150,6 +150,9 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		return fmt.Errorf("instance %s: %w", r.Instance.Short(), ErrUnknown)
 	}
 	in.last = at
+	if r.Kind == RunOpen {
+		in.opened = at
+	}
 	if r.Kind.contract() {
 		s, _, err := in.deal.step(in.state, r)
 		if err != nil {

@@ -201,11 +201,20 @@ func addMail(rows []Row, k string, m Mail) ([]Row, error) {
 	return append(rows, Row{Key: k, Value: v}), err
 }
 
+// gave answers with the r of a step, held like a fetch of it. That there are none
+// leaves at once: nobody gives a chunk up on that word.
+func (e *Escrow) gave(to wire.VaultID, step Index) (Answer, error) {
+	if m, ok := e.mail[mailRow(to, step)]; ok {
+		return e.say(Reply{Mail: []Mail{m}}, int64(step))
+	}
+	return e.say(Reply{}, 0)
+}
+
 // ack records that a party stored what was handed to it; with the last one the
-// instance opens.
+// instance opens. The answer is what the opening gives to that party.
 func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error) {
-	if _, over := e.ended[q.Instance]; over {
-		return e.say(Reply{}, 0)
+	if at, over := e.ended[q.Instance]; over {
+		return e.gave(from, at)
 	}
 	in, err := e.instanceOf(q.Instance)
 	if err != nil {
@@ -215,8 +224,13 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 	if role < 0 || !in.deal.awaits(role) {
 		return Answer{}, fmt.Errorf("vault %s is handed nothing in instance %s", from.Short(), q.Instance.Short())
 	}
-	if in.acked[role] || in.open {
-		return e.say(Reply{}, 0)
+	if in.open {
+		return e.gave(from, in.opened)
+	}
+	if in.acked[role] {
+		a, err := e.say(Reply{}, 0)
+		a.Early = true
+		return a, err
 	}
 	if err := e.vaults[from].Identity.Verify(purposeAck, q.Instance[:], q.Sig); err != nil {
 		return Answer{}, err
@@ -242,9 +256,18 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 			return Answer{}, err
 		}
 	}
-	a, err := e.settle(p, Reply{})
-	a.Hold = 0
-	return a, err
+	b, err := e.commit(p)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Early: true} // the others' shares are still to be stored
+	if ready {
+		if a, err = e.gave(from, Index(e.front.Size())); err != nil {
+			return Answer{}, err
+		}
+	}
+	a.Block = b
+	return a, nil
 }
 
 // word lets a party speak. The signature is the authority: any session may bring

@@ -85,6 +85,7 @@ type snapshotInstance struct {
 	Steps     int             `cbor:"13,keyasint"`
 	StepAt    int64           `cbor:"14,keyasint"`
 	Spoke     wire.Hash       `cbor:"15,keyasint"`
+	Opened    Index           `cbor:"16,keyasint"`
 }
 
 type snapshotTaken struct {
@@ -218,7 +219,7 @@ func (s *snapshotWriter) end() {
 func (s *snapshotWriter) instance(in *instance) {
 	x := &snapshotInstance{
 		ID: in.id, Agreement: in.deal.agreement, Open: in.open, Last: in.last, Handed: in.handed, Acked: in.acked, Seq: in.seq,
-		Said: in.said, Given: sorted(in.given), Closed: in.closed, Steps: in.steps, StepAt: in.stepAt, Spoke: in.spoke,
+		Said: in.said, Given: sorted(in.given), Closed: in.closed, Steps: in.steps, StepAt: in.stepAt, Spoke: in.spoke, Opened: in.opened,
 	}
 	for _, r := range in.reports {
 		x.Reports = append(x.Reports, snapshotTaken{r.hash, r.at, r.time, r.oracle})
@@ -334,7 +335,7 @@ func (r *snapshotReader) instance(x *snapshotInstance) error {
 	}
 	in := &instance{
 		id: x.ID, deal: d, open: x.Open, last: x.Last, handed: x.Handed, acked: x.Acked, seq: x.Seq, said: x.Said,
-		given: map[wire.ChunkID]bool{}, closed: x.Closed, steps: x.Steps, stepAt: x.StepAt, spoke: x.Spoke,
+		given: map[wire.ChunkID]bool{}, closed: x.Closed, steps: x.Steps, stepAt: x.StepAt, spoke: x.Spoke, opened: x.Opened,
 	}
 	if n := len(d.parties); len(in.handed) != n || len(in.acked) != n || len(in.seq) != n || len(in.said) != n {
 		return fmt.Errorf("instance %s is not of %d parties", x.ID.Short(), n)

@@ -196,3 +196,83 @@ func TestAskedEarly(t *testing.T) {
 	}
 	w.run()
 }
+
+// An acknowledgement is answered when the instance is open and that is witnessed,
+// with what the opening gives: nobody has to ask for it. Until it is open it waits,
+// and is answered with nothing by the next tick.
+func TestOpeningAnswers(t *testing.T) {
+	w := newWorld(t, 2)
+	w.deposit(w.owners[0], denomination("btc", coin.Secp256k1), 1)
+	w.deposit(w.owners[1], denomination("xmr", coin.Ed25519), 1)
+	q, err := w.accept(w.agreement())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.escrow.must(enclave.Call{Lock: &q})
+	w.witness()
+	type asked struct {
+		o    *node
+		said enclave.Spoken
+		n    uint64
+	}
+	answered := func(a asked) bool { _, ok := w.escrow.results[a.n]; return ok }
+	hear := func(a asked) {
+		t.Helper()
+		if !answered(a) {
+			t.Fatalf("%s is not answered", a.said.What)
+		}
+		a.o.must(enclave.Call{Heard: &enclave.Heard{N: a.said.N, Frame: w.escrow.results[a.n].Bytes}})
+	}
+	talk := func(o *node, want ...string) (out []asked) {
+		t.Helper()
+		for _, s := range o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk {
+			out = append(out, asked{o, s, w.escrow.send(enclave.Call{Frame: &enclave.Raw{Bytes: s.Frame}})})
+		}
+		if len(out) != len(want) {
+			t.Fatalf("%d requests, want %v: %v", len(out), want, out)
+		}
+		for i, a := range out {
+			if a.said.What != want[i] {
+				t.Fatalf("request %d is %s, want %v", i, a.said.What, want)
+			}
+		}
+		return out
+	}
+	var shares []asked
+	for _, o := range w.owners {
+		w.sync(o)
+		shares = append(shares, talk(o, "hand", "fetch")...)
+	}
+	for _, a := range shares {
+		hear(a)
+	}
+	first := talk(w.owners[0], "ack")[0]
+	if answered(first) {
+		t.Error("an instance that is not open answers an acknowledgement")
+	}
+	w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}})
+	hear(first)
+	first = talk(w.owners[0], "ack")[0] // again, though the escrow has it
+	second := talk(w.owners[1], "ack")[0]
+	if answered(first) || answered(second) {
+		t.Error("what the opening gives leaves before that is witnessed")
+	}
+	w.witness()
+	hear(first) // ahead of the log
+	w.sync(w.owners[0])
+	w.sync(w.owners[1]) // the log is ahead
+	hear(second)
+	for _, o := range w.owners {
+		n := 0
+		for _, c := range o.must(enclave.Call{Status: &enclave.Nothing{}}).Status.Chunks {
+			if c.Holds {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("a vault holds %d chunks after the exchange, want 1", n)
+		}
+		talk(o, "stored")
+	}
+	w.run()
+}

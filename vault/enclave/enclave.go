@@ -68,6 +68,7 @@ type Enclave struct {
 	session  *session.Session
 	asked    map[uint64]vault.Request
 	askedRaw map[string]uint64
+	left     map[string]bool // shares that the escrow has, in this session
 
 	escrow   *vault.Escrow
 	block    vault.Block // of the commit in the making
@@ -156,7 +157,7 @@ func New(cfg Config) (*Enclave, error) {
 		return fail(err)
 	}
 	e := &Enclave{
-		cfg: cfg, asked: map[uint64]vault.Request{}, askedRaw: map[string]uint64{},
+		cfg: cfg, asked: map[uint64]vault.Request{}, askedRaw: map[string]uint64{}, left: map[string]bool{},
 		sessions: map[[16]byte]*session.Session{}, byPeer: map[wire.VaultID][][16]byte{},
 	}
 	if e.table, err = newTable(k); err != nil {
