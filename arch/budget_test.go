@@ -15,19 +15,19 @@ import (
 var budgets = map[string]int{
 	"coin":     400,
 	"wire":     700,
-	"key":      1355, // asked for: 1300; see RATIONALE.md
+	"key":      1470, // asked for: 1300; see RATIONALE.md
 	"head":     500,
 	"attest":   600,
 	"contract": 3660, // asked for: 2500; see RATIONALE.md
 	"settle":   120,
-	"vault":    5540, // asked for: 2500; see RATIONALE.md
+	"vault":    5650, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,
 	"attest/platform":      50,
 	"attest/policyfile":    200,
 	"attest/sim":           700,
 	"vault/session":        450,
-	"vault/enclave":        1860, // see RATIONALE.md
+	"vault/enclave":        1900, // see RATIONALE.md
 	"vault/enclave/config": 100,
 	"cmd/vault":            100,
 }

@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -82,6 +83,7 @@ type Host struct {
 	peers    map[wire.VaultID]enclave.Peer // as the escrow's host showed them
 	escrowIs wire.VaultID                  // zero: not asked yet
 	sent     map[string]time.Time          // when a draft was sent last
+	locking  map[string]time.Time          // since when a deal waits for its lock
 
 	greeting sync.Mutex // one greeting at a time
 	greets   int        // sessions opened; guarded by greeting
@@ -106,8 +108,8 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		return nil, err
 	}
 	return &Host{
-		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, cfg.HTTP), problems: map[string]string{},
-		assets: map[coin.AssetID]wallet.AssetInfo{}, repeats: map[string]int{}, peers: map[wire.VaultID]enclave.Peer{}, sent: map[string]time.Time{},
+		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, toward{who: "the escrow", field: "escrow"}.on(cfg.HTTP)), problems: map[string]string{},
+		assets: map[coin.AssetID]wallet.AssetInfo{}, repeats: map[string]int{}, peers: map[wire.VaultID]enclave.Peer{}, sent: map[string]time.Time{}, locking: map[string]time.Time{},
 		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}, nil
 }
@@ -141,7 +143,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	defer cancel(nil)
 	h.mu.Lock()
 	h.vault, h.status, h.id = link.Vault, status, id
-	h.board = switchboard.NewClient(h.cfg.Switchboard, h.cfg.HTTP, signer{h})
+	h.board = switchboard.NewClient(h.cfg.Switchboard, toward{who: "the switchboard", field: "switchboard"}.on(h.cfg.HTTP), signer{h})
 	h.mu.Unlock()
 	var running sync.WaitGroup
 	for _, f := range []func(context.Context) error{h.talkLoop, h.feedLoop, h.pollLoop, h.letterLoop, h.workLoop} {
@@ -193,8 +195,42 @@ func (h *Host) call(ctx context.Context, c enclave.Call) (enclave.Result, error)
 	return v.Call(ctx, c)
 }
 
+// toward is the way to one process; a failure to connect names it, and the field
+// that says where it is.
+type toward struct {
+	by         http.RoundTripper
+	who, field string
+}
+
+func (t toward) on(c *http.Client) *http.Client {
+	own := *c
+	if t.by = c.Transport; t.by == nil {
+		t.by = http.DefaultTransport
+	}
+	own.Transport = t
+	return &own
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t toward) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := t.by.RoundTrip(r)
+	if dialed := (*net.OpError)(nil); errors.As(err, &dialed) && dialed.Op == "dial" && r.Context().Err() == nil {
+		err = fmt.Errorf("%w; is %s running, and reachable from here? field %q of client.toml says where it is asked", err, t.who, t.field)
+	}
+	return answer, err
+}
+
+// mend adds to the failure of a wallet where it is said how to reach it.
+func mend(err error) error {
+	if errors.Is(err, wallet.ErrUnreachable) {
+		return fmt.Errorf("%w; are the wallet's connector and its node running? url in its [[wallet]] of client.toml says where it is asked", err)
+	}
+	return err
+}
+
 // problem notes what does not work, or that it works again, and says so once.
 func (h *Host) problem(subject string, err error) {
+	err = mend(err)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	was := h.problems[subject]
@@ -307,7 +343,7 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 // brought nothing: shares that the other party has not left yet, or the escrow's for a
 // claim that the log is still to show. News of the log end it.
 func (h *Host) patience(what string) time.Duration {
-	if what != "fetch" && what != "claim" {
+	if what != "fetch" && what != "claim" && what != "ack" {
 		return 0
 	}
 	h.mu.Lock()

@@ -44,6 +44,8 @@ type board struct {
 	place    error                  // how Place answers
 	placed   map[market.OfferID]int // how often it was asked
 	canceled int
+	accept   error // how Accept answers
+	accepted int
 }
 
 func (b *board) Place(_ context.Context, s *switchboardpb.Signed) (*switchboardpb.Done, error) {

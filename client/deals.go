@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"latchkey/coin"
@@ -137,7 +138,7 @@ func (h *Host) deals(ctx context.Context, s enclave.Status) {
 		if !h.store.get(name, &d) { // a notice may have come meanwhile
 			return
 		}
-		var err error
+		err := h.seenLocked(ctx, name, &d, s)
 		switch d.State {
 		case "proposed":
 			err = h.consider(ctx, name, d)
@@ -239,19 +240,74 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	return h.accept(ctx, name, &d)
 }
 
-// accept brings the vault's acceptance to the switchboard; the same one again
-// changes nothing. It is stored first: from its arrival on the other side may
-// lock.
+// accept brings the vault's acceptance to the switchboard, and to the escrow, which
+// locks when it has all; the same one again changes nothing. It is stored first: from
+// its arrival on the other side may lock. That the escrow does not answer is no
+// failure: who hears from the switchboard that all have accepted brings the lock.
 func (h *Host) accept(ctx context.Context, name string, d *Deal) error {
 	var s vault.SignedAcceptance
 	if err := wire.Unmarshal(d.Signed, &s); err != nil {
 		return err
 	}
-	if err := h.board.Accept(ctx, market.ProposalID(d.Proposal), s); err != nil {
+	a, err := d.agreement()
+	if err != nil {
+		return err
+	}
+	var id wire.InstanceID
+	var bringing sync.WaitGroup
+	bringing.Go(func() {
+		short, cancel := context.WithTimeout(ctx, lockPatience)
+		defer cancel()
+		id, _ = h.escrow.Lock(short, vault.LockAsk{Agreement: a, Acceptances: []vault.SignedAcceptance{s}})
+	})
+	err = h.board.Accept(ctx, market.ProposalID(d.Proposal), s)
+	bringing.Wait()
+	if id != (wire.InstanceID{}) {
+		h.isLocked(ctx, d, id)
+	} else if err != nil {
 		return err
 	}
 	d.Signed = nil
 	return h.store.put(ctx, name, *d)
+}
+
+// lockPatience is how long a client waits for a lock that the escrow makes of what
+// each party brought, before it brings the lock itself.
+const lockPatience = 2 * time.Second
+
+// seenLocked notes that the log has shown the lock of a deal.
+func (h *Host) seenLocked(ctx context.Context, name string, d *Deal, s enclave.Status) error {
+	if d.State != "accepted" && d.State != "locking" {
+		return nil
+	}
+	for _, in := range s.Instances {
+		if in.Agreement == d.Hash {
+			h.isLocked(ctx, d, in.ID)
+			return h.store.put(ctx, name, *d)
+		}
+	}
+	return nil
+}
+
+func (h *Host) isLocked(ctx context.Context, d *Deal, id wire.InstanceID) {
+	d.State, d.Instance, d.Lock, d.Signed = "locked", id, nil, nil
+	h.mu.Lock()
+	delete(h.locking, d.name())
+	h.mu.Unlock()
+	h.store.journal(ctx, Event{Kind: "locked", Deal: d.id(), With: short(d.With), Text: "the escrow has locked instance " + id.Short()})
+}
+
+// patient reports whether a lock may still come by itself.
+func (h *Host) patient(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, ok := h.locking[name]
+	if !ok {
+		at = time.Now()
+		h.locking[name] = at
+		time.AfterFunc(lockPatience, func() { wake(h.work) })
+	}
+	return time.Since(at) < lockPatience
 }
 
 func short(ids []wire.VaultID) string {
@@ -429,8 +485,11 @@ func (h *Host) funded(ctx context.Context, n switchboard.Notice) error {
 	return nil
 }
 
-// lock brings the agreement with all acceptances to the escrow.
+// lock brings the agreement with all acceptances to the escrow, if need be.
 func (h *Host) lock(ctx context.Context, name string, d Deal) error {
+	if d.Draft == "" && h.patient(name) {
+		return nil
+	}
 	var q vault.LockAsk
 	if err := wire.Unmarshal(d.Lock, &q); err != nil {
 		return err
@@ -443,8 +502,7 @@ func (h *Host) lock(ctx context.Context, name string, d Deal) error {
 		}
 		return err
 	}
-	d.State, d.Instance, d.Lock = "locked", id, nil
-	h.store.journal(ctx, Event{Kind: "locked", Deal: d.id(), With: short(d.With), Text: "the escrow has locked instance " + id.Short()})
+	h.isLocked(ctx, &d, id)
 	return h.store.put(ctx, name, d)
 }
 
@@ -458,12 +516,6 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 	for _, in := range s.Instances {
 		if in.Agreement != d.Hash {
 			continue
-		}
-		if d.State == "accepted" { // locked by somebody else
-			d.State, d.Instance = "locked", in.ID
-			if err := h.store.put(ctx, name, d); err != nil {
-				return err
-			}
 		}
 		if !in.Settled { // closed it may be: chunks are still to be given
 			return nil

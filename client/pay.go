@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"latchkey/coin"
 	"latchkey/contract"
@@ -193,7 +192,7 @@ func (h *Host) plan(ctx context.Context, text string) (PaymentPlan, error) {
 	case r.Chain != p.Asset.Chain:
 		return fail(fmt.Errorf("it is for %s on %s, the wallet here is on %s", r.Asset, r.Chain, p.Asset.Chain))
 	case st.Now >= r.Expiry:
-		return fail(fmt.Errorf("the request expired on %s; ask for another", time.Unix(r.Expiry, 0).UTC().Format(time.DateTime)))
+		return fail(fmt.Errorf("the request expired on %s; ask for another", clock(r.Expiry)))
 	}
 	var again error
 	each(h.store, "draft/", func(_ string, d Draft) {

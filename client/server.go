@@ -43,7 +43,7 @@ func refused(err error) error {
 	if err == nil {
 		return nil
 	}
-	return connect.NewError(connect.CodeFailedPrecondition, err)
+	return connect.NewError(connect.CodeFailedPrecondition, mend(err))
 }
 
 func (s server) Timeline(ctx context.Context, r *clientpb.TimelineRequest) (*clientpb.TimelineResponse, error) {

@@ -62,7 +62,7 @@ func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
 	}
 	s.Receipt = &r
 	_ = h.store.put(ctx, saidName(r.Word), s) // the store keeps its failure
-	h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %q by %s", s.Word.Body.Word, time.Unix(r.By, 0).UTC().Format(time.TimeOnly))})
+	h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %q by %s", s.Word.Body.Word, clock(r.By))})
 }
 
 // heard notes which of this client's words, and which values of oracles, are in
@@ -97,7 +97,7 @@ func (h *Host) overdue(ctx context.Context, s enclave.Status) {
 		var err error
 		if r != nil && entry == 0 && s.Now > r.By {
 			err = fmt.Errorf("the escrow's receipt promises %s of instance %s in its log by %s, and it is not seen there: latchkey withheld shows the proof",
-				text, in.Short(), time.Unix(r.By, 0).UTC().Format(time.DateTime))
+				text, in.Short(), clock(r.By))
 		}
 		h.problem(what, err)
 	}

@@ -51,6 +51,7 @@ func TestRunPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		_ = exec.Command("umount", filepath.Join(folder, "escrow", "disk")).Run() // where the page came no further
 		if t.Failed() {
 			t.Logf("the folder is left: %s", folder)
 			return
@@ -118,8 +119,27 @@ echo "all have ended"
 			t.Errorf("the doctor does not say %q", want)
 		}
 	}
-	if n := strings.Count(out.String(), "\nERROR "); n != 1 || !strings.Contains(out.String(), "ERROR   state       the key") {
-		t.Errorf("the doctor finds %d errors, want the lost state of a witness alone", n)
+	if !strings.Contains(out.String(), "not funded: 0 of ") {
+		t.Error("Bob's client does not say that what Alice offers is not there")
+	}
+	found := []string{"ERROR   state       the key"}
+	if strings.Contains(out.String(), "a full disk is not tried") {
+		t.Log("a full disk is not tried: none may be mounted here")
+	} else {
+		found = append(found, "ERROR   disk        0 MiB are free under escrow/data", "ERROR   health      it runs and is not ready: 0 MiB are free")
+		for _, want := range []string{"the escrow's disk is full", "escrow/data/", "no space left on device"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("with a full disk nobody says %q", want)
+			}
+		}
+	}
+	for _, want := range found {
+		if !strings.Contains(out.String(), "\n"+want) {
+			t.Errorf("the doctor does not say %q", want)
+		}
+	}
+	if n := strings.Count(out.String(), "\nERROR "); n != len(found) {
+		t.Errorf("the doctor finds %d errors, want %d", n, len(found))
 	}
 	noSecrets(t, folder)
 }
@@ -226,7 +246,7 @@ func look(page, folder string) (all map[string]string, missing []string) {
 		{"escrow", "latchkey_vaults_enrolled 2"}, {"escrow", `latchkey_witness_up{witness="w4.example"} 1`}, {"escrow", "latchkey_instances_open 0"},
 		{"escrow", `latchkey_refused_total{limit="address"} 0`}, {"switchboard", "latchkey_vaults_enrolled 2"}, {"switchboard", `latchkey_rate_ok{asset="btc"} 1`},
 		{"switchboard", `latchkey_market_events_total{event="waslocked"} 1`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"},
-		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="free"} 2`},
+		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="lost"} 0`},
 	} {
 		if !strings.Contains(all[x.who], "\n"+x.line+"\n") {
 			missing = append(missing, fmt.Sprintf("%s has no line %q", x.who, x.line))

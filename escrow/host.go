@@ -1,6 +1,7 @@
 package escrow
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ type Host struct {
 	prover *event.Prover
 	tree   *event.Tree
 	post   *post
+
+	gathered   gatherings
+	publishing sync.Mutex // one head at a time, in the order of their sizes
 
 	mu      sync.Mutex
 	feed    *Feed
@@ -118,8 +122,9 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 			return rows
 		},
 		Done: func(c enclave.Commit) {
-			h.index(c)
-			replace(heads, c.Head)
+			if h.index(c) {
+				replace(heads, c.Head)
+			}
 		},
 	})
 	if err != nil {
@@ -196,15 +201,22 @@ func (h *Host) feedRows() []event.Row {
 	return rows
 }
 
-func (h *Host) index(c enclave.Commit) {
+// index takes a commit that is durable, and reports whether somebody waits for its
+// head to be witnessed. What was handed over and stored is in the log so that
+// everybody sees why an instance opened; it goes with the opening, or with the next
+// tick, and does not keep the witnesses from what is waited for.
+func (h *Host) index(c enclave.Commit) (waited bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, raw := range c.Entries {
-		if e, err := vault.ParseOwn(raw); err == nil {
+		e, err := vault.ParseOwn(raw)
+		if err == nil {
 			h.feed.Add(h.added, e)
 		}
+		waited = waited || e.Hand == nil && e.Ack == nil && e.Stored == nil
 		h.added++
 	}
+	return waited
 }
 
 // An order lets heads pass that are not behind one before. One that a tick brings
@@ -224,48 +236,79 @@ func (o *order) take(signed []byte) (bool, error) {
 	return true, nil
 }
 
-// witness has heads countersigned, the newest each time.
+// witness has heads countersigned, the newest each time, and does not wait for one
+// until it brings the next.
 func (h *Host) witness(ctx context.Context, v *enclave.Client, log head.LogKey, wc *witness.Client, heads <-chan []byte) error {
 	order := order{log: log}
+	var flying sync.WaitGroup
+	defer flying.Wait()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	flights, failed := make(chan struct{}, witness.Flights), make(chan error, witness.Flights)
 	for {
 		var signed []byte
 		select {
+		case flights <- struct{}{}:
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+		select {
 		case signed = <-heads:
+		case err := <-failed:
+			return err
 		case <-ctx.Done():
 			return nil
 		}
 		if ok, err := order.take(signed); err != nil {
 			return fmt.Errorf("a head of the vault's: %w", err)
 		} else if !ok {
+			<-flights
 			continue
 		}
 		began := time.Now()
-		note, err := wc.Cosign(ctx, signed)
-		if ctx.Err() != nil {
-			return nil
-		}
+		wait, err := wc.Submit(signed)
 		if err != nil {
-			return fmt.Errorf("the witnesses refuse this escrow's log: %w", err)
+			return fmt.Errorf("a head of the vault's: %w", err)
 		}
-		h.cosign.Observe(time.Since(began))
-		if _, err := v.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: note}}); err != nil {
-			h.cfg.Logger.Warn("the vault takes no notice of a cosigned head", "err", err)
-			continue
-		}
-		h.publish(note, log)
+		flying.Go(func() {
+			defer func() { <-flights }()
+			note, err := wait(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				failed <- fmt.Errorf("the witnesses refuse this escrow's log: %w", err)
+				return
+			}
+			h.cosign.Observe(time.Since(began))
+			h.publish(ctx, v, note, log)
+		})
 	}
 }
 
-func (h *Host) publish(note []byte, log head.LogKey) {
+// publish brings a cosigned head to the vault, and then to all who wait for it. One
+// that was overtaken, or that two rounds ended with, says nothing new.
+func (h *Host) publish(ctx context.Context, v *enclave.Client, note []byte, log head.LogKey) {
+	h.publishing.Lock()
+	defer h.publishing.Unlock()
 	c, err := head.OpenCheckpoint(note, log)
 	if err != nil {
 		return
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c.Size < h.seen {
+	old := c.Size < h.seen || bytes.Equal(note, h.note)
+	h.mu.Unlock()
+	if old {
 		return
 	}
+	if _, err := v.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: note}}); err != nil {
+		h.cfg.Logger.Warn("the vault takes no notice of a cosigned head", "err", err)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.note, h.seen, h.entered = note, c.Size, time.Now()
 	close(h.changed)
 	h.changed = make(chan struct{})

@@ -85,11 +85,15 @@ func (s server) Lock(ctx context.Context, r *escrowpb.LockRequest) (*escrowpb.Lo
 	if err := wire.Unmarshal(r.Lock, &q); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	out, err := s.h.call(ctx, enclave.Call{Lock: &q})
+	id, err := s.h.Lock(ctx, q, len(r.Lock))
 	if err != nil {
 		return nil, refuse(err)
 	}
-	return &escrowpb.LockResponse{Instance: out.Locked.Instance[:]}, nil
+	out := &escrowpb.LockResponse{}
+	if id != (wire.InstanceID{}) {
+		out.Instance = id[:]
+	}
+	return out, nil
 }
 
 func (s server) Feed(ctx context.Context, r *escrowpb.FeedRequest) (*escrowpb.FeedResponse, error) {
@@ -247,7 +251,8 @@ func (c *Client) Send(ctx context.Context, frame []byte) ([]byte, error) {
 	return r.Frame, nil
 }
 
-// Lock brings an agreement with all acceptances and returns its instance.
+// Lock brings an agreement with all acceptances and returns its instance; or with
+// that of one party, and returns zero as long as others are missing.
 func (c *Client) Lock(ctx context.Context, q vault.LockAsk) (wire.InstanceID, error) {
 	b, err := wire.Marshal(q)
 	if err != nil {
@@ -256,6 +261,9 @@ func (c *Client) Lock(ctx context.Context, q vault.LockAsk) (wire.InstanceID, er
 	r, err := c.c.Lock(ctx, &escrowpb.LockRequest{Lock: b})
 	if err != nil {
 		return wire.InstanceID{}, fmt.Errorf("lock: %w", err)
+	}
+	if len(r.Instance) == 0 && len(q.Acceptances) < len(q.Agreement.Parties) {
+		return wire.InstanceID{}, nil
 	}
 	if len(r.Instance) != 32 {
 		return wire.InstanceID{}, fmt.Errorf("lock: an instance id of %d bytes from the escrow", len(r.Instance))

@@ -1,23 +1,32 @@
 package key
 
 import (
-	"bytes"
 	"crypto/subtle"
 	"encoding/binary"
+	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 )
 
-// combTable returns, for secp256k1, (j+1)·16^i·G at [i][j]: x and y in 32 bytes
-// each, as words. It is made of public values, once, in some 25 ms.
-var combTable = sync.OnceValue(func() *[64][16][8]uint64 {
-	var t [64][16][8]uint64
-	var step, p, sum, last secp256k1.JacobianPoint
-	secp256k1.ScalarBaseMultNonConst(new(secp256k1.ModNScalar).SetInt(1), &step)
+// comb returns what secpBase needs, for secp256k1: at [i][j] of its table
+// (j + ½)·32^i·G, x and y in 32 bytes each, as words; and as its offset the sum of all
+// 15½·32^i. It is made of public values, once, in some 25 ms.
+var comb = sync.OnceValues(func() (*[52][16][8]uint64, *secp256k1.ModNScalar) {
+	var t [52][16][8]uint64
+	var step, twice, p, sum secp256k1.JacobianPoint
+	half, offset := new(secp256k1.ModNScalar).SetInt(2).InverseNonConst(), new(secp256k1.ModNScalar)
+	secp256k1.ScalarBaseMultNonConst(half, &step)
 	for i := range t {
+		offset.Mul(new(secp256k1.ModNScalar).SetInt(32)).Add(new(secp256k1.ModNScalar).SetInt(31))
+		secp256k1.AddNonConst(&step, &step, &twice)
 		p.Set(&step)
 		for j := range t[i] {
+			if j > 0 {
+				secp256k1.AddNonConst(&p, &twice, &sum)
+				p.Set(&sum)
+			}
 			a := p
 			a.ToAffine()
 			var b [64]byte
@@ -26,36 +35,48 @@ var combTable = sync.OnceValue(func() *[64][16][8]uint64 {
 			for w := range t[i][j] {
 				t[i][j][w] = binary.BigEndian.Uint64(b[8*w:])
 			}
-			secp256k1.AddNonConst(&p, &step, &sum)
-			p, last = sum, a
 		}
-		step = last // 16·step
+		secp256k1.AddNonConst(&p, &step, &sum)
+		step.Set(&sum) // 31 and 1 are 32
 	}
-	return &t
+	return &t, offset.Mul(half)
 })
+
+// secpPrime is that of secp256k1's field, in words, the lowest last.
+var secpPrime = [4]uint64{1<<64 - 1, 1<<64 - 1, 1<<64 - 1, 0xfffffffefffffc2f}
 
 // secpBase returns kG on secp256k1. Neither its branches nor the addresses that
 // it reads depend on k: a host that watches its TEE's cache learns nothing. (The
 // library's own multiplication looks up tables at secret places.)
 //
-// Each of 64 digits d of k − Σ16^i, to base 16, selects (d+1)·16^i·G by reading
-// all sixteen. The sum is kept in homogeneous coordinates, whose addition law
-// has no exceptions.
+// Of k + Σ15½·32^i, each of 52 digits d to base 32 stands for d − 15½ times 32^i·G:
+// never nothing, and either sign as often. It selects by reading all sixteen, and
+// then the sign. The sum is kept in homogeneous coordinates, whose addition law has
+// no exceptions.
 func secpBase(k *scalar) (z secp256k1.JacobianPoint) {
-	var offset secp256k1.ModNScalar
-	offset.SetByteSlice(bytes.Repeat([]byte{0x11}, 32))
-	digits := k.secp().Add(offset.Negate()).Bytes()
+	table, offset := comb()
+	digits := k.secp().Add(offset).Bytes()
+	slices.Reverse(digits[:])
+	padded := append(digits[:], 0)
 	defer clear(digits[:])
+	defer clear(padded)
 
 	z.Y.SetInt(1) // (0 : 1 : 0), the identity
-	for i, choices := range combTable() {
-		d := digits[31-i/2] >> (4 * (i % 2)) & 15
+	for i, choices := range table {
+		d := byte(binary.LittleEndian.Uint16(padded[5*i/8:])>>(5*i%8)) & 31
+		minus := d>>4 - 1 // all ones where d < 15½
+		place := (d ^ minus) & 15
 		var e [8]uint64
 		for j := range choices {
-			mask := -uint64(subtle.ConstantTimeByteEq(d, byte(j)))
+			mask := -uint64(subtle.ConstantTimeByteEq(place, byte(j)))
 			for w, word := range choices[j] {
 				e[w] |= mask & word
 			}
+		}
+		for w, borrow := 3, uint64(0); w >= 0; w-- { // y, or p − y
+			var n uint64
+			n, borrow = bits.Sub64(secpPrime[w], e[4+w], borrow)
+			e[4+w] ^= (n ^ e[4+w]) & -uint64(minus&1)
 		}
 		var b [64]byte
 		for w := range e {

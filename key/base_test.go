@@ -35,13 +35,18 @@ func TestSecpBase(t *testing.T) {
 		check(t, new(secp256k1.ModNScalar).Add2(k, &ones)) // every digit zero, but the last ones
 		check(t, new(secp256k1.ModNScalar).NegateVal(k).Add(&ones))
 	}
-	for i := range 64 { // one digit at each place, with all its values
-		for d := range byte(16) {
-			b := [32]byte{}
-			b[31-i/2] = d << (4 * (i % 2))
+	_, offset := comb()
+	for i := range 52 { // one digit at each place, with all its values
+		for d := range byte(32) {
+			var b [33]byte
+			b[32-5*i/8] = d << (5 * i % 8)
+			b[31-5*i/8] = byte(uint16(d) << (5 * i % 8) >> 8)
 			k := new(secp256k1.ModNScalar)
-			k.SetBytes(&b)
+			if b[0] != 0 || k.SetByteSlice(b[1:]) {
+				continue // beyond the group's order
+			}
 			check(t, k)
+			check(t, k.Add(new(secp256k1.ModNScalar).NegateVal(offset)))
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {

@@ -1,7 +1,6 @@
 package key
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -44,8 +43,11 @@ func (b Batch) Check() error {
 	return nil
 }
 
-func (b Batch) context(role Role, i int) ProofContext {
-	return ProofContext{Batch: b.ID, Index: uint32(i), Role: role, Owner: b.Owner, Escrow: b.Escrow}
+// contexts returns those of the proofs from the i'th on.
+func (b Batch) contexts(role Role, i int) func(k int) ProofContext {
+	return func(k int) ProofContext {
+		return ProofContext{Batch: b.ID, Index: uint32(i + k), Role: role, Owner: b.Owner, Escrow: b.Escrow}
+	}
 }
 
 // A Half is what one side of a batch publishes: its point for every index, and a
@@ -117,12 +119,16 @@ func (b Batch) Prove(role Role, shares []Share, rand io.Reader) (CheckedHalf, er
 		return CheckedHalf{}, fmt.Errorf("prove batch %s: %w", b.ID, err)
 	}
 	half := Half{make([]Point, b.N), make([]Proof, b.N)}
-	err := each(len(shares), func(i int) (err error) {
-		if shares[i].Type() != b.Type {
-			return fmt.Errorf("share %d is none, or not of %v", i, b.Type)
+	for i, s := range shares {
+		if s.Type() != b.Type {
+			return CheckedHalf{}, fmt.Errorf("prove batch %s: share %d is none, or not of %v", b.ID, i, b.Type)
 		}
-		half.Points[i] = shares[i].Public()
-		half.Proofs[i], err = prove(shares[i], half.Points[i], b.context(role, i), bytes.NewReader(noise[32*i:]))
+	}
+	err := each(len(shares), 16, func(i, j int) error {
+		_, p := public(shares[i:j]...)
+		proofs, err := prove(shares[i:j], p, b.contexts(role, i), noise[32*i:])
+		copy(half.Points[i:], p)
+		copy(half.Proofs[i:], proofs)
 		return err
 	})
 	if err != nil {
@@ -141,11 +147,13 @@ func (b Batch) CheckHalf(role Role, h Half) (CheckedHalf, error) {
 		err = fmt.Errorf("%d points and %d proofs for %d keys", len(h.Points), len(h.Proofs), b.N)
 	}
 	if err == nil {
-		err = each(len(h.Points), func(i int) error {
-			if h.Points[i].t != b.Type {
-				return fmt.Errorf("point %d is of %v, the batch of %v", i, h.Points[i].t, b.Type)
+		err = each(len(h.Points), 16, func(i, j int) error {
+			for k, p := range h.Points[i:j] {
+				if p.t != b.Type {
+					return fmt.Errorf("point %d is of %v, the batch of %v", i+k, p.t, b.Type)
+				}
 			}
-			return VerifyProof(h.Points[i], b.context(role, i), h.Proofs[i])
+			return verify(h.Points[i:j], b.contexts(role, i), h.Proofs[i:j])
 		})
 	}
 	if err != nil {
@@ -188,8 +196,17 @@ func Join(owner, escrow CheckedHalf) ([]Point, error) {
 		return nil, errors.New("join: not the owner's and the escrow's half of one batch")
 	}
 	keys := make([]Point, len(owner.half.Points))
-	err := each(len(keys), func(i int) (err error) {
-		keys[i], err = owner.half.Points[i].Plus(escrow.half.Points[i])
+	err := each(len(keys), 16, func(i, j int) error {
+		sums := make([]*element, j-i)
+		for k := range sums {
+			x, err := elements(owner.half.Points[i+k], escrow.half.Points[i+k])
+			if err != nil {
+				return err
+			}
+			sums[k] = x[0].plus(x[1])
+		}
+		p, err := points(sums...)
+		copy(keys[i:], p)
 		return err
 	})
 	if err == nil {
@@ -213,20 +230,25 @@ func checkDistinct(keys []Point) error {
 	return nil
 }
 
-// each calls f(0) to f(n−1), on several cores when n is large, and returns the
-// error of the lowest index that failed; f of higher ones may not be called.
-func each(n int, f func(int) error) error {
-	workers := max(1, min(runtime.GOMAXPROCS(0), n/16))
+// each calls f for parts [i, j) of 0 to n−1, each of at most 64, on as many cores as
+// have at least so much to do, and returns the error of the lowest part that
+// failed; f of higher ones may not be called.
+func each(n, least int, f func(i, j int) error) error {
+	workers := max(1, min(runtime.GOMAXPROCS(0), n/least))
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
-		wg.Go(func() {
-			for i := w * n / workers; i < (w+1)*n/workers; i++ {
-				if errs[w] = f(i); errs[w] != nil {
-					return
-				}
+		work := func() {
+			end := (w + 1) * n / workers
+			for i := w * n / workers; i < end && errs[w] == nil; i += 64 {
+				errs[w] = f(i, min(i+64, end))
 			}
-		})
+		}
+		if w == workers-1 {
+			work()
+		} else {
+			wg.Go(work)
+		}
 	}
 	wg.Wait()
 	for _, err := range errs {

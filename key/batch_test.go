@@ -100,9 +100,14 @@ func TestCoresDoNotMatter(t *testing.T) {
 		if _, err := b.CheckHalf(Owner, bad); !errors.Is(err, ErrProof) || !strings.Contains(err.Error(), "owner 30 of batch") {
 			t.Errorf("%d cores: got %v, want ErrProof for 30", cores, err)
 		}
-		for n := range 100 {
+		for n := range 200 {
 			called := make([]int, n)
-			err := each(n, func(i int) error { called[i]++; return nil })
+			err := each(n, 16, func(i, j int) error {
+				for ; i < j; i++ {
+					called[i]++
+				}
+				return nil
+			})
 			if err != nil || slices.ContainsFunc(called, func(c int) bool { return c != 1 }) {
 				t.Fatalf("%d cores: each(%d) calls %v, %v", cores, n, called, err)
 			}

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 
 	"filippo.io/edwards25519"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
@@ -230,19 +231,41 @@ func baseMinus(s, e *scalar, x *element) *element {
 	return z
 }
 
-// point returns x as a Point, or errIdentity. For ed25519, x must be known to be
-// of prime order.
-func (x *element) point() (Point, error) {
-	if x.isIdentity() {
-		return Point{}, errIdentity
+// points returns elements as Points, and brings those of secp256k1 to affine
+// coordinates, with one inversion for all (Montgomery, "Speeding the Pollard and
+// elliptic curve methods", 1987, §10.3.1). The identity becomes the zero Point, and
+// errIdentity is returned besides. Its time depends on nothing else. Elements of
+// ed25519 must be known to be of prime order.
+func points(xs ...*element) (out []Point, err error) {
+	out = make([]Point, len(xs))
+	before := make([]secp256k1.FieldVal, len(xs)) // the product of all Z before
+	var inv, square secp256k1.FieldVal
+	inv.SetInt(1)
+	for i, x := range xs {
+		if before[i] = inv; x.isIdentity() {
+			err = errIdentity
+		} else if x.t == coin.Secp256k1 {
+			inv.Mul(&x.k.Z)
+		}
 	}
-	p := Point{t: x.t}
-	if x.t == coin.Ed25519 {
-		copy(p.enc[:], x.e.Bytes())
-		return p, nil
+	inv.Inverse()
+	for i, x := range slices.Backward(xs) {
+		switch {
+		case x.isIdentity():
+		case x.t == coin.Ed25519:
+			out[i].t = x.t
+			copy(out[i].enc[:], x.e.Bytes())
+		default:
+			z := before[i]
+			z.Mul(&inv)
+			inv.Mul(&x.k.Z)
+			square.SquareVal(&z)
+			x.k.X.Mul(&square).Normalize()
+			x.k.Y.Mul(square.Mul(&z)).Normalize()
+			x.k.Z.SetInt(1)
+			out[i].t = x.t
+			copy(out[i].enc[:], secp256k1.NewPublicKey(&x.k.X, &x.k.Y).SerializeCompressed())
+		}
 	}
-	a := x.k
-	a.ToAffine()
-	copy(p.enc[:], secp256k1.NewPublicKey(&a.X, &a.Y).SerializeCompressed())
-	return p, nil
+	return out, err
 }

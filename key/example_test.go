@@ -28,17 +28,17 @@ func Example() {
 	check(err)
 
 	// The chunk goes to somebody who already has a: the escrow leaves r.
-	r, bNew, R, BNew, err := key.Refresh(bs[0], rand.Reader)
+	x, err := key.Refresh(bs[:1], []key.Point{bs[0].Public()}, rand.Reader)
 	check(err)
-	check(key.CheckRefresh(bs[0].Public(), R, BNew)) // by everybody
-	a, err := as[0].Plus(r)
+	check(key.CheckRefresh(bs[0].Public(), x[0].R, x[0].B)) // by everybody
+	a, err := as[0].Plus(x[0].Delta)
 	check(err)
-	check(key.CheckShare(a, BNew, keys[0])) // by the new owner
+	check(key.CheckShare(a, x[0].B, keys[0])) // by the new owner
 
 	// The former owner's share is worth nothing now.
-	_, err = key.Combine(as[0], bNew, keys[0])
+	_, err = key.Combine(as[0], x[0].Share, keys[0])
 	fmt.Println(errors.Is(err, key.ErrMismatch))
-	d, err := key.Combine(a, bNew, keys[0])
+	d, err := key.Combine(a, x[0].Share, keys[0])
 	check(err)
 	fmt.Println(d.Public() == keys[0], d)
 	// Output:

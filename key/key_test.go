@@ -132,7 +132,7 @@ func TestWholeLife(t *testing.T) {
 
 			a, bb, P := as[30], bs[30], chunk.Key()
 			for range 3 {
-				r, bNew, R, BNew, err := Refresh(bb, rand)
+				r, bNew, R, BNew, err := refreshOne(bb, rand)
 				if err != nil {
 					t.Fatal(err)
 				}

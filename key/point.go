@@ -73,15 +73,16 @@ func (p Point) Plus(q Point) (Point, error) { return p.with(q, "add", (*element)
 // Minus returns p − q. It refuses points of different types and p = q.
 func (p Point) Minus(q Point) (Point, error) { return p.with(q, "subtract", (*element).minus) }
 
-func (p Point) with(q Point, verb string, op func(x, y *element) *element) (out Point, err error) {
+func (p Point) with(q Point, verb string, op func(x, y *element) *element) (Point, error) {
 	x, err := elements(p, q)
-	if err == nil {
-		out, err = op(x[0], x[1]).point()
-	}
 	if err != nil {
 		return Point{}, fmt.Errorf("%s points: %w", verb, err)
 	}
-	return out, nil
+	z, err := points(op(x[0], x[1]))
+	if err != nil {
+		return Point{}, fmt.Errorf("%s points: %w", verb, err)
+	}
+	return z[0], nil
 }
 
 // element returns p for computing. A Point that is not zero was checked in full

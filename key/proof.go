@@ -64,52 +64,77 @@ func Prove(share Share, ctx ProofContext, rand io.Reader) (Proof, error) {
 	if share.IsZero() {
 		return Proof{}, errors.New("prove: no share")
 	}
-	return prove(share, share.Public(), ctx, rand)
+	var noise [32]byte
+	defer clear(noise[:])
+	if err := readRandom(rand, noise[:]); err != nil {
+		return Proof{}, fmt.Errorf("prove: %w", err)
+	}
+	proofs, err := prove([]Share{share}, []Point{share.Public()}, func(int) ProofContext { return ctx }, noise[:])
+	if err != nil {
+		return Proof{}, err
+	}
+	return proofs[0], nil
 }
 
-// prove is Prove for a caller that has p = share.Public() at hand.
-func prove(share Share, p Point, ctx ProofContext, rand io.Reader) (Proof, error) {
-	if err := ctx.Check(); err != nil {
-		return Proof{}, fmt.Errorf("prove: %w", err)
+// prove is Prove for shares of which the points are at hand, and 32 bytes of noise
+// for each.
+func prove(shares []Share, ps []Point, ctx func(i int) ProofContext, noise []byte) ([]Proof, error) {
+	transcripts, ks, xs := make([][]byte, len(shares)), make([]scalar, len(shares)), make([]*element, len(shares))
+	defer clear(ks)
+	for i, p := range ps {
+		if err := ctx(i).Check(); err != nil {
+			return nil, fmt.Errorf("prove: %w", err)
+		}
+		transcripts[i] = ctx(i).transcript(p)
+		ks[i] = hashToScalar(p.t, "latchkey/key/nonce/v1", shares[i].scalar().b[:], noise[32*i:32*(i+1)], transcripts[i])
+		xs[i] = ks[i].base()
 	}
-	var seed [64]byte // the share, then randomness
-	defer clear(seed[:])
-	copy(seed[:32], share.scalar().b[:])
-	if err := readRandom(rand, seed[32:]); err != nil {
-		return Proof{}, fmt.Errorf("prove: %w", err)
-	}
-	transcript := ctx.transcript(p)
-	k := hashToScalar(p.t, "latchkey/key/nonce/v1", seed[:], transcript)
-	defer clear(k.b[:])
-	R, err := k.base().point()
+	rs, err := points(xs...)
 	if err != nil {
-		return Proof{}, fmt.Errorf("prove: nonce: %w", err)
+		return nil, fmt.Errorf("prove: nonce: %w", err)
 	}
-	e := challenge(transcript, R)
-	s := e.timesPlus(share.scalar(), &k)
-	return Proof{t: p.t, r: R.enc, s: s.b}, nil
+	out := make([]Proof, len(rs))
+	for i, R := range rs {
+		e := challenge(transcripts[i], R)
+		out[i] = Proof{t: R.t, r: R.enc, s: e.timesPlus(shares[i].scalar(), &ks[i]).b}
+	}
+	return out, nil
 }
 
 // VerifyProof returns ErrProof unless proof shows, for this context, that its
 // maker knows the scalar of p. The equation is R = sG − e·p, compared in the
 // canonical encoding, so R needs no check of its own.
 func VerifyProof(p Point, ctx ProofContext, proof Proof) error {
-	if err := ctx.Check(); err != nil {
-		return fmt.Errorf("verify proof: %w", err)
+	return verify([]Point{p}, func(int) ProofContext { return ctx }, []Proof{proof})
+}
+
+// verify is VerifyProof of several, each by its own equation; the error is of the
+// first that fails.
+func verify(ps []Point, ctx func(i int) ProofContext, proofs []Proof) error {
+	var xs []*element
+	var malformed error
+	for i, p := range ps {
+		x, err := p.element()
+		if err == nil {
+			err = ctx(i).Check()
+		}
+		if err == nil && proofs[i].t != p.t {
+			err = fmt.Errorf("proof of %v for a point of %v", proofs[i].t, p.t)
+		}
+		if err != nil {
+			malformed = fmt.Errorf("verify proof: %w", err)
+			break
+		}
+		e := challenge(ctx(i).transcript(p), Point{p.t, proofs[i].r})
+		xs = append(xs, baseMinus(&scalar{p.t, proofs[i].s}, &e, x))
 	}
-	if proof.t != p.t {
-		return fmt.Errorf("verify proof: proof of %v for a point of %v", proof.t, p.t)
+	rs, _ := points(xs...) // the identity is no proof's R
+	for i, R := range rs {
+		if R != (Point{proofs[i].t, proofs[i].r}) {
+			return fmt.Errorf("verify proof: %v %d of batch %s: %w", ctx(i).Role, ctx(i).Index, ctx(i).Batch, ErrProof)
+		}
 	}
-	x, err := p.element()
-	if err != nil {
-		return fmt.Errorf("verify proof: %w", err)
-	}
-	e := challenge(ctx.transcript(p), Point{proof.t, proof.r})
-	R, err := baseMinus(&scalar{proof.t, proof.s}, &e, x).point()
-	if err != nil || R.enc != proof.r {
-		return fmt.Errorf("verify proof: %v %d of batch %s: %w", ctx.Role, ctx.Index, ctx.Batch, ErrProof)
-	}
-	return nil
+	return malformed
 }
 
 func challenge(transcript []byte, R Point) scalar {

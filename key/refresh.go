@@ -12,25 +12,54 @@ import (
 // what was stored, is wrong.
 var ErrMismatch = errors.New("shares do not add up to the public key")
 
-// Refresh is the escrow's half of an exit from an epoch: it draws r and returns
-// it, for the owner, with the escrow's new share b' = b − r, and what it
-// publishes of both, R = rG and B' = b'G. b itself is unchanged; the caller
-// erases it once b' is durable. r = b is refused: it would hand over the whole
-// key.
-func Refresh(b Share, rand io.Reader) (r, bNew Share, R, BNew Point, err error) {
-	fail := func(err error) (_, _ Share, _, _ Point, _ error) {
-		return Share{}, Share{}, Point{}, Point{}, fmt.Errorf("refresh: %w", err)
+// A Refreshed is the escrow's half of a chunk's exit from an epoch.
+type Refreshed struct {
+	Delta Share // r, for the owner
+	Share Share // b' = b − r
+	R, B  Point // rG and b'G, which are published
+}
+
+// Refresh is the escrow's half of exits from an epoch: for each share b it draws r,
+// 64 bytes of rand, in order, and returns what to give away, keep and publish. It
+// refuses, naming its place, a b that does not belong to the point old of the same place,
+// with ErrMismatch, and r = b, which would hand over the whole key. Every b itself is
+// unchanged; the caller erases it once b' is durable.
+func Refresh(b []Share, old []Point, rand io.Reader) ([]Refreshed, error) {
+	if len(b) != len(old) {
+		return nil, fmt.Errorf("refresh: %d shares of %d points", len(b), len(old))
 	}
-	if b.IsZero() {
-		return fail(errors.New("no share"))
+	secrets := make([]Share, 2*len(b)) // r, and b' after it
+	for i, s := range b {
+		err := errors.New("no share")
+		if !s.IsZero() {
+			secrets[2*i], err = NewShare(s.Type(), rand)
+		}
+		if err == nil {
+			secrets[2*i+1], err = s.Minus(secrets[2*i])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("refresh share %d: %w", i, err)
+		}
 	}
-	if r, err = NewShare(b.Type(), rand); err != nil {
-		return fail(err)
+	xs, ps := make([]*element, len(secrets)), make([]Point, len(secrets))
+	_ = each(len(xs), 1, func(i, j int) error { // cannot fail
+		x, p := public(secrets[i:j]...)
+		copy(xs[i:], x)
+		copy(ps[i:], p)
+		return nil
+	})
+	out := make([]Refreshed, len(b))
+	for i := range out {
+		o, err := old[i].element()
+		if err == nil && (o.t != b[i].Type() || !xs[2*i].plus(xs[2*i+1]).equal(o)) {
+			err = ErrMismatch // r + b' is b, so this is b against old
+		}
+		if err != nil {
+			return nil, fmt.Errorf("refresh share %d: %w", i, err)
+		}
+		out[i] = Refreshed{secrets[2*i], secrets[2*i+1], ps[2*i], ps[2*i+1]}
 	}
-	if bNew, err = b.Minus(r); err != nil {
-		return fail(err)
-	}
-	return r, bNew, r.Public(), bNew.Public(), nil
+	return out, nil
 }
 
 // CheckShare returns ErrMismatch unless aG + B = P: the check of whoever
@@ -83,14 +112,14 @@ func CheckSum(shares []Share, points, less []Point) error {
 		const parts = 64 // for several cores
 		var xs [parts]scalar
 		var sums [parts]*element
-		err := each(parts, func(k int) error {
+		err := each(parts, 1, func(k, end int) error {
 			var err error
-			if xs[k], err = sum(t, shares[k*len(shares)/parts:(k+1)*len(shares)/parts]); err != nil {
+			if xs[k], err = sum(t, shares[k*len(shares)/parts:end*len(shares)/parts]); err != nil {
 				return err
 			}
 			zero := scalar{t: t}
-			if sums[k], err = zero.base().with(points[k*len(points)/parts:(k+1)*len(points)/parts], (*element).plus); err == nil {
-				sums[k], err = sums[k].with(less[k*len(less)/parts:(k+1)*len(less)/parts], (*element).minus)
+			if sums[k], err = zero.base().with(points[k*len(points)/parts:end*len(points)/parts], (*element).plus); err == nil {
+				sums[k], err = sums[k].with(less[k*len(less)/parts:end*len(less)/parts], (*element).minus)
 			}
 			return err
 		})
@@ -98,7 +127,9 @@ func CheckSum(shares []Share, points, less []Point) error {
 			return fmt.Errorf("check sum: %w", err)
 		}
 		for k := 1; k < parts; k++ {
-			xs[0], sums[0] = xs[0].plus(&xs[k]), sums[0].plus(sums[k])
+			if sums[k] != nil {
+				xs[0], sums[0] = xs[0].plus(&xs[k]), sums[0].plus(sums[k])
+			}
 		}
 		if got := xs[0].base(); !got.equal(sums[0]) {
 			return fmt.Errorf("check sum: %w", ErrMismatch)

@@ -103,11 +103,21 @@ func (s Share) Public() Point {
 	if s.IsZero() {
 		return Point{}
 	}
-	p, err := s.scalar().base().point()
+	_, p := public(s)
+	return p[0]
+}
+
+// public returns the points of shares, all of which hold something.
+func public(shares ...Share) ([]*element, []Point) {
+	xs := make([]*element, len(shares))
+	for i, s := range shares {
+		xs[i] = s.scalar().base()
+	}
+	p, err := points(xs...)
 	if err != nil {
 		panic(err) // a share is not zero, so sG is not the identity
 	}
-	return p
+	return xs, p
 }
 
 // Plus returns s + o. It refuses shares of different types and a zero sum.

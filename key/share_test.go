@@ -104,8 +104,8 @@ func TestErrorsTellNothing(t *testing.T) {
 		_, e5 := a.Minus(a)
 		_, e6 := a.Plus(newShare(neg))
 		e7 := CheckShare(a, b.Public(), other.Public())
-		_, _, _, _, e8 := Refresh(a, bytes.NewReader(wideOf(a)))
-		_, _, _, _, e9 := Refresh(a, bytes.NewReader(nil))
+		_, _, _, _, e8 := refreshOne(a, bytes.NewReader(wideOf(a)))
+		_, _, _, _, e9 := refreshOne(a, bytes.NewReader(nil))
 		for i, err := range []error{e1, e2, e3, e4, e5, e6, e7, e8, e9} {
 			if err == nil {
 				t.Fatalf("case %d: want an error", i+1)
@@ -188,7 +188,7 @@ func TestNothingAndMixedTypes(t *testing.T) {
 			continue
 		}
 		_, e1 = Prove(o, ctx, newStream("p"))
-		_, _, _, _, e2 = Refresh(o, newStream("p"))
+		_, _, _, _, e2 = refreshOne(o, newStream("p"))
 		if e1 == nil || e2 == nil || o.Equal(o) || o.Public() != (Point{}) || o.Expose() != nil || o.Type() != 0 {
 			t.Errorf("%s: it works as a share", name)
 		}

@@ -115,7 +115,7 @@ func TestGenerationVectors(t *testing.T) {
 		})
 		add("a point of the other key type, proved", "the batch of "+kt.String(), func(v *generationVector) {
 			s := mustShare(t, bothTypes[2-kt], newStream("other type"))
-			proof, err := Prove(s, b.context(Escrow, 2), newStream("other type"))
+			proof, err := Prove(s, b.contexts(Escrow, 2)(0), newStream("other type"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +134,7 @@ func TestGenerationVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		proofOfX, err := Prove(x, b.context(Owner, 0), newStream("rogue"))
+		proofOfX, err := Prove(x, b.contexts(Owner, 0)(0), newStream("rogue"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestGenerationVectors(t *testing.T) {
 		// it could, the proof would not help it either. Here it knows a.
 		neg := as[0].scalar().negate()
 		minus := newShare(neg)
-		proofOfMinus, err := Prove(minus, b.context(Escrow, 0), newStream("minus"))
+		proofOfMinus, err := Prove(minus, b.contexts(Escrow, 0)(0), newStream("minus"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,7 +165,7 @@ func TestGenerationVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		proofOfTwice, err := Prove(twice, b.context(Escrow, 1), newStream("twice"))
+		proofOfTwice, err := Prove(twice, b.contexts(Escrow, 1)(0), newStream("twice"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -353,7 +353,7 @@ func TestRefreshVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, bNew, R, BNew, err := Refresh(b, rand)
+		r, bNew, R, BNew, err := refreshOne(b, rand)
 		if err != nil {
 			t.Fatal(err)
 		}

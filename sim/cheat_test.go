@@ -288,6 +288,25 @@ var cheats = map[string]cheat{
 		bob := w.Client("bob")
 		return bob.try(vault.Request{Ack: &vault.AckAsk{Instance: p.course(w).ID, Sig: make([]byte, 64)}})
 	},
+	"r before its step is witnessed": func(t *testing.T, w *World) error {
+		p, _, _ := w.swapOf(t, "mallory", "bob")
+		w.lockOnly(t, p)
+		w.hook = func(at point, _ *Client, what string) bool { return at == arriving && what == "ack" }
+		for range 4 {
+			w.Tick(1)
+			w.Pump()
+		}
+		w.hook = nil
+		for range 2 { // the second time as one that has acknowledged
+			for _, c := range []*Client{w.Client("bob"), w.Client("mallory")} {
+				if err := c.ask(c.ackAsk(p.course(w).ID)); err != nil {
+					t.Fatal(err)
+				}
+				w.hosts[0].Flush(9) // durable, and no witness has seen it
+			}
+		}
+		return w.err
+	},
 	"an early deadline": func(t *testing.T, w *World) error {
 		w.sale(t)
 		w.hosts[0].Due()

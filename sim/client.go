@@ -252,9 +252,11 @@ func (c *Client) follow() {
 	if c.m == nil || !h.Up() || h.note == nil {
 		return
 	}
-	// A head that says nothing new about what there is, and little about the time,
-	// is not worth its signatures.
-	if h.noted > c.m.Size() || h.noted == c.m.Size() && h.time >= c.m.Now()+15 {
+	positions, _ := h.feed.From(c.ID, c.cursor[h], 1<<30)
+	// A head that says nothing new about what concerns the client, and little about
+	// the time, is not worth its signatures; a feed keeps it back as well.
+	news := len(positions) > 0 && positions[0] < h.noted && h.noted > c.m.Size()
+	if news || h.noted >= c.m.Size() && h.time >= c.m.Now()+15 {
 		err := c.do("advance", func(o *vault.Owner) ([]vault.Row, error) {
 			return o.Advance(h.note, h.Disk.consistency(o.Size(), h.noted))
 		})
@@ -263,7 +265,6 @@ func (c *Client) follow() {
 		}
 	}
 	c.stuck = nil
-	positions, _ := h.feed.From(c.ID, c.cursor[h], 1<<30)
 	for _, p := range positions {
 		if p >= h.noted {
 			return

@@ -249,6 +249,14 @@ func (w *World) covered(c *Client, q vault.Request, r vault.Reply) {
 	if len(r.Mail) > 0 && q.Fetch != nil && q.Fetch.Step > vault.Index(l.size) {
 		w.fail("the escrow let r of step %d go, witnessed are %d entries", q.Fetch.Step, l.size)
 	}
+	for _, m := range r.Mail {
+		for _, x := range m.Items {
+			early := m.From == w.cast.Escrow.ID && !w.cfg.InsecureHold
+			if f := l.chunks[x.Chunk]; early && (f == nil || f.Epoch < x.Epoch) {
+				w.fail("the escrow let r of chunk %s at epoch %d go before its step was witnessed", x.Chunk.Short(), x.Epoch)
+			}
+		}
+	}
 }
 
 // has reports whether a batch was certified.

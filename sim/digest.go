@@ -10,12 +10,13 @@ import (
 // Fields named in skip are not part of what a restart must bring back, or are
 // derived from others; map order does not count.
 type digester struct {
-	seed maphash.Seed
-	skip map[string]bool // "Type.field"
+	seed   maphash.Seed
+	skip   map[string]bool        // "Type.field"
+	fields map[reflect.Type][]int // of a struct, those not skipped: their names are looked at once
 }
 
 func newDigester(skip ...string) *digester {
-	d := &digester{seed: maphash.MakeSeed(), skip: map[string]bool{}}
+	d := &digester{seed: maphash.MakeSeed(), skip: map[string]bool{}, fields: map[reflect.Type][]int{}}
 	for _, s := range skip {
 		d.skip[s] = true
 	}
@@ -41,10 +42,17 @@ func (d *digester) walk(h *maphash.Hash, v reflect.Value) {
 		d.walk(h, v.Elem())
 	case reflect.Struct:
 		t := v.Type()
-		for i := range t.NumField() {
-			if !d.skip[t.Name()+"."+t.Field(i).Name] {
-				d.walk(h, v.Field(i))
+		list, known := d.fields[t]
+		if !known {
+			for i := range t.NumField() {
+				if !d.skip[t.Name()+"."+t.Field(i).Name] {
+					list = append(list, i)
+				}
 			}
+			d.fields[t] = list
+		}
+		for _, i := range list {
+			d.walk(h, v.Field(i))
 		}
 	case reflect.Slice, reflect.Array:
 		d.number(h, uint64(v.Len()))
@@ -102,8 +110,8 @@ func escrowDigester() *digester {
 }
 
 // Owner state that a restart need not bring back: configuration, what follows
-// from other fields, and shares released before their claim was seen.
+// from other fields, and shares that came before the log showed why.
 func ownerDigester() *digester {
-	return newDigester("Owner.cfg", "Owner.released", "ownBatch.half", "ownBatch.shares", "ownBatch.mine", "ownCert.cert", "pledge.deal", "running.state",
+	return newDigester("Owner.cfg", "Owner.released", "Owner.ahead", "ownBatch.half", "ownBatch.shares", "ownBatch.mine", "ownCert.cert", "pledge.deal", "running.state",
 		"Cosigned.Stamps")
 }

@@ -22,11 +22,11 @@ func (w *World) exits(t *testing.T, to map[wire.ChunkID]wire.VaultID, order ...w
 			if s.share.Public() != f.B {
 				continue
 			}
-			_, _, R, B, err := key.Refresh(s.share, w.rnd)
+			x, err := key.Refresh([]key.Share{s.share}, []key.Point{f.B}, w.rnd)
 			if err != nil {
 				t.Fatal(err)
 			}
-			out = append(out, vault.Exit{Chunk: id, To: vault.Recipients{to[id]}, Epoch: f.Epoch + 1, R: R, B: B, Prev: f.At})
+			out = append(out, vault.Exit{Chunk: id, To: vault.Recipients{to[id]}, Epoch: f.Epoch + 1, R: x[0].R, B: x[0].B, Prev: f.At})
 		}
 	}
 	if len(out) != len(order) {

@@ -99,6 +99,9 @@ var allMutations = []mutation{
 	{"escrow: signature of an acknowledgement", "an acknowledgement that is not signed", "did not acknowledge", []edit{
 		off(fInstance, "if err := e.vaults[from].Identity.Verify(purposeAck, q.Instance[:], q.Sig); err != nil {"),
 	}},
+	{"escrow: hold of r with an acknowledgement", "r before its step is witnessed", "before its step was witnessed", []edit{
+		{fInstance, "return e.say(Reply{Mail: []Mail{m}}, int64(step))", "return e.say(Reply{Mail: []Mail{m}}, 0)"},
+	}},
 	{"escrow: deadline in time", "an early deadline", "is aborted at", []edit{
 		{fInstance, "e.due[0].at+grace <= e.noteTime", "e.due[0].at > 0"},
 	}},
@@ -161,7 +164,7 @@ var allMutations = []mutation{
 	// Keys.
 	{"key: commitment and proofs of a batch", "a rogue key", "from its birth", []edit{
 		off(fBatch, "if b.Commit(h.Points, salt) != commitment {"),
-		{fBatch, "return VerifyProof(h.Points[i], b.context(role, i), h.Proofs[i])", "return nil"},
+		{fBatch, "return verify(h.Points[i:j], b.contexts(role, i), h.Proofs[i:j])", "return nil"},
 	}},
 
 	// A client's vault, before a deal.

@@ -154,6 +154,7 @@ var stepCheats = map[string]cheat{
 
 	// A client's vault and its host.
 	"kept before the share is here": func(t *testing.T, w *World) error {
+		w.hook = loseAcks
 		c, _, _ := w.midway(t, "alice", "bob")
 		bob := w.Client("bob")
 		bob.Sync()

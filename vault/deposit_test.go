@@ -657,11 +657,11 @@ func (w *world) exitsOf(t *testing.T, to wire.VaultID, ids ...wire.ChunkID) (out
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _, R, B, err := key.Refresh(b, w.rnd)
+		n, err := key.Refresh([]key.Share{b}, []key.Point{b.Public()}, w.rnd)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, vault.Exit{Chunk: id, To: vault.Recipients{to}, Epoch: c.Epoch + 1, R: R, B: B, Prev: c.Last})
+		out = append(out, vault.Exit{Chunk: id, To: vault.Recipients{to}, Epoch: c.Epoch + 1, R: n[0].R, B: n[0].B, Prev: c.Last})
 	}
 	return out
 }

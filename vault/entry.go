@@ -203,10 +203,11 @@ func ParseEntry(b []byte) (Entry, error) {
 	return e.one()
 }
 
-// ownEntry is an Entry whose certificates' points are read as bytes.
+// ownEntry is an Entry whose certificates' and exits' points are read as bytes.
 type ownEntry struct {
 	Entry
 	Certify *ownCertify `cbor:"5,keyasint,omitempty"`
+	Run     *ownRun     `cbor:"9,keyasint,omitempty"`
 }
 
 type ownCertify struct {
@@ -215,22 +216,43 @@ type ownCertify struct {
 	B           [][]byte        `cbor:"3,keyasint"`
 }
 
-// ParseOwn is ParseEntry without the check of certificates' points. It is for a
-// log that the reader wrote itself: who reads another's checks them.
+type ownRun struct {
+	Run
+	Exits []ownExit `cbor:"7,keyasint"`
+}
+
+type ownExit struct {
+	Exit
+	R []byte `cbor:"4,keyasint"`
+	B []byte `cbor:"5,keyasint"`
+}
+
+// ParseOwn is ParseEntry without the check of certificates' and exits' points. It
+// is for a log that the reader wrote itself: who reads another's checks them.
 func ParseOwn(b []byte) (Entry, error) {
 	var own ownEntry
 	if err := wire.Unmarshal(b, &own); err != nil {
 		return Entry{}, fmt.Errorf("%w: %w", ErrEntry, err)
 	}
 	e := own.Entry
+	var err1, err2 error
 	if c := own.Certify; c != nil {
 		e.Certify = &Certify{Certificate: c.Certificate}
-		var err1, err2 error
 		e.Certify.Points, err1 = trustPoints(c.Points)
 		e.Certify.B, err2 = trustPoints(c.B)
-		if err := errors.Join(err1, err2); err != nil {
-			return Entry{}, fmt.Errorf("%w: %w", ErrEntry, err)
+	}
+	if r := own.Run; r != nil {
+		e.Run = &r.Run
+		for _, x := range r.Exits {
+			p, err := trustPoints([][]byte{x.R, x.B})
+			if err1 = errors.Join(err1, err); err == nil {
+				x.Exit.R, x.Exit.B = p[0], p[1]
+				e.Run.Exits = append(e.Run.Exits, x.Exit)
+			}
 		}
+	}
+	if err := errors.Join(err1, err2); err != nil {
+		return Entry{}, fmt.Errorf("%w: %w", ErrEntry, err)
 	}
 	return e.one()
 }

@@ -87,6 +87,7 @@ type instance struct {
 	deal    *deal
 	state   contract.State
 	open    bool
+	opened  Index // the step that did
 	last    Index
 	handed  []bool                // by party: left its shares
 	acked   []bool                // by party: stored what was handed to it

@@ -166,6 +166,9 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 		return fmt.Errorf("instance %s: %w", r.Instance.Short(), ErrUnknown)
 	}
 	in.last = at
+	if r.Kind == RunOpen {
+		in.opened = at
+	}
 	ch, err := in.change(r)
 	if err != nil {
 		return fmt.Errorf("instance %s: %w", r.Instance.Short(), err)

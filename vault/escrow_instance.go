@@ -204,11 +204,20 @@ func addMail(rows []Row, k string, m Mail) ([]Row, error) {
 	return append(rows, Row{Key: k, Value: v}), err
 }
 
+// gave answers with the r of a step, held like a fetch of it. That there are none
+// leaves at once: nobody gives a chunk up on that word.
+func (e *Escrow) gave(to wire.VaultID, step Index) (Answer, error) {
+	if m, ok := e.mail[mailRow(to, step)]; ok {
+		return e.say(Reply{Mail: []Mail{m}}, int64(step))
+	}
+	return e.say(Reply{}, 0)
+}
+
 // ack records that a party stored what was handed to it; with the last one the
-// instance opens.
+// instance opens. The answer is what the opening gives to that party.
 func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error) {
-	if _, over := e.ended[q.Instance]; over {
-		return e.say(Reply{}, 0)
+	if at, over := e.ended[q.Instance]; over {
+		return e.gave(from, at)
 	}
 	in, err := e.instanceOf(q.Instance)
 	if err != nil {
@@ -218,8 +227,13 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 	if role < 0 || !in.deal.awaits(role) {
 		return Answer{}, fmt.Errorf("vault %s is handed nothing in instance %s", from.Short(), q.Instance.Short())
 	}
-	if in.acked[role] || in.open {
-		return e.say(Reply{}, 0)
+	if in.open {
+		return e.gave(from, in.opened)
+	}
+	if in.acked[role] {
+		a, err := e.say(Reply{}, 0)
+		a.Early = true
+		return a, err
 	}
 	if err := e.vaults[from].Identity.Verify(purposeAck, q.Instance[:], q.Sig); err != nil {
 		return Answer{}, err
@@ -245,9 +259,18 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 			return Answer{}, err
 		}
 	}
-	a, err := e.settle(p, Reply{})
-	a.Hold = 0
-	return a, err
+	b, err := e.commit(p)
+	if err != nil {
+		return Answer{}, err
+	}
+	a := Answer{Early: true} // the others' shares are still to be stored
+	if ready {
+		if a, err = e.gave(from, Index(e.front.Size())); err != nil {
+			return Answer{}, err
+		}
+	}
+	a.Block = b
+	return a, nil
 }
 
 // word lets a party speak. The signature is the authority: any session may bring
@@ -317,27 +340,30 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	rows, shares := p.rows, map[wire.ChunkID]key.Share{} // p has all of the step in the end, or nothing
 	mail := map[wire.VaultID]*Mail{}
 	given := map[wire.ChunkID]bool{}
+	var olds []key.Share
+	var points []key.Point
 	for _, m := range ch.moves {
 		c := e.chunks.at(m.chunk)
 		if in.given[m.chunk] || given[m.chunk] {
 			return fmt.Errorf("instance %s gives chunk %s twice", in.id.Short(), m.chunk.Short())
 		}
 		given[m.chunk] = true
-		rr, bNew, R, BNew, err := key.Refresh(c.share, rnd)
-		if err != nil {
-			return err
-		}
-		if err := key.CheckRefresh(c.b, R, BNew); err != nil { // r + b' is b, so this is b against the log
-			return fmt.Errorf("chunk %s: the share table holds another share: %w", m.chunk.Short(), err)
-		}
-		x := Exit{Chunk: m.chunk, To: Recipients{m.to}, Epoch: c.epoch + 1, R: R, B: BNew, Prev: c.last}
+		olds, points = append(olds, c.share), append(points, c.b)
+	}
+	refreshed, err := key.Refresh(olds, points, rnd) // it checks each b against the log
+	if err != nil {
+		return fmt.Errorf("instance %s: shares of the table: %w", in.id.Short(), err)
+	}
+	for i, m := range ch.moves {
+		c, n := e.chunks.at(m.chunk), refreshed[i]
+		x := Exit{Chunk: m.chunk, To: Recipients{m.to}, Epoch: c.epoch + 1, R: n.R, B: n.B, Prev: c.last}
 		if in.last == Index(e.front.Size()+1) && c.instance == nil {
 			x.Prev = in.last // locked by the entry before this one
 		}
 		r.Exits = append(r.Exits, x)
-		shares[m.chunk] = bNew
-		rows = append(rows, Row{Key: shareRow(m.chunk), Value: shareValue(x.Epoch, bNew)})
-		enc, text, err := e.cfg.Sealer.Seal(e.vaults[m.to].Identity, label(labelR, wire.InstanceID{}, ChunkEpoch{m.chunk, x.Epoch}), rr)
+		shares[m.chunk] = n.Share
+		rows = append(rows, Row{Key: shareRow(m.chunk), Value: shareValue(x.Epoch, n.Share)})
+		enc, text, err := e.cfg.Sealer.Seal(e.vaults[m.to].Identity, label(labelR, wire.InstanceID{}, ChunkEpoch{m.chunk, x.Epoch}), n.Delta)
 		if err != nil {
 			return err
 		}

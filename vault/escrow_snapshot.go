@@ -85,7 +85,8 @@ type snapshotInstance struct {
 	Steps     int             `cbor:"13,keyasint"`
 	StepAt    int64           `cbor:"14,keyasint"`
 	Spoke     wire.Hash       `cbor:"15,keyasint"`
-	Late      []late          `cbor:"16,keyasint,omitempty"` // deposits into later pots
+	Opened    Index           `cbor:"16,keyasint"`
+	Late      []late          `cbor:"17,keyasint,omitempty"` // deposits into later pots
 }
 
 type snapshotTaken struct {
@@ -219,7 +220,7 @@ func (s *snapshotWriter) end() {
 func (s *snapshotWriter) instance(in *instance) {
 	x := &snapshotInstance{
 		ID: in.id, Agreement: in.deal.agreement, Open: in.open, Last: in.last, Handed: in.handed, Acked: in.acked, Seq: in.seq,
-		Said: in.said, Given: sorted(in.given), Closed: in.closed, Steps: in.steps, StepAt: in.stepAt, Spoke: in.spoke, Late: in.late,
+		Said: in.said, Given: sorted(in.given), Closed: in.closed, Steps: in.steps, StepAt: in.stepAt, Spoke: in.spoke, Opened: in.opened, Late: in.late,
 	}
 	for _, r := range in.reports {
 		x.Reports = append(x.Reports, snapshotTaken{r.hash, r.at, r.time, r.oracle})
@@ -335,7 +336,7 @@ func (r *snapshotReader) instance(x *snapshotInstance) error {
 	}
 	in := &instance{
 		id: x.ID, deal: d, open: x.Open, last: x.Last, handed: x.Handed, acked: x.Acked, seq: x.Seq, said: x.Said,
-		given: map[wire.ChunkID]bool{}, closed: x.Closed, steps: x.Steps, stepAt: x.StepAt, spoke: x.Spoke, late: x.Late,
+		given: map[wire.ChunkID]bool{}, closed: x.Closed, steps: x.Steps, stepAt: x.StepAt, spoke: x.Spoke, opened: x.Opened, late: x.Late,
 	}
 	if n := len(d.parties); len(in.handed) != n || len(in.acked) != n || len(in.seq) != n || len(in.said) != n {
 		return fmt.Errorf("instance %s is not of %d parties", x.ID.Short(), n)

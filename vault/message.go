@@ -72,7 +72,8 @@ type HandAsk struct {
 }
 
 // AckAsk says that the sender checked and stored all shares handed to it. It is
-// signed, for the other parties open nothing on the escrow's word alone.
+// signed, for the other parties open nothing on the escrow's word alone. It asks for
+// the r of the step that opens the instance, too: the answer is held for them.
 type AckAsk struct {
 	Instance wire.InstanceID `cbor:"1,keyasint"`
 	Sig      []byte          `cbor:"2,keyasint"`           // over Instance, or over a DepositAck
@@ -110,7 +111,7 @@ type Reply struct {
 	Offered   *Offered               `cbor:"1,keyasint,omitempty"` // to Begin
 	Certified *key.SignedCertificate `cbor:"2,keyasint,omitempty"` // to OpenBatch; the owner's signature is still missing
 	Locked    *LockedReply           `cbor:"3,keyasint,omitempty"` // to LockAsk
-	Mail      []Mail                 `cbor:"4,keyasint,omitempty"` // to Fetch
+	Mail      []Mail                 `cbor:"4,keyasint,omitempty"` // to Fetch, and to Ack: what the opening gives to its sender
 	Receipt   *Receipt               `cbor:"5,keyasint,omitempty"` // to Word, Step and Report
 	Released  []Released             `cbor:"6,keyasint,omitempty"` // to Claim
 	Refused   *Refused               `cbor:"7,keyasint,omitempty"`

@@ -49,9 +49,10 @@ type Owner struct {
 	chunks   map[wire.ChunkID]*Chunk
 	pledges  map[wire.Hash]*pledge // by agreement
 	running  map[wire.InstanceID]*running
-	stored   map[Index]bool            // steps whose r are stored and not yet acknowledged
-	released map[wire.ChunkID]Released // came before the claim was seen in the log
-	apart    bool                      // an order of several claims was refused: each is asked for by itself
+	stored   map[Index]bool             // steps whose r are stored and not yet acknowledged
+	released map[wire.ChunkID]Released  // came before the claim was seen in the log
+	ahead    map[wire.InstanceID][]Mail // the r of an opening that was not seen in the log yet
+	apart    bool                       // an order of several claims was refused: each is asked for by itself
 }
 
 // Clocked is the newest Clock entry seen: the time that it proves.
@@ -209,7 +210,7 @@ func NewOwner(cfg OwnerConfig) (*Owner, error) {
 		cfg: cfg, self: self, escrow: escrow,
 		batches: map[wire.Hash]*ownBatch{}, certs: map[wire.CertID]*ownCert{}, chunks: map[wire.ChunkID]*Chunk{},
 		pledges: map[wire.Hash]*pledge{}, running: map[wire.InstanceID]*running{},
-		stored: map[Index]bool{}, released: map[wire.ChunkID]Released{},
+		stored: map[Index]bool{}, released: map[wire.ChunkID]Released{}, ahead: map[wire.InstanceID][]Mail{},
 	}, nil
 }
 

@@ -414,10 +414,16 @@ func (t *tx) run(n Entry, at Index) error {
 			}
 		}
 	}
+	var given []wire.ChunkID
 	for _, x := range r.Exits {
 		if err := t.exit(x, r.Instance, at); err != nil {
 			return err
 		}
+		given = append(given, x.Chunk)
+	}
+	if mail := t.o.ahead[r.Instance]; mail != nil {
+		t.early(at, given, mail)
+		t.then = append(t.then, func() { delete(t.o.ahead, r.Instance) })
 	}
 	return nil
 }

@@ -117,8 +117,8 @@ func (o *Owner) pendingOf(id wire.InstanceID, in *running) (out []Request, err e
 		}
 		out = append(out, Request{Hand: q})
 	}
-	if d.awaits(me) && !in.Acked[me] {
-		if o.hasAll(d, me) {
+	if d.awaits(me) {
+		if in.Acked[me] || o.hasAll(d, me) { // again until it opens: the answer is what that gives
 			out = append(out, Request{Ack: &AckAsk{Instance: id, Sig: wire.Sign(o.cfg.Sign, purposeAck, id[:])}})
 		} else {
 			out = append(out, Request{Fetch: &Fetch{Instance: id}})
@@ -187,6 +187,8 @@ func (t *tx) hear(q Request, r Reply) error {
 		return t.handed(q.Fetch.Instance, q.Fetch.Step, r.Mail)
 	case q.Fetch != nil:
 		return t.refreshed(q.Fetch.Step, r.Mail)
+	case q.Ack != nil:
+		t.opening(q.Ack.Instance, r.Mail)
 	case q.Stored != nil:
 		t.rows = append(t.rows, Row{Key: stepKey(q.Stored.Step)})
 		t.then = append(t.then, func() { delete(t.o.stored, q.Stored.Step) })
@@ -394,8 +396,8 @@ func (c *Chunk) accept(a key.Share) error {
 	return nil
 }
 
-// refreshed completes the shares of chunks that a step gave to this vault.
-func (t *tx) refreshed(step Index, mail []Mail) error {
+// itemsOf returns mail of one share each, by what the share is of.
+func itemsOf(mail []Mail) map[ChunkEpoch]Mail {
 	items := map[ChunkEpoch]Mail{}
 	for _, m := range mail {
 		for i, it := range m.Items {
@@ -404,6 +406,12 @@ func (t *tx) refreshed(step Index, mail []Mail) error {
 			items[ChunkEpoch{it.Chunk, it.Epoch}] = one
 		}
 	}
+	return items
+}
+
+// refreshed completes the shares of chunks that a step gave to this vault.
+func (t *tx) refreshed(step Index, mail []Mail) error {
+	items := itemsOf(mail)
 	for _, id := range sorted(t.o.chunks) {
 		if t.o.chunks[id].Step != step {
 			continue
@@ -414,24 +422,74 @@ func (t *tx) refreshed(step Index, mail []Mail) error {
 			c.Lost = true // this vault was rolled back past an r that it had acknowledged
 			continue
 		}
-		old, err := key.ParseShare(c.P.Type(), c.Share)
-		if err != nil {
-			return err
-		}
-		r, err := t.o.cfg.Sealer.Open(m.From, m.Enc, label(labelR, wire.InstanceID{}, ChunkEpoch{id, c.Epoch}), m.Items[0].Text, c.P)
-		if err != nil {
+		if err := t.refresh(id, c, m); err != nil {
 			return fmt.Errorf("r of chunk %s: %w", id.Short(), err)
 		}
-		a, err := old.Plus(r)
-		if err != nil {
-			return fmt.Errorf("r of chunk %s: %w", id.Short(), err)
-		}
-		if err := c.accept(a); err != nil {
-			return fmt.Errorf("r of chunk %s: %w", id.Short(), err)
-		}
+	}
+	t.keepStep(step)
+	return nil
+}
+
+// refresh completes the share of one chunk that was given to this vault.
+func (t *tx) refresh(id wire.ChunkID, c *Chunk, m Mail) error {
+	old, err := key.ParseShare(c.P.Type(), c.Share)
+	if err != nil {
+		return err
+	}
+	r, err := t.o.cfg.Sealer.Open(m.From, m.Enc, label(labelR, wire.InstanceID{}, ChunkEpoch{id, c.Epoch}), m.Items[0].Text, c.P)
+	if err != nil {
+		return err
+	}
+	a, err := old.Plus(r)
+	if err == nil {
+		err = c.accept(a)
+	}
+	if err == nil {
 		c.Step = 0
 	}
+	return err
+}
+
+// keepStep lets the escrow hear that the r of a step are stored.
+func (t *tx) keepStep(step Index) {
 	t.rows = append(t.rows, Row{Key: stepKey(step), Value: []byte{1}})
 	t.then = append(t.then, func() { t.o.stored[step] = true })
-	return nil
+}
+
+// opening takes what came with the answer to an acknowledgement. It counts when
+// this vault's own replay has the step that gave it, and is kept until then.
+func (t *tx) opening(id wire.InstanceID, mail []Mail) {
+	in := t.o.running[id]
+	if in == nil || len(mail) == 0 {
+		return
+	}
+	if !in.Opened {
+		t.then = append(t.then, func() { t.o.ahead[id] = mail })
+		return
+	}
+	for _, c := range in.Given {
+		if x := t.peek(c); x != nil && x.Step != 0 {
+			t.early(x.Step, in.Given, mail)
+		}
+	}
+}
+
+// early completes the chunks of a step with r that came ahead of it. What does not
+// fit stays for Fetch, which says what is wrong with it.
+func (t *tx) early(step Index, given []wire.ChunkID, mail []Mail) {
+	items, done := itemsOf(mail), false
+	for _, id := range given {
+		if x := t.peek(id); x == nil || x.Step != step {
+			continue
+		}
+		c := t.chunk(id)
+		m, ok := items[ChunkEpoch{id, c.Epoch}]
+		if !ok || len(c.Share) == 0 || c.ShareAt != c.Epoch-1 || t.refresh(id, c, m) != nil {
+			return
+		}
+		done = true
+	}
+	if done {
+		t.keepStep(step)
+	}
 }

@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -114,6 +115,41 @@ func TestBirthIsShownBeforeTheCertificate(t *testing.T) {
 			if !alice.o.Holds(right[0]) {
 				t.Error("the exchange is not over after the log was shown again")
 			}
+		}
+	}
+}
+
+// What comes with the answer to an acknowledgement saves a question and decides
+// nothing: r that are wrong, of which one is missing, or that did not come,
+// stop neither the replay nor the exchange. The vault asks, as without them.
+func TestOpeningThatIsWrong(t *testing.T) {
+	for name, spoil := range map[string]func(*vault.Mail){
+		"wrong":   func(m *vault.Mail) { m.Items[1].Text[0] ^= 1 },
+		"missing": func(m *vault.Mail) { m.Items = m.Items[:1] },
+		"none":    func(m *vault.Mail) { m.Items = nil },
+	} {
+		w := newWorld(t, 2)
+		alice, bob := w.owners[0], w.owners[1]
+		right := bob.deposit(denomination("xmr", coin.Ed25519), 5, 2)
+		spoilt, fetched := 0, 0
+		w.answered = func(q vault.Request, r vault.Reply) {
+			if q.Ack != nil && len(r.Mail) > 0 && r.Mail[0].To == alice.id {
+				m := &r.Mail[0]
+				m.Items = slices.Clone(m.Items)
+				for i := range m.Items {
+					m.Items[i].Text = bytes.Clone(m.Items[i].Text)
+				}
+				spoil(m)
+				spoilt++
+			}
+			if q.Fetch != nil && q.Fetch.Step != 0 && len(r.Mail) > 0 && r.Mail[0].To == alice.id {
+				fetched++
+			}
+		}
+		w.agree(w.swapOf(alice.deposit(denomination("btc", coin.Secp256k1), 5, 1), right))
+		w.run()
+		if spoilt == 0 || fetched != 1 || alice.holds(right) != 2 {
+			t.Errorf("%s: %d answers were spoilt, alice asked %d times and holds %d of 2 chunks", name, spoilt, fetched, alice.holds(right))
 		}
 	}
 }

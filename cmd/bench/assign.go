@@ -90,7 +90,7 @@ func (w *world) assigns(o options) (out []figure, err error) {
 		note = ""
 		out = append(out, f)
 	}
-	gives := figure{name: "gives, one order moves 100 chunks", unit: "chunks/s", goal: "60%", note: "8 at a time"}
+	gives := figure{name: "gives, one order moves 100 chunks", unit: "chunks/s", goal: "60%", note: "8 at a time; the limit is of one core, the vault spreads the refreshes of an entry over all"}
 	l.commit[8] = l.commit[64]
 	gives.limit = 100 * l.atMost(8, 100)
 	for range 3 {

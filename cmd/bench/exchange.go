@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -110,7 +111,7 @@ func (w *world) exchange(n int) ([]float64, error) {
 		}
 		if users[i], err = w.startClient(name, client.Config{
 			Name: name, Escrow: w.url, Switchboard: board, Wallets: wallets, Choices: choices, Poll: 50 * time.Millisecond,
-			Logger: slog.New(slog.DiscardHandler),
+			HTTP: w.trace.client(name), Logger: slog.New(slog.DiscardHandler),
 		}); err != nil {
 			return nil, err
 		}
@@ -167,6 +168,9 @@ func (w *world) exchange(n int) ([]float64, error) {
 				return nil, err
 			}
 		}
+		if w.trace != nil {
+			w.trace.print(os.Stderr, time.UnixMilli(accepted), time.UnixMilli(owned))
+		}
 		out = append(out, math.Max(1, float64(owned-accepted)))
 	}
 	return out, nil
@@ -205,7 +209,7 @@ func (w *world) startBoard(assets []coin.Asset) (string, error) {
 			File:  switchboard.File{Name: "bench", Assets: assets, Market: policy},
 			Trust: w.trust.Policy, Sources: [][]byte{[]byte(swap)},
 		},
-		Log: log, Verifiers: []attest.Verifier{sim.Verifier{}}, Group: w.group(), Escrow: escrow.NewClient(w.url, &http.Client{}),
+		Log: log, Verifiers: []attest.Verifier{sim.Verifier{}}, Group: w.group(), Escrow: escrow.NewClient(w.url, w.trace.client("board")),
 		Feed: dollars{}, Clock: func() int64 { return time.Now().Unix() }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -4,6 +4,7 @@
 //	go run ./cmd/bench                     all rows, in some ten minutes; writes docs/figures.md
 //	go run ./cmd/bench -run 'assign|keys'  some rows; writes nothing
 //	go run ./cmd/bench -quick              small numbers, to see that all of it runs
+//	go run ./cmd/bench -run exchange -trace  and what each exchange waits for
 //
 // All of a row is measured in one run, its limit included, and what is compared
 // with a limit is a ratio: on a machine that others use too, both suffer.
@@ -26,6 +27,7 @@ type options struct {
 	quick  bool
 	chunks int    // in the escrow whose memory and restart are measured
 	dir    string // for data, removed at the end
+	trace  *trace // of exchanges; nil: none
 }
 
 // few returns n, or what is enough to see that it runs.
@@ -56,8 +58,12 @@ func main() {
 	out := flag.String("out", "docs/figures.md", "file to write the table to, unless -run or -quick is given")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile to")
 	flag.BoolVar(&o.quick, "quick", false, "small numbers: says that it runs, not how fast")
+	traced := flag.Bool("trace", false, "with -run exchange: show what each exchange waits for")
 	flag.IntVar(&o.chunks, "chunks", 1_000_000, "chunks in the escrow whose memory and restart are measured")
 	flag.Parse()
+	if *traced {
+		o.trace = new(trace)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o, *which, *out, *profile); err != nil {

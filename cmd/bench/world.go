@@ -41,6 +41,7 @@ type world struct {
 	running   sync.WaitGroup
 	dir       string
 	oneWay    time.Duration // delay of every message between parties
+	trace     *trace        // nil: none
 	vendors   [2]*sim.Vendor
 	trust     enclave.Trust
 	escrowTEE *sim.Program
@@ -63,7 +64,7 @@ func newVendor(name string) (*sim.Vendor, error) {
 
 // newWorld starts a world in a new folder, ready for clients.
 func newWorld(ctx context.Context, o options, name string, oneWay time.Duration) (w *world, err error) {
-	w = &world{dir: filepath.Join(o.dir, name), oneWay: oneWay, urls: map[string]string{}}
+	w = &world{dir: filepath.Join(o.dir, name), oneWay: oneWay, trace: o.trace, urls: map[string]string{}}
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
@@ -210,7 +211,7 @@ func (w *world) startEscrow() (enclave.Status, error) {
 		return fail(err)
 	}
 	if w.host, err = escrow.NewHost(w.ctx, escrow.HostConfig{
-		Log: w.log, Socket: socket, Origin: origin, Witnesses: w.trust.Witnesses, K: 3, F: 1, URLs: w.urls, Logger: slog.New(slog.DiscardHandler),
+		Log: w.log, Socket: socket, Origin: origin, Witnesses: w.trust.Witnesses, K: 3, F: 1, URLs: w.urls, HTTP: w.trace.client("escrow"), Logger: slog.New(slog.DiscardHandler),
 	}); err != nil {
 		return fail(err)
 	}

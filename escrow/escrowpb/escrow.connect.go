@@ -66,7 +66,9 @@ type EscrowServiceClient interface {
 	// means that there is no such session any more: greet again.
 	Send(context.Context, *SendRequest) (*SendResponse, error)
 	// Lock brings an agreement with the acceptances of all its parties. Anyone may
-	// bring it, and again: the answer is the instance.
+	// bring it, and again: the answer is the instance. Each party may also bring its
+	// own alone: the host keeps it until the others are there, and the instance is
+	// empty as long as they are not.
 	Lock(context.Context, *LockRequest) (*LockResponse, error)
 	// Feed returns the newest witnessed head, with the proof that it continues the
 	// one of known_size, and the entries that a vault needs from its cursor on, in
@@ -259,7 +261,9 @@ type EscrowServiceHandler interface {
 	// means that there is no such session any more: greet again.
 	Send(context.Context, *SendRequest) (*SendResponse, error)
 	// Lock brings an agreement with the acceptances of all its parties. Anyone may
-	// bring it, and again: the answer is the instance.
+	// bring it, and again: the answer is the instance. Each party may also bring its
+	// own alone: the host keeps it until the others are there, and the instance is
+	// empty as long as they are not.
 	Lock(context.Context, *LockRequest) (*LockResponse, error)
 	// Feed returns the newest witnessed head, with the proof that it continues the
 	// one of known_size, and the entries that a vault needs from its cursor on, in

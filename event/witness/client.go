@@ -24,6 +24,10 @@ const (
 	maxBackoff   = 2 * time.Second
 )
 
+// Flights is how many heads may be on their way to one witness: a head does not wait
+// until the one before it is answered for.
+const Flights = 2
+
 // ClientConfig is what a log's host needs to have heads cosigned.
 type ClientConfig struct {
 	// Group is the log and its witnesses; K of their cosignatures are enough.
@@ -42,8 +46,8 @@ type ClientConfig struct {
 	Logger *slog.Logger
 }
 
-// Client brings a log's heads to its witnesses. Each witness has a goroutine
-// that feeds it the latest head, so a slow one delays nobody and catches up.
+// Client brings a log's heads to its witnesses. Each witness has goroutines that
+// feed it the latest head, so a slow one delays nobody and catches up.
 type Client struct {
 	config  ClientConfig
 	http    *http.Client
@@ -52,6 +56,7 @@ type Client struct {
 	running sync.WaitGroup
 
 	mu      sync.Mutex
+	rounds  uint64
 	latest  *round
 	changed chan struct{} // closed, and replaced, when latest changes
 	open    []*round      // without a result yet, in the order of submission
@@ -60,6 +65,7 @@ type Client struct {
 // round is one head on its way. The fields from cosignatures on are guarded by
 // the client's mutex; note and err are set before done is closed.
 type round struct {
+	number       uint64 // in the order of submission
 	checkpoint   head.Checkpoint
 	signed       []byte
 	cosignatures []Cosignature
@@ -74,10 +80,13 @@ type feeder struct {
 	client *Client
 	key    head.WitnessKey
 	url    string
-	size   int64 // of the witness's head, as far as its answers tell; the goroutine's own
-	// lastErr is why the witness did not cosign last, nil where it did. It is
-	// guarded by the client's mutex.
+	// What follows is guarded by the client's mutex. lastErr is why the witness did
+	// not cosign last, nil where it did.
 	lastErr error
+	done    uint64 // number of the newest round that it cosigned
+	taken   *round // the newest that a goroutine has taken on
+	size    int64  // of the witness's head, as if it had cosigned all that was sent
+	top     int64  // the largest that was sent
 }
 
 // NewClient checks a configuration and starts the feeders.
@@ -124,7 +133,9 @@ func NewClient(c ClientConfig) (*Client, error) {
 		})
 	}
 	for _, f := range client.feeders {
-		client.running.Go(func() { f.run(ctx) })
+		for range Flights {
+			client.running.Go(func() { f.run(ctx) })
+		}
 	}
 	return client, nil
 }
@@ -143,17 +154,33 @@ func (c *Client) Close() {
 // rolled back or forked, or they do not know it. The error names each witness
 // that is missing.
 func (c *Client) Cosign(ctx context.Context, signed []byte) ([]byte, error) {
+	wait, err := c.Submit(signed)
+	if err != nil {
+		return nil, err
+	}
+	return wait(ctx)
+}
+
+// Submit begins what Cosign does, and returns the rest. Heads are submitted in the
+// order of their sizes; several may be waited for at once.
+func (c *Client) Submit(signed []byte) (wait func(context.Context) ([]byte, error), err error) {
 	checkpoint, err := head.OpenCheckpoint(signed, c.config.Group.Log)
 	if err != nil {
 		return nil, fmt.Errorf("have a head cosigned: %w", err)
 	}
 	r := &round{checkpoint: checkpoint, signed: signed, done: make(chan struct{})}
 	c.mu.Lock()
+	c.rounds++
+	r.number = c.rounds
 	c.open = append(c.open, r)
 	c.latest = r
 	close(c.changed)
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
+	return func(ctx context.Context) ([]byte, error) { return c.wait(ctx, r) }, nil
+}
+
+func (c *Client) wait(ctx context.Context, r *round) ([]byte, error) {
 	select {
 	case <-r.done:
 		return r.note, r.err
@@ -213,7 +240,7 @@ func (c *Client) cosigned(r *round, f *feeder, co Cosignature) {
 	if f.lastErr != nil {
 		c.config.Logger.Info("witness answers", "witness", f.key.Name())
 	}
-	f.lastErr = nil
+	f.lastErr, f.done = nil, max(f.done, r.number)
 	r.cosignatures = append(r.cosignatures, co)
 	if len(r.cosignatures) == c.config.Group.K {
 		c.finish(r, Merge(r.signed, r.cosignatures...), nil)
@@ -224,10 +251,12 @@ func (c *Client) cosigned(r *round, f *feeder, co Cosignature) {
 func (c *Client) failed(r *round, f *feeder, err error, forGood bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.lastErr == nil || f.lastErr.Error() != err.Error() {
-		c.config.Logger.Warn("witness does not cosign", "witness", f.key.Name(), "size", r.checkpoint.Size, "reason", err)
+	if r.number > f.done { // else it answers again since
+		if f.lastErr == nil || f.lastErr.Error() != err.Error() {
+			c.config.Logger.Warn("witness does not cosign", "witness", f.key.Name(), "size", r.checkpoint.Size, "reason", err)
+		}
+		f.lastErr = err
 	}
-	f.lastErr = err
 	if !forGood {
 		return
 	}
@@ -236,15 +265,18 @@ func (c *Client) failed(r *round, f *feeder, err error, forGood bool) {
 	}
 }
 
-// run feeds the witness the latest head, once each, until ctx ends.
+// run feeds the witness the latest head, until ctx ends. Each is taken by one
+// goroutine, which sends it again if it was not answered for, unless there is a newer.
 func (f *feeder) run(ctx context.Context) {
 	backoff := firstBackoff
-	var last *round
+	var again *round
 	for {
 		f.client.mu.Lock()
 		r, changed := f.client.latest, f.client.changed
+		idle := r == f.taken && (r == nil || r != again)
+		f.taken, again = r, nil
 		f.client.mu.Unlock()
-		if r == last {
+		if idle {
 			select {
 			case <-changed:
 				continue
@@ -259,13 +291,16 @@ func (f *feeder) run(ctx context.Context) {
 		var refusal *refusalError
 		switch {
 		case err == nil:
-			last, backoff = r, firstBackoff
+			backoff = firstBackoff
 			f.client.cosigned(r, f, co)
+		case errors.Is(err, errOvertaken):
+			backoff = firstBackoff
 		case errors.As(err, &refusal):
-			last, backoff = r, firstBackoff
+			backoff = firstBackoff
 			f.client.failed(r, f, err, true)
 		default:
 			f.client.failed(r, f, err, false)
+			again = r
 			select {
 			case <-time.After(backoff):
 				backoff = min(2*backoff, maxBackoff)
@@ -286,12 +321,19 @@ func refusal(format string, args ...any) error {
 	return &refusalError{fmt.Errorf(format, args...)}
 }
 
-// submit asks the witness to cosign r's head, from the size that its conflicts
-// tell.
+// errOvertaken says that the witness has cosigned a later head of this log, which
+// was sent after this one and came first. It covers this one.
+var errOvertaken = errors.New("a later head was there first")
+
+// submit asks the witness to cosign r's head, from the size of the one sent before,
+// or from that which its conflicts tell.
 func (f *feeder) submit(ctx context.Context, r *round) (Cosignature, error) {
 	size := r.checkpoint.Size
-	for range 4 {
-		old := min(f.size, size)
+	f.client.mu.Lock()
+	old := min(f.size, size)
+	f.size, f.top = size, max(f.top, size)
+	f.client.mu.Unlock()
+	for range 6 { // another in flight may change its head meanwhile, more than once
 		proof, err := f.client.config.Prove(ctx, old, size)
 		if err != nil {
 			return Cosignature{}, fmt.Errorf("prove consistency for it: %w", err)
@@ -306,19 +348,23 @@ func (f *feeder) submit(ctx context.Context, r *round) (Cosignature, error) {
 			if err != nil {
 				return Cosignature{}, &refusalError{err}
 			}
-			f.size = size
 			return co, nil
 		case status == http.StatusConflict:
 			theirs, err := strconv.ParseInt(strings.TrimSuffix(string(answer), "\n"), 10, 64)
+			f.client.mu.Lock()
+			top := f.top
+			f.client.mu.Unlock()
 			switch {
 			case err != nil || theirs < 0:
 				return Cosignature{}, refusal("conflict without a size: %.40q", answer)
+			case theirs > size && theirs <= top:
+				return Cosignature{}, errOvertaken
 			case theirs > size:
 				return Cosignature{}, refusal("is ahead, at size %d: was this log rolled back?", theirs)
 			case theirs == old:
 				return Cosignature{}, refusal("has a different head of size %d: the log forked", theirs)
 			}
-			f.size = theirs
+			old = theirs
 		case status == http.StatusUnprocessableEntity:
 			return Cosignature{}, refusal("has a head of size %d that this head does not continue: the log forked (%.200q)", old, bytes.TrimSpace(answer))
 		case status == http.StatusTooManyRequests: // for now

@@ -327,15 +327,69 @@ func TestLaterHeadsCoverEarlierOnes(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	for _, signed := range heads {
-		ready := make(chan struct{})
+		wait, err := client.Submit(signed)
+		if err != nil {
+			t.Fatal(err)
+		}
 		group.Go(func() {
-			close(ready)
-			wantCosigned(t, client, c.Group, signed)
+			note, err := wait(t.Context())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got, err := c.Group.Verify(note)
+			if want, _ := head.OpenCheckpoint(signed, c.Group.Log); err != nil || got.Size < want.Size {
+				t.Errorf("cosigned at size %d, want at least %d: %v", got.Size, want.Size, err)
+			}
 		})
-		<-ready
-		time.Sleep(10 * time.Millisecond) // so that they come in order
 	}
 	group.Wait()
+}
+
+// A head does not wait for the answers to the one before it. If it arrives first, it
+// covers both, and the one that comes late is no sign of a log that was rolled back.
+func TestAHeadOvertakesAnother(t *testing.T) {
+	l := newLog(t, origin)
+	sites, c := newSites(t, l, 4, 3, 1)
+	client := newClient(t, c)
+	wantCosigned(t, client, c.Group, l.add(t, "one"))
+	release := make(chan struct{})
+	var late, first sync.WaitGroup
+	for _, s := range sites {
+		h := &witness.Handler{Witness: s.Witness, Logger: slog.New(slog.DiscardHandler), Now: func() int64 { return 1000 }, Failed: func(error) {}}
+		var asked atomic.Bool
+		late.Add(1)
+		first.Add(1)
+		s.intercept(func(rw http.ResponseWriter, r *http.Request) {
+			if !asked.Swap(true) {
+				first.Done()
+				defer late.Done()
+				body, _ := io.ReadAll(r.Body)
+				<-release
+				r.Body = io.NopCloser(strings.NewReader(string(body)))
+			}
+			h.ServeHTTP(rw, r)
+		})
+	}
+	two := make(chan head.Cosigned, 1)
+	signed := l.add(t, "two")
+	go func() { two <- wantCosigned(t, client, c.Group, signed) }()
+	first.Wait() // all four have it, and none has answered
+	three := wantCosigned(t, client, c.Group, l.add(t, "three"))
+	if got := <-two; got.Checkpoint != three.Checkpoint {
+		t.Errorf("the head that was overtaken ends at size %d, want %d", got.Size, three.Size)
+	}
+	close(release)
+	late.Wait()
+	wantCosigned(t, client, c.Group, l.add(t, "four"))
+	eventually(t, "every witness has cosigned", func() bool {
+		for _, err := range client.Status() {
+			if err != nil {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func TestNewClientRefuses(t *testing.T) {

@@ -55,6 +55,10 @@ type Call struct {
 	Lock     *vault.LockAsk `cbor:"34,keyasint,omitempty"` // an agreement with everyone's acceptance, from anyone
 }
 
+// hasty reports whether a call goes before those that wait: answers wait for what
+// it says, and it decides nothing.
+func (c Call) hasty() bool { return c.Durable != nil || c.Cosigned != nil }
+
 // Nothing is the part of a call that needs no more words.
 type Nothing struct{}
 

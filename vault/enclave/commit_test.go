@@ -1,6 +1,7 @@
 package enclave_test
 
 import (
+	"slices"
 	"testing"
 
 	"latchkey/coin"
@@ -67,32 +68,72 @@ func TestCommitTogether(t *testing.T) {
 	w.witness() // the head of the tick, too, is of this log
 }
 
-// A commit takes so many calls and no more, however many wait: those before it
-// are answered without it.
+// A commit takes so many calls and no more, and half of those that wait where they
+// are many: those before it are answered without it.
 func TestCommitBounds(t *testing.T) {
+	least, most := enclave.CommitCalls, enclave.MaxCommitCalls
+	for _, c := range []struct{ calls, first int }{{least + 1, least}, {2 * least, least}, {4 * least, 2 * least}, {3 * most, most}} {
+		w := newWorld(t, 1)
+		var calls []enclave.Call
+		spec := vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: w.now + 80*86400}
+		o := w.owners[0]
+		for range c.calls {
+			w.escrow.n++
+			calls = append(calls, enclave.Call{N: w.escrow.n, Status: &enclave.Nothing{}})
+		}
+		o.must(enclave.Call{Batch: &spec})
+		frame := o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk[0].Frame
+		calls[c.first] = enclave.Call{N: calls[c.first].N, Frame: &enclave.Raw{Bytes: frame}}
+		answers := 0
+		for _, m := range w.escrow.e.HandleAll(calls...) {
+			if m.Result != nil {
+				answers++
+			}
+			if m.Commit != nil && answers != c.first {
+				t.Errorf("of %d calls, the commit of number %d comes after %d answers", c.calls, c.first, answers)
+			}
+		}
+		if answers != c.first { // what comes after a change in doubt waits as well
+			t.Errorf("of %d calls, %d are answered before the commit is durable, want %d", c.calls, answers, c.first)
+		}
+	}
+}
+
+// That the witnesses have signed is heard at once, and lets go what waits for it,
+// while a commit is in the making: nothing that it does rests on that commit.
+func TestCosignedFirst(t *testing.T) {
 	w := newWorld(t, 1)
-	n := enclave.CommitCalls
-	var calls []enclave.Call
 	spec := vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: w.now + 80*86400}
-	o := w.owners[0]
-	for range 2*n + 1 {
+	frame := func() enclave.Call {
+		o := w.owners[0]
+		o.must(enclave.Call{Batch: &spec})
+		w.talk(o) // begins; what is held is the answer to what opens the batch
+		talk := o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk
 		w.escrow.n++
-		calls = append(calls, enclave.Call{N: w.escrow.n, Status: &enclave.Nothing{}})
+		return enclave.Call{N: w.escrow.n, Frame: &enclave.Raw{Bytes: talk[0].Frame}}
 	}
-	o.must(enclave.Call{Batch: &spec})
-	frame := o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk[0].Frame
-	calls[n] = enclave.Call{N: calls[n].N, Frame: &enclave.Raw{Bytes: frame}}
-	answers := 0
-	for i, m := range w.escrow.e.HandleAll(calls...) {
+	held, making := frame(), frame()
+	var number uint64
+	for _, m := range w.escrow.e.Handle(held) {
 		if m.Result != nil {
-			answers++
+			t.Fatal("answered before it is durable")
 		}
-		if m.Commit != nil && answers != n {
-			t.Errorf("message %d is the commit of call %d, after %d answers", i, n, answers)
+		w.escrow.entries = append(w.escrow.entries, m.Commit.Entries...)
+		number = m.Commit.Number
+	}
+	if out := w.escrow.e.Handle(enclave.Call{Durable: &enclave.Durable{Commit: number}}); len(out) != 0 {
+		t.Fatal("answered before it is witnessed")
+	}
+	note := w.countersign(w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}}).Bytes)
+	w.escrow.n++
+	var answered []uint64
+	for _, m := range w.escrow.e.HandleAll(making, enclave.Call{N: w.escrow.n, Cosigned: &enclave.Raw{Bytes: note}}) {
+		if m.Result != nil {
+			answered = append(answered, m.Result.N)
 		}
 	}
-	if answers != n { // what comes after a change in doubt waits as well
-		t.Errorf("%d answers before the commit is durable, want %d", answers, n)
+	if want := []uint64{w.escrow.n, held.N}; !slices.Equal(answered, want) {
+		t.Errorf("answered are calls %v, want %v: that of the witnesses, and what waited for it", answered, want)
 	}
 }
 
@@ -152,6 +193,86 @@ func TestAskedEarly(t *testing.T) {
 	}
 	if acks != 1 {
 		t.Error("alice has what was handed to her, and does not say so")
+	}
+	w.run()
+}
+
+// An acknowledgement is answered when the instance is open and that is witnessed,
+// with what the opening gives: nobody has to ask for it. Until it is open it waits,
+// and is answered with nothing by the next tick.
+func TestOpeningAnswers(t *testing.T) {
+	w := newWorld(t, 2)
+	w.deposit(w.owners[0], denomination("btc", coin.Secp256k1), 1)
+	w.deposit(w.owners[1], denomination("xmr", coin.Ed25519), 1)
+	q, err := w.accept(w.agreement())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.escrow.must(enclave.Call{Lock: &q})
+	w.witness()
+	type asked struct {
+		o    *node
+		said enclave.Spoken
+		n    uint64
+	}
+	answered := func(a asked) bool { _, ok := w.escrow.results[a.n]; return ok }
+	hear := func(a asked) {
+		t.Helper()
+		if !answered(a) {
+			t.Fatalf("%s is not answered", a.said.What)
+		}
+		a.o.must(enclave.Call{Heard: &enclave.Heard{N: a.said.N, Frame: w.escrow.results[a.n].Bytes}})
+	}
+	talk := func(o *node, want ...string) (out []asked) {
+		t.Helper()
+		for _, s := range o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk {
+			out = append(out, asked{o, s, w.escrow.send(enclave.Call{Frame: &enclave.Raw{Bytes: s.Frame}})})
+		}
+		if len(out) != len(want) {
+			t.Fatalf("%d requests, want %v: %v", len(out), want, out)
+		}
+		for i, a := range out {
+			if a.said.What != want[i] {
+				t.Fatalf("request %d is %s, want %v", i, a.said.What, want)
+			}
+		}
+		return out
+	}
+	var shares []asked
+	for _, o := range w.owners {
+		w.sync(o)
+		shares = append(shares, talk(o, "hand", "fetch")...)
+	}
+	for _, a := range shares {
+		hear(a)
+	}
+	first := talk(w.owners[0], "ack")[0]
+	if answered(first) {
+		t.Error("an instance that is not open answers an acknowledgement")
+	}
+	w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}})
+	hear(first)
+	first = talk(w.owners[0], "ack")[0] // again, though the escrow has it
+	second := talk(w.owners[1], "ack")[0]
+	if answered(first) || answered(second) {
+		t.Error("what the opening gives leaves before that is witnessed")
+	}
+	w.witness()
+	hear(first) // ahead of the log
+	w.sync(w.owners[0])
+	w.sync(w.owners[1]) // the log is ahead
+	hear(second)
+	for _, o := range w.owners {
+		n := 0
+		for _, c := range o.must(enclave.Call{Status: &enclave.Nothing{}}).Status.Chunks {
+			if c.Holds {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("a vault holds %d chunks after the exchange, want 1", n)
+		}
+		talk(o, "stored")
 	}
 	w.run()
 }

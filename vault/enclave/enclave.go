@@ -68,6 +68,7 @@ type Enclave struct {
 	session  *session.Session
 	asked    map[uint64]vault.Request
 	askedRaw map[string]uint64
+	left     map[string]bool // shares that the escrow has, in this session
 
 	escrow   *vault.Escrow
 	block    vault.Block // of the commit in the making
@@ -121,10 +122,12 @@ const (
 const ahead = 4
 
 // Calls that wait are decided together and share one commit, one head and one
-// round of the witnesses: at most so many calls, and about so many bytes.
+// round of the witnesses: at most so many calls, more where more than so many go on
+// waiting, and about so many bytes.
 const (
-	commitCalls = 32
-	commitBytes = 1 << 20
+	commitCalls    = 32
+	maxCommitCalls = 256
+	commitBytes    = 1 << 20
 )
 
 // digest names a trust, for the identity row: another one in any part is another
@@ -154,7 +157,7 @@ func New(cfg Config) (*Enclave, error) {
 		return fail(err)
 	}
 	e := &Enclave{
-		cfg: cfg, asked: map[uint64]vault.Request{}, askedRaw: map[string]uint64{},
+		cfg: cfg, asked: map[uint64]vault.Request{}, askedRaw: map[string]uint64{}, left: map[string]bool{},
 		sessions: map[[16]byte]*session.Session{}, byPeer: map[wire.VaultID][][16]byte{},
 	}
 	if e.table, err = newTable(k); err != nil {
@@ -177,6 +180,10 @@ func (e *Enclave) decide(c Call) {
 		return
 	}
 	r, size, err := e.do(c)
+	if c.hasty() { // it says nothing that rests on a commit
+		e.out = append(e.out, Message{Result: result(c.N, r, err)})
+		return
+	}
 	e.took(c.N, r, size, err)
 }
 
@@ -186,16 +193,23 @@ func (e *Enclave) took(call uint64, r Result, size int64, err error) {
 		e.parked = append(e.parked, early.parked)
 		return
 	}
+	e.taken = append(e.taken, held{*result(call, r, err), 0, size})
+}
+
+func result(call uint64, r Result, err error) *Result {
 	if err != nil {
 		r = Result{Error: err.Error(), NoSession: errors.Is(err, errNoSession)}
 	}
 	r.N = call
-	e.taken = append(e.taken, held{r, 0, size})
+	return &r
 }
 
-// full reports whether a commit in the making should take no more calls: one
-// that waits for too many keeps the first waiting, and its messages are bounded.
-func (e *Enclave) full() bool { return len(e.taken) >= commitCalls || e.bytes >= commitBytes }
+// full reports whether a commit in the making should take no more calls, of so
+// many that wait: one that takes most of them keeps the first waiting, and lets
+// the vault stand idle while it is on its way. Its messages are bounded.
+func (e *Enclave) full(waiting int) bool {
+	return len(e.taken) >= min(max(commitCalls, waiting), maxCommitCalls) || e.bytes >= commitBytes
+}
 
 // settle closes the commit of the calls taken, whose results wait until it is
 // durable, and returns the messages for the host, in order.

@@ -156,6 +156,7 @@ func (e *Enclave) finish(f Finish) error {
 	e.session, e.caller = s, nil
 	clear(e.asked)
 	clear(e.askedRaw)
+	clear(e.left)
 	if t.Digest == before.Digest && len(t.Digests) == len(before.Digests) {
 		return nil
 	}
@@ -188,10 +189,15 @@ func (e *Enclave) talk() (Result, error) {
 		return Result{}, err
 	}
 	var r Result
+	left := map[string]bool{}
 	for _, q := range qs {
 		what, id, err := nameOf(q)
 		if err != nil {
 			return Result{}, err
+		}
+		if e.left[what+id] {
+			left[what+id] = true
+			continue
 		}
 		if _, under := e.askedRaw[what+id]; under {
 			continue
@@ -208,6 +214,7 @@ func (e *Enclave) talk() (Result, error) {
 		e.asked[n], e.askedRaw[what+id] = q, n
 		r.Talk = append(r.Talk, Spoken{n, what, frame})
 	}
+	e.left = left
 	return r, nil
 }
 
@@ -285,6 +292,9 @@ func (e *Enclave) heard(h Heard) (Result, error) {
 	clear(plain)
 	if err != nil {
 		return Result{}, err
+	}
+	if q.Hand != nil && r.Refused == nil { // durable there: not said again until the log shows it
+		e.left[what+id] = true
 	}
 	rows, err := e.owner.Hear(q, r)
 	e.keep(rows)

@@ -20,8 +20,12 @@ const maxFrame = wire.MaxSize
 // orphanEnds is how long a vault that lost its host may take to end.
 const orphanEnds = 2 * time.Second
 
-// batchCalls is how many calls may wait to be decided.
-const batchCalls = 256
+// How many calls may wait to be decided, and how many of those that go first. Where
+// more come, what the host says next waits in the socket.
+const (
+	waitingCalls = 4096
+	hastyCalls   = 64
+)
 
 // WriteFrame writes one message of the socket's protocol: its length as 4 bytes,
 // big-endian, and its deterministic CBOR.
@@ -108,7 +112,7 @@ func (e *Enclave) Serve(ctx context.Context, l net.Listener) error {
 	defer conn.Close()
 	stopConn := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stopConn()
-	calls := make(chan Call, batchCalls)
+	calls, first := make(chan Call, waitingCalls), make(chan Call, hastyCalls)
 	failed := make(chan error, 1)
 	go func() {
 		defer close(calls)
@@ -119,33 +123,46 @@ func (e *Enclave) Serve(ctx context.Context, l net.Listener) error {
 				failed <- err
 				return
 			}
-			calls <- c
+			to := calls
+			if c.hasty() {
+				to = first
+			}
+			to <- c
 		}
 	}()
 	w := bufio.NewWriterSize(conn, 1<<16)
-	for c := range calls {
-		for more := true; more; {
-			e.decide(c)
+	for {
+		var c Call
+		ok := true
+		select {
+		case c = <-first:
+		default:
 			select {
-			case next, ok := <-calls:
-				c, more = next, ok
-			default:
-				more = false
-			}
-			if more && !e.full() {
-				continue
-			}
-			for _, m := range e.settle() {
-				if err := WriteFrame(w, m); err != nil {
-					return e.gone(ctx, err)
-				}
+			case c = <-first:
+			case c, ok = <-calls:
 			}
 		}
-		if err := w.Flush(); err != nil {
+		if !ok {
+			return e.gone(ctx, <-failed)
+		}
+		e.decide(c)
+		var out []Message
+		switch {
+		case len(calls) == 0 || e.full(len(calls)):
+			out = e.settle()
+		case c.hasty(): // answers go, the commit in the making goes on
+			e.release()
+			out = e.flush()
+		}
+		for _, m := range out {
+			if err = WriteFrame(w, m); err != nil {
+				return e.gone(ctx, err)
+			}
+		}
+		if err = w.Flush(); err != nil {
 			return e.gone(ctx, err)
 		}
 	}
-	return e.gone(ctx, <-failed)
 }
 
 func (e *Enclave) gone(ctx context.Context, err error) error {

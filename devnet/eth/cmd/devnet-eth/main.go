@@ -29,9 +29,11 @@ const usage = `devnet-eth runs an Ethereum node for development, on a chain of i
 
   devnet-eth --data FOLDER --http 127.0.0.1:8545 [flags]
   devnet-eth fund --rpc http://127.0.0.1:8545 --to ADDRESS --amount 2.5eth
+  devnet-eth lie --rpc http://127.0.0.1:8545 --http 127.0.0.1:8546
 
 The first command serves until SIGINT or SIGTERM. When it is ready it prints one
 line of JSON on standard output: {"ready":true,"http":URL,"chain_id":N,...}.
+The third one listens before a node and says that there is what is not.
 Amounts are wei, or a decimal number with the unit gwei or eth.
 
 `
@@ -52,6 +54,9 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 && args[0] == "fund" {
 		return fund(ctx, args[1:], stdout, stderr)
+	}
+	if len(args) > 0 && args[0] == "lie" {
+		return lie(ctx, args[1:], stdout, stderr)
 	}
 	return serve(ctx, args, stdout, stderr)
 }
