@@ -69,19 +69,19 @@ func moments(t testing.TB) (x *table, first, second, third disk) {
 		t.Fatal(err)
 	}
 	first = disk{}
-	x.put("v/a", []byte("a1"))
-	x.put("v/b", []byte("b1"))
-	x.put("v/c", []byte("c1"))
+	x.put("v/a", []byte("value a1"))
+	x.put("v/b", []byte("value b1"))
+	x.put("v/c", []byte("value c1"))
 	first.take(t, x)
 	second = maps.Clone(first)
-	x.put("v/a", []byte("a2"))
+	x.put("v/a", []byte("value a2"))
 	x.del("v/c")
 	second.take(t, x)
 	third = maps.Clone(second)
 	if err := x.turn(); err != nil {
 		t.Fatal(err)
 	}
-	values := map[string]string{"v/a": "a2", "v/b": "b1"}
+	values := map[string]string{"v/a": "value a2", "v/b": "value b1"}
 	names := func(part int) []string { return [][]string{{"v/none", "v/b"}, {"v/a"}, nil}[part-1] }
 	for x.part > 0 { // a row at a time, each its own commit
 		if err := x.reseal(1, names, func(name string) ([]byte, error) { return []byte(values[name]), nil }); err != nil {
@@ -110,9 +110,9 @@ func TestTable(t *testing.T) {
 		d    disk
 		want map[string]string
 	}{
-		{first, map[string]string{"v/a": "a1", "v/b": "b1", "v/c": "c1"}},
-		{second, map[string]string{"v/a": "a2", "v/b": "b1"}},
-		{third, map[string]string{"v/a": "a2", "v/b": "b1"}},
+		{first, map[string]string{"v/a": "value a1", "v/b": "value b1", "v/c": "value c1"}},
+		{second, map[string]string{"v/a": "value a2", "v/b": "value b1"}},
+		{third, map[string]string{"v/a": "value a2", "v/b": "value b1"}},
 	} {
 		x, rows, err := c.d.open(sealKey)
 		if err != nil {
@@ -129,7 +129,7 @@ func TestTable(t *testing.T) {
 		}
 	}
 	for k, v := range third {
-		for _, plain := range []string{"a2", "b1"} {
+		for _, plain := range []string{"value a2", "value b1"} {
 			if bytes.Contains(v, []byte(plain)) {
 				t.Errorf("row %q is not sealed", k)
 			}
@@ -235,7 +235,7 @@ func TestCommitOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]string{"v/a": "3", "v/b": "b1", "v/twice": "2"}, text(rows)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"v/a": "3", "v/b": "value b1", "v/twice": "2"}, text(rows)); diff != "" {
 		t.Errorf("(- want, + got):\n%s", diff)
 	}
 }
@@ -253,7 +253,7 @@ func FuzzTable(f *testing.F) {
 		f.Add(name, first[name], "v/a", second["v/a"])
 		f.Add(name, []byte{}, name, first[name])
 	}
-	want := fmt.Sprint(map[string]string{"v/a": "a1", "v/b": "b1", "v/c": "c1"})
+	want := fmt.Sprint(map[string]string{"v/a": "value a1", "v/b": "value b1", "v/c": "value c1"})
 	f.Fuzz(func(t *testing.T, name1 string, v1 []byte, name2 string, v2 []byte) {
 		d := maps.Clone(first)
 		d[name1], d[name2] = v1, v2
@@ -271,7 +271,7 @@ func TestTurnWithoutNames(t *testing.T) {
 	}
 	d.take(t, x)
 	names := func(part int) []string { return [][]string{{"v/a", "v/a", "v/none"}, nil}[part-1] }
-	err := x.reseal(9, names, func(string) ([]byte, error) { return []byte("a2"), nil })
+	err := x.reseal(9, names, func(string) ([]byte, error) { return []byte("value a2"), nil })
 	if err == nil || !strings.Contains(err.Error(), "1 are of names that nobody knows") {
 		t.Errorf("the turn ends with %v", err)
 	}
@@ -287,7 +287,7 @@ func TestTurnWithoutNames(t *testing.T) {
 	x.del("v/b")
 	x.put("v/c", []byte("c3"))
 	d.take(t, x)
-	if err := x.reseal(9, names, func(string) ([]byte, error) { return []byte("a2"), nil }); err != nil || x.part != 0 || len(x.gens) != 1 {
+	if err := x.reseal(9, names, func(string) ([]byte, error) { return []byte("value a2"), nil }); err != nil || x.part != 0 || len(x.gens) != 1 {
 		t.Errorf("the turn does not end: %v, %d keys", err, len(x.gens))
 	}
 	d.take(t, x)
