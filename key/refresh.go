@@ -41,23 +41,24 @@ func Refresh(b []Share, old []Point, rand io.Reader) ([]Refreshed, error) {
 			return nil, fmt.Errorf("refresh share %d: %w", i, err)
 		}
 	}
-	xs, ps := make([]*element, len(secrets)), make([]Point, len(secrets))
-	_ = each(len(xs), 1, func(i, j int) error { // cannot fail
-		x, p := public(secrets[i:j]...)
-		copy(xs[i:], x)
-		copy(ps[i:], p)
-		return nil
-	})
 	out := make([]Refreshed, len(b))
-	for i := range out {
-		o, err := old[i].element()
-		if err == nil && (o.t != b[i].Type() || !xs[2*i].plus(xs[2*i+1]).equal(o)) {
-			err = ErrMismatch // r + b' is b, so this is b against old
+	err := each(len(b), 1, func(i, j int) error {
+		var xs []*element
+		for k := i; k < j; k++ {
+			r, next := secrets[2*k].scalar().base(), secrets[2*k+1].scalar().base()
+			xs = append(xs, r, next, r.plus(next)) // r + b' is b
 		}
-		if err != nil {
-			return nil, fmt.Errorf("refresh share %d: %w", i, err)
+		ps, err := points(xs...)
+		for k := i; k < j && err == nil; k++ {
+			p := ps[3*(k-i):]
+			if out[k] = (Refreshed{secrets[2*k], secrets[2*k+1], p[0], p[1]}); p[2] != old[k] {
+				err = fmt.Errorf("refresh share %d: %w", k, ErrMismatch)
+			}
 		}
-		out[i] = Refreshed{secrets[2*i], secrets[2*i+1], ps[2*i], ps[2*i+1]}
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }
