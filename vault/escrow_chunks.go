@@ -71,8 +71,9 @@ func (k *chunkBook) add(b *batch) error {
 }
 
 // Keys lists the rows of the share table for whoever seals them all anew, in
-// parts from 1 on; nil is the end. What comes to be between two calls may be left out.
-func (e *Escrow) Keys(part int) (keys []string) {
+// parts from 1 on, some of them empty; it returns false for a part after the last.
+// What comes to be between two calls may be left out.
+func (e *Escrow) Keys(part int) (keys []string, ok bool) {
 	if part == 1 {
 		for _, id := range sorted(e.pending) {
 			keys = append(keys, batchRow(id))
@@ -82,7 +83,7 @@ func (e *Escrow) Keys(part int) (keys []string) {
 		}
 	}
 	if part > len(e.chunks.batches) {
-		return keys
+		return keys, part == 1
 	}
 	b := e.chunks.batches[part-1]
 	for i := range b.chunks {
@@ -90,5 +91,5 @@ func (e *Escrow) Keys(part int) (keys []string) {
 			keys = append(keys, shareRow(b.chunk(i)))
 		}
 	}
-	return keys
+	return keys, true
 }

@@ -468,6 +468,7 @@ func (x *machine) check() {
 	x.t.Helper()
 	x.m.catchUp(x.w.entries)
 	x.m.secrets(x.w)
+	x.keys()
 	for _, c := range x.w.owners {
 		pledged := map[wire.ChunkID]bool{}
 		for _, p := range c.o.Pledges() {
@@ -481,6 +482,24 @@ func (x *machine) check() {
 				pledged[id] = true
 			}
 		}
+	}
+}
+
+// keys checks that the escrow names every row of its table, and no other: who seals
+// the rows anew knows no more of them.
+func (x *machine) keys() {
+	x.t.Helper()
+	var got []string
+	for part := 1; ; part++ {
+		keys, ok := x.w.escrow.Keys(part)
+		if !ok {
+			break
+		}
+		got = append(got, keys...)
+	}
+	slices.Sort(got)
+	if want := slices.Sorted(maps.Keys(x.w.rows)); !slices.Equal(got, want) {
+		x.t.Fatalf("the escrow names %d rows %.6q, its table has %d %.6q", len(got), got, len(want), want)
 	}
 }
 

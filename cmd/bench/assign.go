@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"latchkey/coin"
@@ -36,8 +38,8 @@ const payers = 8
 
 // assigns measures, in one world: single assigns, gives of a hundred chunks, and
 // claims. All requests are signed and sealed before the time that counts; what
-// counts is from sending to the moment at which the entry is durable and
-// witnessed, or the share is there.
+// counts is from sending to the moment at which the order's own entry is durable
+// and witnessed, or the share is there.
 func assigns(ctx context.Context, o options) ([]figure, error) {
 	w, err := newWorld(ctx, o, "assign", 0)
 	if err != nil {
@@ -73,12 +75,12 @@ func (w *world) assigns(o options) (out []figure, err error) {
 		var waited, used []float64
 		n := max(payers, o.few(x.each))
 		for range x.rounds {
-			frames, err := s.prepare(n, 1)
+			orders, err := s.prepare(n, 1)
 			if err != nil {
 				return nil, err
 			}
 			before := cpu()
-			took, each, err := s.send(frames, x.atOnce)
+			took, each, err := s.send(orders, x.atOnce)
 			if err != nil {
 				return nil, err
 			}
@@ -95,11 +97,11 @@ func (w *world) assigns(o options) (out []figure, err error) {
 	gives.limit = 100 * l.atMost(8, 100)
 	for range 3 {
 		n := max(payers, o.few(32))
-		frames, err := s.prepare(n, 100)
+		orders, err := s.prepare(n, 100)
 		if err != nil {
 			return nil, err
 		}
-		took, _, err := s.send(frames, 8)
+		took, _, err := s.send(orders, 8)
 		if err != nil {
 			return nil, err
 		}
@@ -130,9 +132,15 @@ type stage struct {
 	bob    *node
 }
 
+// An order is a sealed word, and the instance that it moves.
+type order struct {
+	instance wire.InstanceID
+	frame    []byte
+}
+
 // prepare brings n instances of so many chunks each to where one word moves
 // them, and returns the sealed words.
-func (s *stage) prepare(n, chunks int) ([][]byte, error) {
+func (s *stage) prepare(n, chunks int) ([]order, error) {
 	var perAlice [][]wire.InstanceID
 	for i, a := range s.alices {
 		mine := n / payers
@@ -171,9 +179,10 @@ func (s *stage) prepare(n, chunks int) ([][]byte, error) {
 			return nil, err
 		}
 	}
-	frames := make([][]byte, 0, n)
+	orders := make([]order, 0, n)
 	spoken := make([][]enclave.Spoken, payers)
 	for i, a := range s.alices {
+		slices.SortFunc(perAlice[i], func(x, y wire.InstanceID) int { return bytes.Compare(x[:], y[:]) }) // a vault's words are in this order
 		for _, id := range perAlice[i] {
 			if _, err := a.call(enclave.Call{Say: &enclave.Say{Instance: id, Word: "pay"}}); err != nil {
 				return nil, err
@@ -187,14 +196,14 @@ func (s *stage) prepare(n, chunks int) ([][]byte, error) {
 			return nil, fmt.Errorf("a vault says %d things, want %d words", len(r.Talk), len(perAlice[i]))
 		}
 	}
-	for j := 0; len(frames) < n; j++ { // in turn, so that no session runs ahead
+	for j := 0; len(orders) < n; j++ { // in turn, so that no session runs ahead
 		for i := range spoken {
 			if j < len(spoken[i]) {
-				frames = append(frames, spoken[i][j].Frame)
+				orders = append(orders, order{perAlice[i][j], spoken[i][j].Frame})
 			}
 		}
 	}
-	return frames, nil
+	return orders, nil
 }
 
 // agree has both parties accept that chunks go from a to bob when a says so.
@@ -239,22 +248,72 @@ func (w *world) escrowID() (wire.VaultID, error) {
 	return d.Identity.ID()
 }
 
-// send sends frames, so many at a time, each until what it did is durable and
-// witnessed. It returns the seconds for all and the milliseconds of each.
-func (s *stage) send(frames [][]byte, atOnce int) (float64, []float64, error) {
-	each := make([]float64, len(frames))
+// send sends orders, so many at a time, each until the entry that it made is
+// durable and witnessed. It returns the seconds for all and the milliseconds of each.
+func (s *stage) send(orders []order, atOnce int) (float64, []float64, error) {
+	ctx, cancel := context.WithCancelCause(s.ctx)
+	defer cancel(nil)
+	witnessed, place := make([]chan struct{}, len(orders)), map[wire.InstanceID]int{}
+	for i, o := range orders {
+		witnessed[i], place[o.instance] = make(chan struct{}), i
+	}
+	from, _, _ := s.host.Sizes()
+	go func() {
+		if err := s.runs(ctx, from, place, witnessed); err != nil {
+			cancel(err)
+		}
+	}()
+	each := make([]float64, len(orders))
 	start := time.Now()
-	err := parallel(atOnce, len(frames), func(i int) error {
+	err := parallel(atOnce, len(orders), func(i int) error {
 		sent := time.Now()
-		if _, err := s.alices[0].escrow.Send(s.ctx, frames[i]); err != nil {
+		if _, err := s.alices[0].escrow.Send(ctx, orders[i].frame); err != nil {
 			return err
 		}
-		durable, _, _ := s.host.Sizes() // the answer came after its entry was durable
-		err := s.witnessed(durable)
+		select {
+		case <-witnessed[i]:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 		each[i] = time.Since(sent).Seconds() * 1000
-		return err
+		return nil
 	})
 	return time.Since(start).Seconds(), each, err
+}
+
+// runs reads the escrow's log from a position on, as far as it is witnessed, until
+// there is a step of every instance that has a place, and closes the channels there.
+func (s *stage) runs(ctx context.Context, from int64, place map[wire.InstanceID]int, witnessed []chan struct{}) error {
+	for len(place) > 0 {
+		_, seen, changed := s.host.Sizes()
+		if from >= seen {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return nil
+			}
+			continue
+		}
+		for raw, err := range s.log.Read(ctx, uint64(from)) {
+			if err != nil {
+				return err
+			}
+			e, err := vault.ParseOwn(raw)
+			if err != nil {
+				return err
+			}
+			if e.Run != nil {
+				if i, ok := place[e.Run.Instance]; ok {
+					close(witnessed[i])
+					delete(place, e.Run.Instance)
+				}
+			}
+			if from++; from == seen {
+				break
+			}
+		}
+	}
+	return nil
 }
 
 // claim has every ordering vault claim chunks that it made, so many times so many.

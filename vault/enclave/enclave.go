@@ -529,11 +529,11 @@ func (e *Enclave) commit() error {
 const partRows = 1024
 
 // names returns the names of all rows, in parts, to be sealed anew.
-func (e *Enclave) names(part int) (out []string) {
-	var keys []string
+func (e *Enclave) names(part int) (out []string, ok bool) {
+	keys, ok := []string(nil), part == 1
 	switch {
 	case e.escrow != nil:
-		keys = e.escrow.Keys(part)
+		keys, ok = e.escrow.Keys(part)
 	case part > 1:
 	case e.owner != nil:
 		keys = e.owner.Keys()
@@ -548,7 +548,7 @@ func (e *Enclave) names(part int) (out []string) {
 	for _, k := range keys {
 		out = append(out, rowMachine+k)
 	}
-	return out
+	return out, ok
 }
 
 // value returns what a row holds, to be sealed anew.

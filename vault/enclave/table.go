@@ -311,15 +311,17 @@ func (t *table) turn() error {
 }
 
 // reseal seals at most so many rows anew, with their values from the machine,
-// whose names come in parts, from 1 on: nil is the end. When it has done the last,
+// whose names come in parts, from 1 on: false is the end. When it has done the last,
 // the older keys are forgotten, here and on disk.
-func (t *table) reseal(most int, names func(part int) []string, value func(name string) ([]byte, error)) error {
+func (t *table) reseal(most int, names func(part int) ([]string, bool), value func(name string) ([]byte, error)) error {
 	for t.part > 0 && t.old > 0 && most > 0 {
 		if len(t.turned) == 0 {
-			if t.turned = names(t.part); len(t.turned) == 0 {
+			var ok bool
+			if t.turned, ok = names(t.part); !ok {
 				return fmt.Errorf("seal rows anew: %d are of names that nobody knows", t.old)
 			}
 			t.part++
+			continue
 		}
 		name := t.turned[0]
 		t.turned = t.turned[1:]

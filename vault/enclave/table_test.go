@@ -58,6 +58,16 @@ var (
 	otherKey = [32]byte{2}
 )
 
+// inParts are the names of rows, in parts, some of them perhaps empty.
+func inParts(parts ...[]string) func(part int) ([]string, bool) {
+	return func(part int) ([]string, bool) {
+		if part > len(parts) {
+			return nil, false
+		}
+		return parts[part-1], true
+	}
+}
+
 // moments are three disks of one table, one commit after the other.
 func moments(t testing.TB) (x *table, first, second, third disk) {
 	t.Helper()
@@ -82,7 +92,7 @@ func moments(t testing.TB) (x *table, first, second, third disk) {
 		t.Fatal(err)
 	}
 	values := map[string]string{"v/a": "value a2", "v/b": "value b1"}
-	names := func(part int) []string { return [][]string{{"v/none", "v/b"}, {"v/a"}, nil}[part-1] }
+	names := inParts([]string{"v/none", "v/b"}, nil, []string{"v/a"})
 	for x.part > 0 { // a row at a time, each its own commit
 		if err := x.reseal(1, names, func(name string) ([]byte, error) { return []byte(values[name]), nil }); err != nil {
 			t.Fatal(err)
@@ -270,13 +280,13 @@ func TestTurnWithoutNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.take(t, x)
-	names := func(part int) []string { return [][]string{{"v/a", "v/a", "v/none"}, nil}[part-1] }
+	names := inParts([]string{"v/a", "v/a", "v/none"})
 	err := x.reseal(9, names, func(string) ([]byte, error) { return []byte("value a2"), nil })
 	if err == nil || !strings.Contains(err.Error(), "1 are of names that nobody knows") {
 		t.Errorf("the turn ends with %v", err)
 	}
 	d.take(t, x)
-	if _, rows, err := d.open(sealKey); err != nil || fmt.Sprint(text(rows)) != "map[v/a:a2 v/b:b1]" {
+	if _, rows, err := d.open(sealKey); err != nil || fmt.Sprint(text(rows)) != "map[v/a:value a2 v/b:value b1]" {
 		t.Errorf("%v, %v", text(rows), err)
 	}
 	// A row that goes in the middle of a turn is not waited for.
@@ -291,7 +301,7 @@ func TestTurnWithoutNames(t *testing.T) {
 		t.Errorf("the turn does not end: %v, %d keys", err, len(x.gens))
 	}
 	d.take(t, x)
-	if _, rows, err := d.open(sealKey); err != nil || fmt.Sprint(text(rows)) != "map[v/a:a2 v/c:c3]" {
+	if _, rows, err := d.open(sealKey); err != nil || fmt.Sprint(text(rows)) != "map[v/a:value a2 v/c:c3]" {
 		t.Errorf("%v, %v", text(rows), err)
 	}
 }
