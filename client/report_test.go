@@ -192,7 +192,7 @@ func TestDifferenceIsPaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.ahead.Add(100)
+	w.later(100)
 	late := chosen{round: list[0]}
 	late.report.After = s.newest
 	name, err := bob.bring(ctx, s, late)

@@ -43,6 +43,7 @@ type town struct {
 	folder  string
 	logKey  head.LogKey
 	keys    []head.WitnessKey
+	host    *escrow.Host
 	escrow  string // URL
 	board   string // URL
 	chains  map[coin.AssetID]*fake.Chain
@@ -150,6 +151,7 @@ func newTown(t *testing.T, names ...string) *town {
 			Witness: x, Logger: quiet(), Failed: func(error) {}, Now: func() int64 { return time.Now().Unix() + w.ahead.Load() },
 		})
 	}
+	w.host = h
 	s := httptest.NewServer(escrow.Handler(h))
 	t.Cleanup(s.Close)
 	w.escrow = s.URL
@@ -167,6 +169,23 @@ func newTown(t *testing.T, names ...string) *town {
 		w.citizen(name)
 	}
 	return w
+}
+
+// later sets the witnesses' clocks on and waits until the escrow has heard of it.
+func (w *town) later(seconds int64) {
+	w.t.Helper()
+	from := time.Now().Unix() + w.ahead.Add(seconds)
+	group := head.Group{Log: w.logKey, Witnesses: w.keys, K: 3, F: 1}
+	w.until("the escrow's clock is set on", func() string {
+		u, err := w.host.Feed(w.t.Context(), wire.VaultID{}, 0, 0, 0)
+		if err != nil {
+			return err.Error()
+		}
+		if c, err := group.Verify(u.Head); err != nil || c.Time < from {
+			return fmt.Sprintf("it is %d, to be %d: %v", c.Time, from, err)
+		}
+		return ""
+	})
 }
 
 // run runs something until the test ends.
