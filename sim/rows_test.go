@@ -401,7 +401,7 @@ func TestSwitchboardIsBroken(t *testing.T) {
 		"another escrow":        func(a *vault.Agreement) { a.Escrow = carol.ID },
 		"a chunk in both pots":  func(a *vault.Agreement) { a.Pots[1] = a.Pots[0] },
 		"too little":            func(a *vault.Agreement) { a.Terms[1] = 4 },
-		"too late":              func(a *vault.Agreement) { a.LockBy = w.now - 1 },
+		"too late":              func(a *vault.Agreement) { a.LockBy = alice.m.Now() },
 		"for ever":              func(a *vault.Agreement) { a.LockBy = w.now + 10*365*86400 },
 		"an unknown settlement": func(a *vault.Agreement) { a.Settle = 9 },
 		"a broken contract":     func(a *vault.Agreement) { a.Source = []byte("contract Nonsense") },
