@@ -44,7 +44,7 @@ type Clone struct {
 // has signed all of its log, and returns that head. The escrow stays stopped.
 func (w *World) CopyEscrow(ctx context.Context, as string) (note []byte, err error) {
 	p := w.Process("escrow")
-	for range 20 {
+	for range 250 { // what nobody waits for is witnessed with the next second
 		d, err := w.Escrow().Describe(ctx)
 		if err != nil {
 			return nil, err
