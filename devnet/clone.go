@@ -49,9 +49,11 @@ func (w *World) CopyEscrow(ctx context.Context, as string) (note []byte, err err
 		if err != nil {
 			return nil, err
 		}
-		c, err := w.group().Verify(d.Head)
-		if err != nil {
-			return nil, err
+		var c head.Cosigned
+		if len(d.Head) > 0 { // else it has just started
+			if c, err = w.group().Verify(d.Head); err != nil {
+				return nil, err
+			}
 		}
 		if c.Size != d.Size { // something is being decided
 			pause(ctx, 20*time.Millisecond)
