@@ -12,6 +12,7 @@ import (
 
 	"latchkey/coin"
 	"latchkey/contract"
+	"latchkey/key"
 	"latchkey/market"
 	"latchkey/switchboard"
 	"latchkey/vault"
@@ -457,28 +458,45 @@ func sameCoins(papers []vault.Paper, chunks []market.Stake, want coin.Denominati
 // funded checks with the own wallet that the other side's chunks hold what their
 // certificates say.
 func (h *Host) funded(ctx context.Context, n switchboard.Notice) error {
-	byAsset := map[coin.Asset]*wallet.DepositsRequest{}
+	asked := deposits{}
 	for _, p := range n.Papers {
 		c, err := p.Cert.Unverified() // the vault verifies it, with everything else
+		if err == nil {
+			err = asked.add(c, p.Chunk.Key)
+		}
 		if err != nil {
 			return err
 		}
-		want, err := c.Denomination.Deposit(c.Weight)
-		if err != nil {
-			return err
-		}
-		a := c.Denomination.Asset
-		if byAsset[a] == nil {
-			byAsset[a] = &wallet.DepositsRequest{Asset: a}
-		}
-		byAsset[a].Queries = append(byAsset[a].Queries, wallet.DepositQuery{Key: p.Chunk.Key.Bytes(), Want: want})
 	}
-	for a, q := range byAsset {
+	return h.lookAt(ctx, asked)
+}
+
+// deposits are what the own wallet is asked about, by asset.
+type deposits map[coin.Asset]*wallet.DepositsRequest
+
+// add asks about the deposit of a chunk of certificate c, at its key.
+func (d deposits) add(c key.Certificate, at key.Point) error {
+	want, err := c.Denomination.Deposit(c.Weight)
+	if err != nil {
+		return err
+	}
+	a := c.Denomination.Asset
+	if d[a] == nil {
+		d[a] = &wallet.DepositsRequest{Asset: a}
+	}
+	d[a].Queries = append(d[a].Queries, wallet.DepositQuery{Key: at.Bytes(), Want: want})
+	return nil
+}
+
+// lookAt returns an error, which names the asset, unless all deposits are as they
+// have to be.
+func (h *Host) lookAt(ctx context.Context, d deposits) error {
+	for a, q := range d {
 		w, _, err := h.info(ctx, a)
-		if err != nil {
-			return err
+		if err == nil {
+			err = checkDeposits(ctx, w, *q)
 		}
-		if err := checkDeposits(ctx, w, *q); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", a.ID, err)
 		}
 	}

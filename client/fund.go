@@ -13,7 +13,6 @@ import (
 	"latchkey/contract"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
-	"latchkey/wallet"
 	"latchkey/wire"
 )
 
@@ -327,33 +326,17 @@ func (h *Host) found(ctx context.Context, s enclave.Status) {
 }
 
 func (h *Host) lookFor(ctx context.Context, d vault.Filling, s enclave.Status) error {
-	byAsset := map[coin.Asset]*wallet.DepositsRequest{}
+	asked := deposits{}
 	for _, ce := range d.Order.Chunks {
 		i := slices.IndexFunc(s.Chunks, func(c enclave.ChunkStatus) bool { return c.ID == ce.Chunk })
 		if i < 0 {
 			return fmt.Errorf("chunk %s is not followed yet", ce.Chunk.Short())
 		}
-		c := s.Chunks[i]
-		want, err := c.Cert.Denomination.Deposit(c.Cert.Weight)
-		if err != nil {
+		if err := asked.add(s.Chunks[i].Cert, s.Chunks[i].Chunk.P); err != nil {
 			return err
 		}
-		a := c.Cert.Denomination.Asset
-		if byAsset[a] == nil {
-			byAsset[a] = &wallet.DepositsRequest{Asset: a}
-		}
-		byAsset[a].Queries = append(byAsset[a].Queries, wallet.DepositQuery{Key: c.Chunk.P.Bytes(), Want: want})
 	}
-	for a, q := range byAsset {
-		w, _, err := h.info(ctx, a)
-		if err == nil {
-			err = checkDeposits(ctx, w, *q)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", a.ID, err)
-		}
-	}
-	return nil
+	return h.lookAt(ctx, asked)
 }
 
 // fundingStatus adds to a deal what its later pots wait for.

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"latchkey/client/clientpb"
-	"latchkey/coin"
 	"latchkey/market"
 	"latchkey/settle"
 	"latchkey/vault"
@@ -144,7 +143,7 @@ func (h *Host) judge(ctx context.Context, in vault.Instance, s enclave.Status) (
 			spent[id] = true
 		}
 	})
-	byAsset := map[coin.Asset]*wallet.DepositsRequest{}
+	asked := deposits{}
 	for _, c := range s.Chunks {
 		switch {
 		case !given[c.ID] || c.Chunk.Owner != h.id || c.Chunk.Swept:
@@ -157,27 +156,15 @@ func (h *Host) judge(ctx context.Context, in vault.Instance, s enclave.Status) (
 		if c.Holds {
 			delete(open, c.ID)
 		}
-		want, err := c.Cert.Denomination.Deposit(c.Cert.Weight)
-		if err != nil {
+		if err := asked.add(c.Cert, c.Chunk.P); err != nil {
 			return false, nil, err
 		}
-		a := c.Cert.Denomination.Asset
-		if byAsset[a] == nil {
-			byAsset[a] = &wallet.DepositsRequest{Asset: a}
-		}
-		byAsset[a].Queries = append(byAsset[a].Queries, wallet.DepositQuery{Key: c.Chunk.P.Bytes(), Want: want})
 	}
-	for a, q := range byAsset {
-		w, _, err := h.info(ctx, a)
-		if err == nil {
-			err = checkDeposits(ctx, w, *q)
-		}
-		switch {
-		case errors.Is(err, wallet.ErrNotFunded), errors.Is(err, wallet.ErrSpent):
-			return false, fmt.Errorf("%s: %w", a.ID, err), nil
-		case err != nil:
-			return false, nil, fmt.Errorf("%s: %w", a.ID, err)
-		}
+	switch err := h.lookAt(ctx, asked); {
+	case errors.Is(err, wallet.ErrNotFunded), errors.Is(err, wallet.ErrSpent):
+		return false, err, nil
+	case err != nil:
+		return false, nil, err
 	}
 	return len(open) == 0, nil, nil
 }

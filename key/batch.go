@@ -125,7 +125,7 @@ func (b Batch) Prove(role Role, shares []Share, rand io.Reader) (CheckedHalf, er
 		}
 	}
 	err := each(len(shares), 16, func(i, j int) error {
-		_, p := public(shares[i:j]...)
+		p := public(shares[i:j]...)
 		proofs, err := prove(shares[i:j], p, b.contexts(role, i), noise[32*i:])
 		copy(half.Points[i:], p)
 		copy(half.Proofs[i:], proofs)

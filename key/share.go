@@ -103,12 +103,11 @@ func (s Share) Public() Point {
 	if s.IsZero() {
 		return Point{}
 	}
-	_, p := public(s)
-	return p[0]
+	return public(s)[0]
 }
 
 // public returns the points of shares, all of which hold something.
-func public(shares ...Share) ([]*element, []Point) {
+func public(shares ...Share) []Point {
 	xs := make([]*element, len(shares))
 	for i, s := range shares {
 		xs[i] = s.scalar().base()
@@ -117,7 +116,7 @@ func public(shares ...Share) ([]*element, []Point) {
 	if err != nil {
 		panic(err) // a share is not zero, so sG is not the identity
 	}
-	return xs, p
+	return p
 }
 
 // Plus returns s + o. It refuses shares of different types and a zero sum.

@@ -138,13 +138,8 @@ func (o *Owner) Bring(r Report) (Report, []Row, error) {
 	fail := func(err error) (Report, []Row, error) {
 		return Report{}, nil, fmt.Errorf("bring a value to instance %s: %w", r.Instance.Short(), err)
 	}
-	switch {
-	case in == nil:
-		return fail(ErrUnknown)
-	case in.Closed:
-		return fail(errors.New("it is closed"))
-	case !in.Opened:
-		return fail(ErrNotReady)
+	if err := in.runs(); err != nil {
+		return fail(err)
 	}
 	ev, err := in.Pledge.deal.observed(r, 0)
 	if err != nil {

@@ -46,20 +46,29 @@ func (o *Owner) SayOpened(id wire.InstanceID, word string) (w SignedWord, rows [
 	return SignedWord{}, nil, err
 }
 
+// runs returns why nothing can be said in an instance, or put into it, now.
+func (in *running) runs() error {
+	switch {
+	case in == nil:
+		return ErrUnknown
+	case in.Closed:
+		return errors.New("it is closed")
+	case !in.Opened:
+		return ErrNotReady
+	}
+	return nil
+}
+
 func (o *Owner) say(id wire.InstanceID, body Word, s *secret) (SignedWord, []Row, error) {
 	fail := func(err error) (SignedWord, []Row, error) {
 		return SignedWord{}, nil, fmt.Errorf("say %q in instance %s: %w", body.Word, id.Short(), err)
 	}
 	t := o.begin()
 	in := t.instance(id)
-	switch {
-	case in == nil:
-		return fail(ErrUnknown)
-	case in.Closed:
-		return fail(errors.New("it is closed"))
-	case !in.Opened:
-		return fail(ErrNotReady)
-	case len(in.Said) >= 16 || s != nil && len(in.Secrets) >= contract.MaxSeals:
+	if err := in.runs(); err != nil {
+		return fail(err)
+	}
+	if len(in.Said) >= 16 || s != nil && len(in.Secrets) >= contract.MaxSeals {
 		return fail(errors.New("too many words are waiting for the escrow already, or values are sealed"))
 	}
 	in.Seq++

@@ -72,13 +72,8 @@ func (o *Owner) Deposit(id wire.InstanceID, pot uint32, chunks []wire.ChunkID, b
 	}
 	t := o.begin()
 	in := t.instance(id)
-	switch {
-	case in == nil:
-		return fail(ErrUnknown)
-	case in.Closed:
-		return fail(errors.New("it is closed"))
-	case !in.Opened:
-		return fail(ErrNotReady)
+	if err := in.runs(); err != nil {
+		return fail(err)
 	}
 	in.Orders = slices.DeleteFunc(in.Orders, func(x signedOrder) bool { return x.Order.By < o.head.Time })
 	order := DepositOrder{Instance: id, Pot: pot, Phase: uint32(in.state.Phase()), By: by}
