@@ -110,17 +110,20 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	defer cancel(nil)
 	heads := make(chan []byte, 1)
 	var writing []event.Row // what is still to be written down of the index
+	next := func(most int) []event.Row {
+		rows := writing[:min(len(writing), most)]
+		writing = writing[len(rows):]
+		return rows
+	}
 	link, status, err := host.Connect(ctx, host.LinkConfig{
 		Log: h.cfg.Log, Socket: h.cfg.Socket,
 		Rows: func(c enclave.Commit) []event.Row {
 			if c.From > 0 && len(writing) == 0 { // as often as the vault takes a snapshot
 				writing = h.feedRows()
 			}
-			n := min(len(writing), feedPartsAtOnce)
-			rows := append(h.tree.Append(c.Entries...), writing[:n]...)
-			writing = writing[n:]
-			return rows
+			return append(h.tree.Append(c.Entries...), next(1)...)
 		},
+		Idle: func() []event.Row { return next(feedPartsAtOnce) },
 		Done: func(c enclave.Commit) {
 			if h.index(c) {
 				replace(heads, c.Head)
@@ -185,7 +188,8 @@ func replace(heads chan []byte, newest []byte) {
 	}
 }
 
-// feedPartsAtOnce is how many rows of the index go with one block.
+// feedPartsAtOnce is how many rows of the index go with one block of their own; one
+// goes with that of a commit.
 const feedPartsAtOnce = 4
 
 // feedRows returns the rows of the index as it is now.

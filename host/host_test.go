@@ -230,6 +230,67 @@ func TestLink(t *testing.T) {
 	}
 }
 
+// What the host has to store of its own goes in blocks of its own, one at a time, while
+// no commit is on its way, and until there is no more.
+func TestLinkIdle(t *testing.T) {
+	b := newBox(t)
+	b.run(t)
+	log, err := event.NewMemory().Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked, left atomic.Int32
+	left.Store(3)
+	durable := make(chan struct{}, 16)
+	l, _, err := host.Connect(t.Context(), host.LinkConfig{
+		Log: log, Socket: b.socket,
+		Done: func(enclave.Commit) { durable <- struct{}{} },
+		Idle: func() []event.Row {
+			asked.Add(1)
+			if log.InFlight() > 0 {
+				t.Error("asked for more while a block is in flight")
+			}
+			if left.Load() == 0 {
+				return nil
+			}
+			if left.Add(-1) == 0 {
+				log.Hold() // the last of them stays in flight
+			}
+			return []event.Row{{Key: fmt.Append(nil, "own", asked.Load()), Value: []byte{1}}}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	<-durable
+	for left.Load() > 0 || log.InFlight() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond)
+	if n := asked.Load(); n != 3 {
+		t.Errorf("asked %d times before the third block is durable", n)
+	}
+	log.Flush(1)
+	for asked.Load() < 4 { // and then there is none
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond)
+	if n := asked.Load(); n != 4 || log.InFlight() != 0 {
+		t.Errorf("asked %d times, %d blocks in flight", n, log.InFlight())
+	}
+	n := 0
+	for _, err := range log.Scan(t.Context(), []byte("own")) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if n != 3 || len(durable) != 0 {
+		t.Errorf("%d rows are stored, and the vault heard of %d commits more", n, len(durable))
+	}
+}
+
 // A log that fails ends the link, and the vault is not told that anything is
 // durable: its first answer never comes.
 func TestLinkLogFails(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"io"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type LinkConfig struct {
 	Socket string
 	Rows   func(enclave.Commit) []event.Row // more rows for the block of a commit; nil: none
 	Done   func(enclave.Commit)             // called, in order, when a commit is durable; nil: nothing
+	Idle   func() []event.Row               // rows for a block of their own, while no commit is on its way; nil, and no rows: none
 }
 
 // A Link ties a vault to the log that its commits go to: what the vault decides
@@ -168,14 +170,17 @@ func (l *Link) load() (enclave.Status, error) {
 }
 
 // persist submits commits as they come, several in flight, and tells the vault
-// when each is durable.
+// when each is durable. When none is in flight it submits what else there is, one
+// block at a time: a commit waits for one of those at most.
 func (l *Link) persist(commits <-chan enclave.Commit) error {
 	type flight struct {
-		commit enclave.Commit
+		commit *enclave.Commit // nil: rows of the host's own
 		result <-chan error
 	}
 	flights := make(chan flight, 64)
 	failed := make(chan error, 1)
+	landed := make(chan struct{}, 1)
+	var flying atomic.Int64
 	var settling sync.WaitGroup
 	settling.Go(func() {
 		ended := false
@@ -184,15 +189,30 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 			if ended || l.ctx.Err() != nil {
 				continue
 			}
-			if err == nil {
-				if l.cfg.Done != nil {
-					l.cfg.Done(f.commit)
+			switch {
+			case f.commit == nil && err != nil:
+				err = fmt.Errorf("make rows of the host durable: %w", err)
+			case f.commit != nil:
+				if err == nil {
+					if l.cfg.Done != nil {
+						l.cfg.Done(*f.commit)
+					}
+					err = l.Vault.Durable(f.commit.Number)
 				}
-				err = l.Vault.Durable(f.commit.Number)
+				if err != nil {
+					err = fmt.Errorf("make commit %d of the vault durable: %w", f.commit.Number, err)
+				}
 			}
 			if err != nil {
-				failed <- fmt.Errorf("make commit %d of the vault durable: %w", f.commit.Number, err)
+				failed <- err
 				ended = true
+				continue
+			}
+			if flying.Add(-1) == 0 {
+				select {
+				case landed <- struct{}{}:
+				default:
+				}
 			}
 		}
 	})
@@ -220,7 +240,16 @@ func (l *Link) persist(commits <-chan enclave.Commit) error {
 			if len(c.Entries) > 0 && uint64(c.First) != expect {
 				return fmt.Errorf("the vault's commit begins at entry %d, the log ends at %d", c.First, expect)
 			}
-			flights <- flight{c, l.cfg.Log.Submit(expect, b)}
+			flying.Add(1)
+			flights <- flight{&c, l.cfg.Log.Submit(expect, b)}
+		case <-landed:
+			if l.cfg.Idle == nil || len(commits) > 0 || flying.Load() > 0 {
+				continue // it lands again
+			}
+			if rows := l.cfg.Idle(); len(rows) > 0 {
+				flying.Add(1)
+				flights <- flight{nil, l.cfg.Log.Submit(l.cfg.Log.Next(), event.Block{Puts: rows})}
+			}
 		case err := <-failed:
 			return err
 		case <-l.ctx.Done():

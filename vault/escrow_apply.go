@@ -304,6 +304,8 @@ type sumSince struct{ plus, minus []key.Point }
 
 // liveShares returns the shares that there must be, with their points.
 func (e *Escrow) liveShares() (shares []key.Share, points []key.Point, err error) {
+	n := len(e.chunks.places)
+	shares, points = make([]key.Share, 0, n), make([]key.Point, 0, n)
 	for _, b := range e.chunks.batches {
 		for i := range b.chunks {
 			c := &b.chunks[i]

@@ -105,7 +105,10 @@ type snapshotBatch struct {
 // A chunk of a snapshot: state (1 byte), epoch (4), owner (4: which of the vaults),
 // newest entry (8), instance (4: which of them, from 1; 0: free), all big-endian,
 // and then B: the number of its type (1), and its encoding.
-const snapshotHead = 1 + 4 + 4 + 8 + 4
+const (
+	snapshotHead  = 1 + 4 + 4 + 8 + 4
+	snapshotChunk = snapshotHead + 1 + 33 // at most
+)
 
 type snapshotEnded struct {
 	IDs []wire.InstanceID `cbor:"1,keyasint"`
@@ -156,7 +159,7 @@ func (e *Escrow) Snapshot() (Snapshot, error) {
 		s.instance(in)
 	}
 	for _, b := range e.chunks.batches {
-		x := &snapshotBatch{Certificate: *b.cert, Born: b.born}
+		x := &snapshotBatch{Certificate: *b.cert, Born: b.born, Chunks: make([]byte, 0, len(b.chunks)*snapshotChunk)}
 		for i := range b.chunks {
 			c := &b.chunks[i]
 			owner, known := vaults[*c.owner]
@@ -167,7 +170,7 @@ func (e *Escrow) Snapshot() (Snapshot, error) {
 			x.Chunks = binary.BigEndian.AppendUint32(x.Chunks, owner)
 			x.Chunks = binary.BigEndian.AppendUint64(x.Chunks, c.last)
 			x.Chunks = binary.BigEndian.AppendUint32(x.Chunks, instances[c.instance])
-			x.Chunks = append(x.Chunks, typed(c.b)...)
+			x.Chunks = append(append(x.Chunks, byte(c.b.Type())), c.b.Bytes()...)
 		}
 		s.item(snapshotItem{Batch: x})
 	}

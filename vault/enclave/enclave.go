@@ -217,7 +217,7 @@ func (e *Enclave) settle() []Message {
 	if e.ticked || len(e.block.Entries) > 0 {
 		e.unpark()
 	}
-	if len(e.taken) > 0 {
+	if len(e.taken) > 0 || e.quiet() {
 		err := e.commit()
 		for _, h := range e.taken {
 			if err != nil {

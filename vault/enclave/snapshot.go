@@ -16,8 +16,9 @@ import (
 // rowPart begins the names of parts: + size of the log, 8 bytes, + number, 4 bytes.
 const rowPart = "part/"
 
-// partsAtOnce is how many parts go with one commit.
-const partsAtOnce = 2
+// partsAtOnce is how many parts go with a commit that nobody waits for, in one
+// message. One that answers wait for takes one.
+const partsAtOnce = 3
 
 func partName(size int64, i int) string {
 	b := binary.BigEndian.AppendUint64([]byte(rowPart), uint64(size))
@@ -92,6 +93,11 @@ func (e *Enclave) snapshot() error {
 	return nil
 }
 
+// quiet reports whether a commit may be made for parts alone: none is on its way.
+// So those that answers wait for have at most one such before them, and a snapshot
+// of any size is stored as fast as the host's disk takes it where nobody asks.
+func (e *Enclave) quiet() bool { return len(e.writing) > 0 && e.table.number <= e.durable }
+
 // nextParts returns what goes with a commit of the snapshot that is being stored.
 // With its last part it becomes the one that a start begins with: then the parts
 // of the one before go, and from is not 0.
@@ -101,6 +107,9 @@ func (e *Enclave) nextParts() (rows []StoredRow, from int64, err error) {
 		return rows, 0, nil
 	}
 	n := min(partsAtOnce, len(e.writing))
+	if len(e.taken) > 0 {
+		n = 1
+	}
 	rows, e.writing = append(rows, e.writing[:n]...), e.writing[n:]
 	if len(e.writing) > 0 {
 		return rows, 0, nil

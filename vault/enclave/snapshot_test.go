@@ -7,6 +7,7 @@ import (
 
 	"latchkey/coin"
 	"latchkey/vault/enclave"
+	"latchkey/wire"
 )
 
 // grown returns a world whose escrow has a snapshot behind it and entries after it.
@@ -156,4 +157,98 @@ func TestSnapshotCrash(t *testing.T) {
 	}
 	w.run()
 	w.restart()
+}
+
+// land makes the commit durable that waits first, and returns it with its parts.
+func (n *node) land() (c enclave.Commit, parts int) {
+	n.t.Helper()
+	for i, m := range n.waiting {
+		raw, err := wire.Marshal(enclave.Message{Commit: &n.waiting[i]})
+		if err != nil || len(raw) > wire.MaxSize {
+			n.t.Fatalf("a message of %d bytes: %v", len(raw), err)
+		}
+		for _, r := range m.Rows {
+			if strings.HasPrefix(string(r.Key), "part/") && r.Value != nil {
+				parts++
+			}
+		}
+		c.Number, c.Rows, c.Entries, c.From = m.Number, append(c.Rows, m.Rows...), m.Entries, m.From
+		if m.More {
+			continue
+		}
+		n.waiting = n.waiting[i+1:]
+		for _, r := range c.Rows {
+			if r.Value == nil {
+				delete(n.rows, string(r.Key))
+			} else {
+				n.rows[string(r.Key)] = r.Value
+			}
+		}
+		n.entries, n.from = append(n.entries, c.Entries...), max(n.from, c.From)
+		n.take(n.e.Handle(enclave.Call{Durable: &enclave.Durable{Commit: c.Number}}))
+		return c, parts
+	}
+	n.t.Fatal("no commit waits")
+	return c, parts
+}
+
+// A snapshot of many parts is stored by commits of its own, one after the other, as
+// long as none other is on its way; with those that answers wait for goes one part.
+// Until the last is durable a start goes on from the snapshot before.
+func TestSnapshotParts(t *testing.T) {
+	const vaults = 1050 // five parts and more
+	w := newWorldWith(t, 0, vaults)
+	n := w.escrow
+	for range vaults {
+		if _, err := w.greet(w.owner(w.program("A", goodBuild))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n.from != 0 {
+		t.Fatal("a snapshot was taken before the tick")
+	}
+	starts := func(from int64) {
+		t.Helper()
+		c := n.copy()
+		if err := c.start(); err != nil || c.status.Size != int64(len(n.entries)) || c.from != from {
+			t.Fatalf("from entry %d of %d, want %d: %v", c.from, len(n.entries), from, err)
+		}
+	}
+	stranger := w.owner(w.program("A", goodBuild))
+	hello := stranger.must(enclave.Call{Hello: &enclave.Nothing{}})
+	n.hold = true
+	n.send(enclave.Call{Tick: &enclave.Nothing{}})
+	if _, parts := n.land(); parts != 1 {
+		t.Errorf("the tick's commit has %d parts, want 1", parts)
+	}
+	starts(0)
+	// One of its own is on its way. A call does not wait for more of them than this.
+	call := n.send(enclave.Call{Greet: &enclave.Raw{Bytes: hello.Bytes}})
+	own, parts := n.land()
+	if parts < 2 || len(own.Entries) != 0 || len(own.Head) != 0 {
+		t.Errorf("a commit of its own has %d parts and %d entries", parts, len(own.Entries))
+	}
+	for _, m := range n.waiting {
+		if m.Number != own.Number+1 {
+			t.Errorf("commit %d of its own is made while that of a call is on its way", m.Number)
+		}
+	}
+	starts(0)
+	asked, parts := n.land()
+	if _, ok := n.results[call]; !ok || asked.Number != own.Number+1 || len(asked.Entries) != 1 || parts > 1 {
+		t.Errorf("a call's commit is number %d with %d entries and %d parts, answered %t", asked.Number, len(asked.Entries), parts, ok)
+	}
+	for len(n.waiting) > 0 {
+		if n.from != 0 {
+			t.Fatal("commits go on after the snapshot")
+		}
+		starts(0)
+		if _, parts := n.land(); parts == 0 {
+			t.Error("a commit of nothing")
+		}
+	}
+	if n.from != vaults+1 || len(partsOf(n.rows)) < 5 {
+		t.Errorf("the snapshot is of %d entries in %d parts", n.from, len(partsOf(n.rows)))
+	}
+	starts(vaults + 1)
 }
