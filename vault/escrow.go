@@ -48,8 +48,8 @@ type Escrow struct {
 	certified map[wire.Hash]*batch
 	chunks    chunkBook
 	instances map[wire.InstanceID]*instance
-	ended     map[wire.InstanceID]Index // settled or aborted: the entry that ended it
-	mail      map[string]Mail           // by row key
+	ended     map[wire.InstanceID]over // settled or aborted
+	mail      map[string]Mail          // by row key
 	due       dueHeap
 	covered   int64 // entries that the newest snapshot has
 	since     *sumSince
@@ -102,6 +102,13 @@ type instance struct {
 	late    []late                // deposits into later pots, as logged, without those that went back
 }
 
+// over is an instance that was settled or aborted. Its name is kept until nobody can
+// lock its agreement again, and requests that were on their way are answered.
+type over struct {
+	at    Index // of the entry that ended it
+	until int64
+}
+
 // Block is what one decision makes durable: entries at the end of the log and
 // rows of the share table, all or nothing.
 type Block struct {
@@ -145,6 +152,7 @@ const (
 	grace             = settle.Grace // seconds between a deadline and its firing, for words on their way
 	maxDue            = 128          // instances moved by one call of Due
 	maxOrder          = 1024         // chunks in one order
+	forgetEvery       = 1 << 14      // entries from one look at what is over to the next
 )
 
 // NewEscrow returns an escrow with an empty log. Start writes its first entry;
@@ -175,7 +183,7 @@ func emptyEscrow() *Escrow {
 	return &Escrow{
 		roots: map[int64]head.Hash{}, vaults: map[wire.VaultID]*Enrol{}, owners: map[wire.VaultID]*wire.VaultID{},
 		pending: map[wire.Hash]*pendingBatch{}, certified: map[wire.Hash]*batch{}, chunks: chunkBook{places: map[uint64]uint64{}},
-		instances: map[wire.InstanceID]*instance{}, ended: map[wire.InstanceID]Index{},
+		instances: map[wire.InstanceID]*instance{}, ended: map[wire.InstanceID]over{},
 		mail: map[string]Mail{},
 	}
 }

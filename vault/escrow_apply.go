@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 
 	"latchkey/key"
 	"latchkey/wire"
@@ -39,6 +40,9 @@ func (e *Escrow) apply(n Entry, at Index) error {
 		return fmt.Errorf("entry %d: its time %d is before %d", at-1, n.At, e.clock)
 	}
 	e.clock, e.at = n.At, n.At
+	if at%forgetEvery == 0 {
+		maps.DeleteFunc(e.ended, func(_ wire.InstanceID, o over) bool { return o.until < n.At })
+	}
 	switch {
 	case n.Genesis != nil:
 		if at != 1 || n.Genesis.Origin != e.cfg.Origin {
@@ -218,7 +222,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 	}
 	if r.Settled {
 		delete(e.instances, r.Instance)
-		e.ended[r.Instance] = at
+		e.ended[r.Instance] = over{at, max(in.deal.agreement.LockBy, e.at) + receiptTime}
 		return nil
 	}
 	e.plan(in)

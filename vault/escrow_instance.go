@@ -216,8 +216,8 @@ func (e *Escrow) gave(to wire.VaultID, step Index) (Answer, error) {
 // ack records that a party stored what was handed to it; with the last one the
 // instance opens. The answer is what the opening gives to that party.
 func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error) {
-	if at, over := e.ended[q.Instance]; over {
-		return e.gave(from, at)
+	if o, over := e.ended[q.Instance]; over {
+		return e.gave(from, o.at)
 	}
 	in, err := e.instanceOf(q.Instance)
 	if err != nil {

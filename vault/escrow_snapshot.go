@@ -28,7 +28,7 @@ type snapshotCover struct {
 }
 
 const (
-	snapshotVersion = 1
+	snapshotVersion = 2
 	purposePart     = "latchkey/snapshot-part/v1"
 	// partSize is how long a part may be before an item is added to it. An item
 	// has a batch of 4096 chunks, or an agreement, at most.
@@ -111,8 +111,9 @@ const (
 )
 
 type snapshotEnded struct {
-	IDs []wire.InstanceID `cbor:"1,keyasint"`
-	At  []Index           `cbor:"2,keyasint"`
+	IDs   []wire.InstanceID `cbor:"1,keyasint"`
+	At    []Index           `cbor:"2,keyasint"`
+	Until []int64           `cbor:"3,keyasint"`
 }
 
 // SnapshotDue reports whether the log has grown enough since the last snapshot.
@@ -177,7 +178,7 @@ func (e *Escrow) Snapshot() (Snapshot, error) {
 	for ids := sorted(e.ended); len(ids) > 0; ids = ids[min(len(ids), MaxBatch):] {
 		x := &snapshotEnded{IDs: ids[:min(len(ids), MaxBatch)]}
 		for _, id := range x.IDs {
-			x.At = append(x.At, e.ended[id])
+			x.At, x.Until = append(x.At, e.ended[id].at), append(x.Until, e.ended[id].until)
 		}
 		s.item(snapshotItem{Ended: x})
 	}
@@ -322,9 +323,9 @@ func (r *snapshotReader) next(p []byte) (rest []byte, err error) {
 		err = r.instance(x.Instance)
 	case x.Batch != nil:
 		err = r.batch(x.Batch)
-	case x.Ended != nil && len(x.Ended.IDs) == len(x.Ended.At):
+	case x.Ended != nil && len(x.Ended.IDs) == len(x.Ended.At) && len(x.Ended.IDs) == len(x.Ended.Until):
 		for i, id := range x.Ended.IDs {
-			e.ended[id] = x.Ended.At[i]
+			e.ended[id] = over{x.Ended.At[i], x.Ended.Until[i]}
 		}
 	default:
 		err = errors.New("an item is of no kind")

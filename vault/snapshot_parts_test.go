@@ -64,7 +64,7 @@ func crowded(t testing.TB, batches int) *Escrow {
 func TestSnapshotParts(t *testing.T) {
 	e := crowded(t, 5)
 	for i := range 3 * MaxBatch {
-		e.ended[wire.InstanceID{byte(i), byte(i >> 8), byte(i >> 16)}] = Index(i)
+		e.ended[wire.InstanceID{byte(i), byte(i >> 8), byte(i >> 16)}] = over{Index(i), int64(i)}
 	}
 	s, err := e.Snapshot()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"latchkey/coin"
 	"latchkey/vault"
 	"latchkey/wire"
 )
@@ -133,7 +134,7 @@ func TestSnapshotRefused(t *testing.T) {
 	}{
 		{"no cover", nil, s.Parts, "decode"},
 		{"a cover that is cut", s.Cover[:len(s.Cover)-1], s.Parts, "decode"},
-		{"another version", cover(func(c *coverOf) { c.Version++ }), s.Parts, "version 2"},
+		{"another version", cover(func(c *coverOf) { c.Version++ }), s.Parts, "version 3"},
 		{"another size", cover(func(c *coverOf) { c.Size++ }), s.Parts, "it is of"},
 		{"no parts", s.Cover, nil, "0 parts"},
 		{"no parts at all", cover(func(c *coverOf) { c.Parts = nil }), nil, "a log of 0 entries"},
@@ -222,7 +223,7 @@ func FuzzSnapshot(f *testing.F) {
 	f.Add(x.snapshotOf(f).Parts[0])
 	f.Fuzz(func(t *testing.T, part []byte) {
 		for _, size := range []int64{s.Size, 0} {
-			raw, err := wire.Marshal(coverOf{1, size, []wire.Hash{wire.HashBytes("latchkey/snapshot-part/v1", part)}})
+			raw, err := wire.Marshal(coverOf{2, size, []wire.Hash{wire.HashBytes("latchkey/snapshot-part/v1", part)}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -255,4 +256,85 @@ func FuzzSnapshot(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The name of an instance that is over is kept until its agreement cannot be locked
+// any more and what was on its way has come; then the escrow forgets it. At no moment
+// does the agreement make a second instance.
+func TestOverIsForgotten(t *testing.T) {
+	w := newWorld(t, 2)
+	alice, bob := w.owners[0], w.owners[1]
+	a := w.swapOf(alice.deposit(denomination("btc", coin.Secp256k1), 5, 1), bob.deposit(denomination("xmr", coin.Ed25519), 5, 1))
+	short := w.accept(a)
+	mine := alice.deposit(denomination("sol", coin.Ed25519), 1, 1)
+	d := w.diary(mine)
+	long := w.accept(d)
+	ids := map[wire.InstanceID]vault.LockAsk{}
+	for _, q := range []vault.LockAsk{short, long} {
+		ans, err := w.escrow.Lock(q, w.rnd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.persist(ans.Block, nil)
+		ids[ans.Reply.Locked.Instance] = q
+	}
+	w.run()
+	over := func(size int64, names ...string) {
+		t.Helper()
+		for id, q := range ids {
+			want := names[0]
+			if bytes.Equal(q.Agreement.Source, d.Source) {
+				want = names[1]
+			}
+			if got := w.escrow.InstanceState(id); got != want {
+				t.Errorf("at %d, instance of %d: %s, want %s", w.escrow.Now(), q.Agreement.LockBy, got, want)
+			}
+			ans, err := w.escrow.Lock(q, w.rnd)
+			switch known := want != "none"; {
+			case known && (err != nil || ans.Reply.Locked.Instance != id), !known && !errors.Is(err, vault.ErrExpired), len(ans.Block.Entries) > 0:
+				t.Errorf("at %d, %s: locked again with %d entries: %v", w.escrow.Now(), want, len(ans.Block.Entries), err)
+			}
+		}
+		if w.escrow.Size() != size {
+			t.Errorf("%d entries, want %d", w.escrow.Size(), size)
+		}
+		s := w.snapshotOf(t)
+		back, err := w.restored(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := vault.Differs(w.escrow, back); diff != "" {
+			t.Errorf("at %d a snapshot is of another state (-was +is):\n%s", w.escrow.Now(), diff)
+		}
+	}
+	pass := func(at int64, index vault.Index) {
+		t.Helper()
+		if err := w.escrow.Pass(at, index); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const every = vault.ForgetEvery
+	size := w.escrow.Size()
+	over(size, "settled", "open")
+	pass(a.LockBy-1, every)
+	over(size, "settled", "open")
+	pass(a.LockBy+60, 2*every)
+	over(size, "settled", "open")
+	pass(a.LockBy+61, 2*every+1)
+	over(size, "settled", "open")
+	pass(a.LockBy+61, 3*every)
+	over(size, "none", "open")
+
+	// What ends long after its lock is kept as long from its end.
+	w.now += 3 * 86400
+	w.witness()
+	b, err := w.escrow.Due(w.rnd)
+	w.persist(b, err)
+	ended := w.escrow.Now()
+	size = w.escrow.Size()
+	over(size, "none", "settled")
+	pass(ended+60, 4*every)
+	over(size, "none", "settled")
+	pass(ended+61, 5*every)
+	over(size, "none", "none")
 }
