@@ -106,8 +106,8 @@ func (l *Ledger) take(raw []byte) error {
 func (l *Ledger) fold(e vault.Entry, at vault.Index) (string, error) {
 	switch {
 	case e.Genesis != nil:
-		if at != 1 {
-			return "genesis", rule("a second beginning")
+		if at != 1 || e.Genesis.Format != vault.LogFormat {
+			return "genesis", rule("a beginning at %d, in format %d", at-1, e.Genesis.Format)
 		}
 		return "genesis", nil
 	case e.Enrol != nil:

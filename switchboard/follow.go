@@ -372,6 +372,9 @@ func verify(g head.Group, front head.Frontier, p escrow.Page) (verified, error) 
 		if f.Genesis != nil && at == 0 && !bytes.Equal(f.Genesis.Escrow.Sign, g.Log.Public()) {
 			return verified{}, errors.New("the escrow's identity is not that of its log's key")
 		}
+		if f.Genesis != nil && f.Genesis.Format != vault.LogFormat {
+			return verified{}, fmt.Errorf("the escrow's log has format %d, this program reads format %d; follow it with a program of the escrow's build", f.Genesis.Format, vault.LogFormat)
+		}
 		v.entries = append(v.entries, f)
 		at++
 	}

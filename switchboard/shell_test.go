@@ -1,16 +1,21 @@
 package switchboard
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"latchkey/coin"
+	"latchkey/escrow"
 	"latchkey/event"
 	"latchkey/head"
 	"latchkey/market"
 	"latchkey/switchboard/switchboardpb"
+	"latchkey/vault"
 	"latchkey/wire"
 )
 
@@ -102,4 +107,57 @@ func FuzzStatement(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A log in a format that this program does not read is followed no further than its
+// first entry, which says so.
+func TestLogOfAnotherFormat(t *testing.T) {
+	pub, sign, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := head.NewLogKey("escrow.test/log", pub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wpub, wsign, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	witness, err := head.NewWitnessKey("witness.test/0", wpub)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := head.Group{Log: log, Witnesses: []head.WitnessKey{witness}, K: 1}
+	for format, want := range map[uint32]string{0: "has format 0, this program reads format 1", 1: "", 2: "has format 2, this program reads format 1"} {
+		raw, err := wire.Marshal(vault.Entry{Genesis: &vault.Genesis{
+			Format: format, Origin: log.Name(), Escrow: wire.Identity{Sign: pub, KEM: make([]byte, 1216)}, Evidence: []byte("evidence"),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f head.Frontier
+		if err := f.Append(raw); err != nil {
+			t.Fatal(err)
+		}
+		signed, err := head.SignCheckpoint(head.Checkpoint{Origin: log.Name(), Size: 1, Root: f.Root()}, sign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := head.Decide(log, head.Seen{}, head.Request{Signed: signed}, 1_800_000_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := c.Cosign("witness.test/0", wsign)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := verify(g, head.Frontier{}, escrow.Page{Head: append(signed, line...), Entries: [][]byte{raw}})
+		switch {
+		case want == "" && (err != nil || len(v.entries) != 1):
+			t.Errorf("format %d: %v", format, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("format %d: %v, want %q", format, err, want)
+		}
+	}
 }

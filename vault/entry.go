@@ -34,9 +34,12 @@ type Entry struct {
 // An Index is a position in the log plus one, so that the zero Index is "none".
 type Index = uint64
 
+// LogFormat is the one format of a log's entries that this program writes and reads.
+const LogFormat = 1
+
 // Genesis is entry 0: whose log this is.
 type Genesis struct {
-	Format   uint32        `cbor:"1,keyasint"` // of all entries; now 1
+	Format   uint32        `cbor:"1,keyasint"` // of all entries: LogFormat
 	Origin   string        `cbor:"2,keyasint"`
 	Escrow   wire.Identity `cbor:"3,keyasint"`
 	Evidence []byte        `cbor:"4,keyasint"` // the escrow's, as it showed it at its first start

@@ -195,7 +195,7 @@ func (e *Escrow) Start(now int64) (Block, error) {
 		return Block{}, errors.New("start escrow: its log has begun")
 	}
 	e.clock = now
-	p := plan{entries: []Entry{{Genesis: &Genesis{1, e.cfg.Origin, e.cfg.Identity, e.cfg.Evidence}}}}
+	p := plan{entries: []Entry{{Genesis: &Genesis{LogFormat, e.cfg.Origin, e.cfg.Identity, e.cfg.Evidence}}}}
 	return e.commit(p)
 }
 

@@ -45,8 +45,9 @@ func (e *Escrow) apply(n Entry, at Index) error {
 	}
 	switch {
 	case n.Genesis != nil:
-		if at != 1 || n.Genesis.Origin != e.cfg.Origin {
-			return fmt.Errorf("entry %d: genesis of %q", at-1, n.Genesis.Origin)
+		if at != 1 || n.Genesis.Origin != e.cfg.Origin || n.Genesis.Format != LogFormat {
+			return fmt.Errorf("entry %d: genesis of %q in format %d; this program reads a log of %q in format %d, and its first entry",
+				at-1, n.Genesis.Origin, n.Genesis.Format, e.cfg.Origin, LogFormat)
 		}
 	case n.Enrol != nil:
 		v, err := n.Enrol.Identity.ID()

@@ -201,3 +201,35 @@ func TestEscrowRefuses(t *testing.T) {
 		t.Errorf("the same agreement accepted anew: %v", err)
 	}
 }
+
+// A log in another format than this program reads is refused at its first entry, as
+// one of another name is.
+func TestReplayRefusesAnotherFormat(t *testing.T) {
+	w := newWorld(t, 0)
+	for name, c := range map[string]struct {
+		change func(g *vault.Genesis)
+		want   string
+	}{
+		"as it is":       {func(*vault.Genesis) {}, ""},
+		"no format":      {func(g *vault.Genesis) { g.Format = 0 }, "in format 0; this program reads"},
+		"another format": {func(g *vault.Genesis) { g.Format = vault.LogFormat + 1 }, "in format 2; this program reads"},
+		"another name":   {func(g *vault.Genesis) { g.Origin = "other.test/log" }, `genesis of "other.test/log"`},
+	} {
+		first, err := vault.ParseEntry(w.entries[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.change(first.Genesis)
+		raw, err := wire.Marshal(first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := vault.NewEscrow(w.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Replay(raw); c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
