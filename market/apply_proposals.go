@@ -213,6 +213,8 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 	switch {
 	case p.stage == ended:
 		return fmt.Errorf("proposal %v has ended", p.ID)
+	case f.Pause < 0 || f.Pause > longestPause:
+		return fmt.Errorf("a pause of %d s, at most %d", f.Pause, longestPause)
 	case f.Outcome < Done || f.Outcome > Lapsed || f.Why < ContractClosed || f.Why > StepFailed:
 		return fmt.Errorf("outcome %d, reason %d", f.Outcome, f.Why)
 	case len(f.Gives) > 0 != (p.stage == locked) || len(f.Gives) > 0 && len(f.Gives) != n || f.Outcome == Done && len(f.Gives) == 0:
@@ -241,6 +243,11 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 		post(m.holding(c, nil), 1)
 	}
 	for i, o := range p.offers {
+		if other := p.offers[1-i].client; f.Pause > 0 {
+			o.client.pause(other, at, f.Pause)
+		} else if f.Why == ContractClosed {
+			o.client.resume(other)
+		}
 		o.live--
 		if f.Outcome != Done {
 			o.gave -= p.Sides[i].Units

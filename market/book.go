@@ -168,12 +168,12 @@ func apart(o, c *offer) bool {
 
 // alone reports whether c's client is the only one that could fill o now: no other has an offer on the other side that
 // meets o's price, with a chunk to give.
-func alone(o, c *offer) bool {
+func alone(now int64, o, c *offer) bool {
 	for _, x := range o.book.sides[1-o.side] {
 		if !meets(o.Premium, x.Premium) {
 			break
 		}
-		if x.client != c.client && !apart(o, x) {
+		if x.client != c.client && !apart(o, x) && pausedTo(now, o.client, x.client) == 0 {
 			if x.stock.have != (counts{}) {
 				return false
 			}
@@ -184,10 +184,10 @@ func alone(o, c *offer) bool {
 
 // shareLeft returns how many more units of o's want c's client may fill: ⌈Want·Share⌉ in all; or everything while the
 // client is alone and o permits it.
-func shareLeft(o, c *offer) Units {
+func shareLeft(now int64, o, c *offer) Units {
 	whole := o.Want.Units + o.Over
 	most := Units((uint64(o.Want.Units)*uint64(o.Share) + wholeBps - 1) / wholeBps)
-	if most == o.Want.Units || o.Sole && alone(o, c) {
+	if most == o.Want.Units || o.Sole && alone(now, o, c) {
 		most = whole
 	}
 	return most - min(o.fills(c.client), most)

@@ -32,6 +32,60 @@ type client struct {
 	offers   map[OfferID]*offer
 	stocks   map[stockKey]*stock
 	chunks   int // that it owns and that are not claimed
+	pauses   []pause
+}
+
+// pause says until when a client is not matched with another: one of the two declined a proposal with a complaint
+// about the other. A new offer does not end it; an exchange that they bring to its end does.
+type pause struct {
+	Client wire.VaultID `cbor:"1,keyasint"`
+	Until  int64        `cbor:"2,keyasint"`
+	Length int64        `cbor:"3,keyasint"` // of this one: the next is twice as long
+}
+
+// pausing returns the newest pause between c and another client, nil if there is none.
+func (c *client) pausing(other *client) *pause {
+	for i := range c.pauses {
+		if c.pauses[i].Client == other.id {
+			return &c.pauses[i]
+		}
+	}
+	return nil
+}
+
+// resume forgets the pause between c and another client.
+func (c *client) resume(other *client) {
+	c.pauses = slices.DeleteFunc(c.pauses, func(p pause) bool { return p.Client == other.id })
+}
+
+// pause begins a pause between c and another client. The oldest one is forgotten at maxAvoid.
+func (c *client) pause(other *client, at, length int64) {
+	if c.resume(other); len(c.pauses) == maxAvoid {
+		c.pauses = slices.Delete(c.pauses, 0, 1)
+	}
+	c.pauses = append(c.pauses, pause{other.id, at + length, length})
+}
+
+// pausedTo returns the end of the pause between two clients, 0 if there is none now. Either may have forgotten it.
+func pausedTo(now int64, a, b *client) int64 {
+	var to int64
+	for _, p := range [2]*pause{a.pausing(b), b.pausing(a)} {
+		if p != nil && p.Until > now {
+			to = max(to, p.Until)
+		}
+	}
+	return to
+}
+
+// nextPause returns how long the pause after another complaint is.
+func nextPause(a, b *client) int64 {
+	length := int64(0)
+	for _, p := range [2]*pause{a.pausing(b), b.pausing(a)} {
+		if p != nil {
+			length = max(length, p.Length)
+		}
+	}
+	return min(max(2*length, firstPause), longestPause)
 }
 
 // stock returns the client's stock of a denomination at an escrow, which may be empty.

@@ -245,6 +245,9 @@ func (m *Market) end(now int64, p *proposal, e ending) []Fact {
 		Proposal: p.ID, Outcome: e.outcome, Why: e.why, Fault: e.fault, Accused: e.accused, Gives: e.gives,
 		Avoid: (e.outcome != Done || e.why == StepFailed) && !excused, Forget: max(now, p.LockBy) + m.policy.KeepEnded,
 	}}
+	if e.why == Declined && len(e.accused) == 1 { // a complaint of one side about the other, not of a third party
+		facts[0].(*Ended).Pause = nextPause(p.offers[0].client, p.offers[1].client)
+	}
 	for i, o := range p.offers {
 		if o.closed != 0 {
 			continue

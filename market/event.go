@@ -86,6 +86,8 @@ type (
 		Avoid    bool       `cbor:"6,keyasint"` // the two offers are not matched again
 		Gives    []Give     `cbor:"7,keyasint"` // of an instance: where each chunk went; else everything goes back
 		Forget   int64      `cbor:"8,keyasint"` // when the proposal is forgotten
+
+		Pause int64 `cbor:"9,keyasint,omitempty"` // seconds for which the clients of the two offers are not matched
 	}
 	// Forgotten drops an ended proposal.
 	Forgotten struct {

@@ -66,7 +66,9 @@ const (
 	maxSource            = 64 << 10         // bytes of a contract
 	maxOpaque            = 16 << 10         // bytes of an acceptance or a receipt
 	maxText              = 256              // bytes of a reason or a label
-	maxAvoid             = 64               // pairings that an offer remembers to have failed
+	maxAvoid             = 64               // pairings that an offer remembers to have failed, and pauses of a client
+	firstPause           = 60               // seconds for which two clients are not matched after a complaint
+	longestPause         = 24 * 3600        // and after many, each twice as long as the one before
 	maxDue               = 256              // events that one Tick decides
 	maxTime       int64  = 253_402_300_799  // the last second of the year 9999
 	maxMicros     Micros = 1 << 61          // above any limit and any exposure

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"latchkey/coin"
 	"latchkey/settle"
 	"latchkey/wire"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 // trio is a world with three clients of two vendors: alice with btc, bob and carol with eth, $1,000 each.
@@ -405,6 +407,111 @@ func TestDecline(t *testing.T) {
 			t.Error("alice's offer does not go on with others")
 		}
 		w.compare()
+	}
+}
+
+// A client that complained about another is not matched with it for a time that
+// doubles, whatever new offers the two bring; others are not held up, the pause comes to
+// an end, and an exchange that comes to its own forgets what was before.
+func TestPause(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := trio(t)
+		w.deposit("alice", "btc", 5, 20)
+		w.deposit("bob", "eth", 5, 20)
+		w.deposit("carol", "eth", 5, 20)
+		w.every = 64
+		alice, bob, carol := vault("alice"), vault("bob"), vault("carol")
+		offers, until, length, fills := 0, int64(0), int64(0), 0
+		place := func(name, give string) []*Proposal {
+			offers++
+			return proposalsIn(w.do(Place{vault(name), w.swapOffer(offers, give, 5, 100)}))
+		}
+		settle := func(p *Proposal) []*Proposal {
+			var after []*Proposal
+			for _, id := range p.Parties {
+				after = append(after, proposalsIn(w.do(Accept{id, p.ID, []byte("yes")}))...)
+			}
+			return append(after, proposalsIn(w.do(settled(p, false)))...)
+		}
+		for range rapid.IntRange(2, 10).Draw(t, "steps") {
+			w.now += rapid.SampledFrom([]int64{0, 1, 58, 59, 60, 61, 120, 500, 4000}).Draw(t, "seconds")
+			paused, met, before := w.now < until, 0, until-w.now
+			var list []*Proposal
+			for at, ok := w.m.Wake(); ok && at <= w.now; at, ok = w.m.Wake() {
+				list = append(list, proposalsIn(w.do(Tick{}))...)
+			}
+			for _, a := range []coin.AssetID{"btc", "eth"} {
+				list = append(list, proposalsIn(w.do(Rate{a, perCoin[a], w.now}))...)
+			}
+			list = append(append(list, place("bob", "eth")...), place("alice", "btc")...)
+			for len(list) > 0 {
+				p := list[0]
+				list = list[1:]
+				if p.role(carol) >= 0 {
+					list = append(list, settle(p)...)
+					continue
+				}
+				if met++; paused {
+					t.Fatalf("met again %d s before the end of a pause of %d s", before, length)
+				}
+				if rapid.IntRange(0, 3).Draw(t, "honest") == 0 {
+					list, length, until = append(list, settle(p)...), 0, 0
+					continue
+				}
+				why := rapid.SampledFrom([]DeclineReason{Unfunded, Untrusted}).Draw(t, "why")
+				who := rapid.SampledFrom([]wire.VaultID{alice, bob}).Draw(t, "who")
+				list = append(list, proposalsIn(w.do(Decline{who, p.ID, why}))...)
+				length = min(max(60, 2*length), 86_400)
+				until = w.now + length
+			}
+			if met == 0 && before <= 0 {
+				t.Fatal("the pause is over, and they do not meet")
+			}
+			if w.now < until { // Alice's newest offer stands; another takes it
+				taken := place("carol", "eth")
+				if len(taken) != 1 || taken[0].role(carol) < 0 {
+					t.Fatalf("carol is held up: %d proposals", len(taken))
+				}
+				settle(taken[0])
+				fills++
+			}
+			w.compare()
+		}
+		for _, name := range []string{"alice", "bob"} {
+			if c, _ := w.m.ClientStatus(vault(name)); c.Reputation.Failures != 0 {
+				t.Errorf("%d failures of %s: a complaint is nobody's", c.Reputation.Failures, name)
+			}
+		}
+		if c, _ := w.m.ClientStatus(carol); int(c.Reputation.Successes) < fills {
+			t.Errorf("carol has %d successes, want %d", c.Reputation.Successes, fills)
+		}
+	})
+}
+
+// While two clients pause, each says so of its offers, and the one that stays counts as
+// the only counterparty of an offer that may be filled by one alone.
+func TestPauseShown(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 50)}))[0]
+	w.do(Decline{vault("bob"), p.ID, Unfunded})
+	w.do(Cancel{vault("alice"), offerID(1)})
+	if n := len(proposalsIn(w.do(Place{vault("alice"), w.swapOffer(2, "btc", 40, 50)}))); n != 0 {
+		t.Fatal("a new offer meets at once")
+	}
+	s, err := w.m.OfferStatus(w.now, vault("alice"), offerID(2))
+	want := fmt.Sprintf("another counterparty, or the end of a pause at %d: a proposal with client %s was declined", w.now+60, vault("bob").Short())
+	if err != nil || s.Wait.For != want {
+		t.Errorf("it waits for %q, want %q: %v", s.Wait.For, want, err)
+	}
+	list := proposalsIn(w.do(Place{vault("carol"), w.swapOffer(1, "eth", 40, 50)}))
+	if len(list) != 1 || list[0].Sides[0].Units+list[0].Sides[1].Units != 80 {
+		t.Fatalf("carol is alone and fills not all: %v", list)
+	}
+	w.do(Decline{vault("carol"), list[0].ID, Untrusted})
+	w.now += 60
+	if n := len(proposalsIn(w.do(Rate{"btc", perCoin["btc"], w.now}))); n != 1 {
+		t.Fatal("the pause is over, and they do not meet")
 	}
 }
 

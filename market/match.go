@@ -18,6 +18,7 @@ const (
 	noRate                // no fresh rate of an asset
 	noOffer               // nobody offers the other side
 	onlyApart             // only offers that it never meets
+	onlyPaused            // only offers of clients with whom a proposal was declined just now
 	noPrice               // only offers that do not meet its price
 	mailFull              // a party's queue of notices is full
 	noChunks              // a side has no chunks to give
@@ -33,6 +34,7 @@ type reason struct {
 	asset    *denom
 	domain   *domain
 	client   *client // of whom it is true
+	until    int64
 	err      error
 }
 
@@ -119,6 +121,9 @@ func (m *Market) pair(now int64, p *plan, o, c *offer, give, want Micros, exchan
 	if apart(o, c) {
 		return reason{obstacle: onlyApart}
 	}
+	if to := pausedTo(now, o.client, c.client); to > 0 {
+		return reason{obstacle: onlyPaused, client: c.client, until: to}
+	}
 	if !meets(o.Premium, c.Premium) {
 		return reason{obstacle: noPrice}
 	}
@@ -165,7 +170,7 @@ func (m *Market) cutPlan(now int64, p *plan) reason {
 	if sy.have == (counts{}) {
 		return reason{obstacle: noChunks, client: taker.client}
 	}
-	w, why := m.windowOf(p)
+	w, why := m.windowOf(now, p)
 	if why.obstacle != noObstacle {
 		return why
 	}
@@ -200,7 +205,7 @@ func (m *Market) cutPlan(now int64, p *plan) reason {
 		}
 		if !slices.Equal(takersX, p.takersX) || !slices.Equal(takersY, p.takersY) {
 			x, y := w.x, w.y
-			if w, why = m.windowOf(p); why.obstacle != noObstacle {
+			if w, why = m.windowOf(now, p); why.obstacle != noObstacle {
 				return why
 			}
 			w.x, w.y = x, y
@@ -246,7 +251,7 @@ func (m *Market) touches(c *chunk, d *domain) bool {
 
 // windowOf returns the sizes that the two offers, the contract's terms and the limits of both parties leave, without
 // the chunks.
-func (m *Market) windowOf(p *plan) (window, reason) {
+func (m *Market) windowOf(now int64, p *plan) (window, reason) {
 	maker, taker := p.maker, p.taker
 	termX, termY := taker.book.form.terms[maker.GiveTerm], taker.book.form.terms[taker.GiveTerm]
 	w := window{
@@ -260,7 +265,7 @@ func (m *Market) windowOf(p *plan) (window, reason) {
 		sum:    maxMicros,
 	}
 	why := reason{obstacle: noSizes}
-	if x, y := shareLeft(taker, maker), shareLeft(maker, taker); x < w.least || y < w.yleast {
+	if x, y := shareLeft(now, taker, maker), shareLeft(now, maker, taker); x < w.least || y < w.yleast {
 		why = reason{obstacle: shareReached}
 		w.most, w.ymost = min(w.most, x), min(w.ymost, y)
 	} else {

@@ -52,6 +52,7 @@ type (
 		Profile uint32       `cbor:"7,keyasint"` // present one
 		Last    uint64       `cbor:"8,keyasint"`
 		Acked   uint64       `cbor:"9,keyasint"`
+		Pauses  []pause      `cbor:"10,keyasint,omitempty"`
 	}
 	profileRec struct {
 		Client uint32    `cbor:"1,keyasint"`
@@ -162,7 +163,7 @@ func (m *Market) Snapshot() ([]byte, error) {
 	number := make(map[*client]uint32, len(clients))
 	for i, c := range clients {
 		number[c] = uint32(i)
-		put(record{Client: &clientRec{c.id, c.pos, c.reach, c.exempt, c.bond, c.rep, c.profile.number(), c.mail.last, c.mail.acked}})
+		put(record{Client: &clientRec{c.id, c.pos, c.reach, c.exempt, c.bond, c.rep, c.profile.number(), c.mail.last, c.mail.acked, c.pauses}})
 	}
 	for _, p := range m.profiles {
 		put(record{Profile: &profileRec{number[p.client], p.device, p.vendor, p.tcb}})
@@ -351,12 +352,17 @@ func (r *restoring) take(rec *record) error {
 		m.contracts[x.hash] = x
 	case rec.Client != nil:
 		x := rec.Client
-		if m.clients[x.ID] != nil || x.Bond < 0 || x.Bond > maxMicros {
+		if m.clients[x.ID] != nil || x.Bond < 0 || x.Bond > maxMicros || len(x.Pauses) > maxAvoid {
 			return fmt.Errorf("client %s", x.ID.Short())
+		}
+		for i, p := range x.Pauses {
+			if p.Length < firstPause || p.Length > longestPause || slices.ContainsFunc(x.Pauses[:i], func(q pause) bool { return q.Client == p.Client }) {
+				return fmt.Errorf("client %s pauses for %d s with client %s", x.ID.Short(), p.Length, p.Client.Short())
+			}
 		}
 		c := &client{
 			id: x.ID, pos: x.Pos, reach: x.Reach, exempt: x.Exempt, bond: x.Bond, rep: x.Rep,
-			offers: map[OfferID]*offer{}, stocks: map[stockKey]*stock{}, mail: mailbox{last: x.Last, acked: x.Acked},
+			offers: map[OfferID]*offer{}, stocks: map[stockKey]*stock{}, mail: mailbox{last: x.Last, acked: x.Acked}, pauses: x.Pauses,
 		}
 		m.clients[x.ID] = c
 		r.clients, r.present = append(r.clients, c), append(r.present, x.Profile)

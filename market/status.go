@@ -90,6 +90,8 @@ func (m *Market) text(now int64, r reason) string {
 		return "an offer of the other side"
 	case onlyApart:
 		return "another counterparty: those that there are share its client or its device, or a proposal with them failed"
+	case onlyPaused:
+		return fmt.Sprintf("another counterparty, or the end of a pause at %d: a proposal with client %s was declined", r.until, r.client.id.Short())
 	case noPrice:
 		return "an offer of the other side that meets its price"
 	case mailFull:

@@ -108,13 +108,26 @@ type model struct {
 	got, gave map[pairing]Units
 	owner     map[wire.ChunkID]Give
 	notices   map[wire.VaultID]uint64
+	pauses    map[[2]wire.VaultID]modelPause // of two clients, the lower id first
 	done      int
+}
+
+type modelPause struct{ until, length int64 }
+
+// pair names the clients of a proposal's sides.
+func (p *Proposal) pair() [2]wire.VaultID {
+	a, b := p.Sides[0].Client, p.Sides[1].Client
+	if bytes.Compare(a[:], b[:]) > 0 {
+		a, b = b, a
+	}
+	return [2]wire.VaultID{a, b}
 }
 
 func newModel() model {
 	return model{
 		map[ProposalID]*Proposal{}, map[ProposalID]int{}, map[ProposalID]bool{},
-		map[pairing]Units{}, map[pairing]Units{}, map[wire.ChunkID]Give{}, map[wire.VaultID]uint64{}, 0,
+		map[pairing]Units{}, map[pairing]Units{}, map[wire.ChunkID]Give{}, map[wire.VaultID]uint64{},
+		map[[2]wire.VaultID]modelPause{}, 0,
 	}
 }
 
@@ -145,6 +158,9 @@ func (x *model) note(t tester, m *Market, e Event) {
 		if m.outage {
 			t.Fatal("a proposal in an outage")
 		}
+		if until := x.pauses[p.pair()].until; e.At < until {
+			t.Fatalf("two clients are matched %d s before their pause is over", until-e.At)
+		}
 		for _, s := range p.Sides {
 			d := m.denoms[s.Denomination]
 			if r := m.rates[d.Asset.ID]; r == nil || r.lost != "" || e.At-r.observed > m.policy.RateMaxAge {
@@ -163,6 +179,17 @@ func (x *model) note(t tester, m *Market, e Event) {
 		tell(p)
 		for _, g := range f.Gives {
 			x.owner[g.Chunk] = g
+		}
+		old, length := x.pauses[p.pair()], int64(0)
+		switch {
+		case f.Why == Declined && len(f.Accused) == 1:
+			length = min(max(60, 2*old.length), 86_400)
+			x.pauses[p.pair()] = modelPause{e.At + length, length}
+		case f.Why == ContractClosed:
+			delete(x.pauses, p.pair())
+		}
+		if f.Pause != length {
+			t.Fatalf("a pause of %d s, want %d", f.Pause, length)
 		}
 		if f.Outcome == Done {
 			x.done++
