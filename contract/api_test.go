@@ -213,7 +213,7 @@ func TestWords(t *testing.T) {
 	if diff := cmp.Diff(want, d.Words(s)); diff != "" {
 		t.Error(diff)
 	}
-	s.vars = []int64{1000}
+	s.words()[0] = 1000
 	if got := d.Words(s); len(got) != 1 || got[0].Word != "confirm" {
 		t.Errorf("when the renewals are used up: %+v", got)
 	}

@@ -125,7 +125,7 @@ func (d *Deal) env() *env {
 // load fills in counters and what is left from a state.
 func (e *env) load(d *Deal, s State) {
 	for i := range d.p.counters {
-		*e.at(opCounter, i) = point(s.vars[i])
+		*e.at(opCounter, i) = point(s.words()[i])
 	}
 	for i := range d.units() {
 		*e.at(opLeft, i) = point(s.left(i))

@@ -204,10 +204,10 @@ func (t *trace) give(r run, s *stmt) {
 		}
 	}
 	other := r
-	r.gone, other.gone = false, false
+	r.own, other.own = false, false
 	r.give(s.index, s.to, asked.lo)
 	other.give(s.index, s.to, asked.hi)
-	t.same(slices.Equal(r.s.gone, other.s.gone) && (asked.lo > had || asked.hi <= had), s.expr)
+	t.same(slices.Equal(r.s.words(), other.s.words()) && (asked.lo > had || asked.hi <= had), s.expr)
 	*left = point(r.s.left(s.index))
 	n.given = had - left.lo
 	t.same(asked.hi == n.asked || asked.lo > had || asked.hi-n.given <= t.worst(s), s.expr)
@@ -362,8 +362,8 @@ func (x *explorer) place(r *run, from int, ev Event) int32 {
 	}
 	r.s.now, r.s.until = 0, 0
 	for j := x.d.p.varNewest(); j < x.d.p.varLater(); j++ {
-		if r.s.vars[j] != 0 {
-			r.set(j, 0)
+		if r.s.words()[j] != 0 {
+			r.words()[j] = 0
 		}
 	}
 	x.key = r.s.appendRest(append(x.key[:0], byte(r.s.phase), byte(r.s.phase>>8)))

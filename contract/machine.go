@@ -78,8 +78,7 @@ type run struct {
 	gives     []Give
 	line      int32 // of the clause that fired
 	fault     error
-	vars      bool   // s.vars is the run's own
-	gone      bool   // s.gone is the run's own
+	own       bool   // s.many is the run's own
 	exploring *trace // nil in a real run
 }
 
@@ -222,12 +221,11 @@ func (r *run) deposit(ph *phase, ev *Event) (*clause, error) {
 		return nil, fmt.Errorf("%w: pot %d does not miss %d chunks", ErrEvent, ev.Pot, ev.Value)
 	}
 	first := r.s.c.end(ev.Pot) - int32(r.s.missing(r.d.p, ev.Pot))
-	r.own()
+	words := r.words()
 	for i := first; i < first+int32(ev.Value); i++ {
-		r.s.gone[i/64] &^= 1 << (i % 64)
+		words[int32(r.s.c.vars)+i/64] &^= 1 << (i % 64)
 	}
-	slot := r.d.p.varLater() + int(r.d.p.pots[ev.Pot].slot)
-	r.set(slot, r.s.vars[slot]+ev.Value)
+	words[r.d.p.varLater()+int(r.d.p.pots[ev.Pot].slot)] += ev.Value
 	r.exploring.deposited(*r, ev.Pot)
 	part := r.s.missing(r.d.p, ev.Pot) > 0
 	waited := false
@@ -278,14 +276,14 @@ func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 		}
 		t := r.eval(c.time)
 		fits := c.kind == onFor && ev.Observed == t && r.s.said&c.mask() == 0
-		if c.kind == onEach && ev.Observed > r.s.vars[newest] && ev.At-ev.Observed <= t {
+		if c.kind == onEach && ev.Observed > r.s.words()[newest] && ev.At-ev.Observed <= t {
 			fits, fresh = true, true
 		}
 		if !fits || !r.holds(c.guard) {
 			continue
 		}
 		if c.kind == onEach {
-			r.set(newest, ev.Observed)
+			r.words()[newest] = ev.Observed
 			return c, nil
 		}
 		for j := range ph.clauses { // every clause that waits for this value has had it
@@ -298,7 +296,7 @@ func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 	if !fresh {
 		return nil, fmt.Errorf("%w: oracle %s: no clause takes the value %d observed at %d", ErrEvent, p.oracles[ev.Oracle].Name, ev.Value, ev.Observed)
 	}
-	r.set(newest, ev.Observed)
+	r.words()[newest] = ev.Observed
 	return nil, nil
 }
 
@@ -324,7 +322,7 @@ func (r *run) do(body []stmt) bool {
 				r.broken(s.pos)
 			}
 			r.exploring.set(s, v)
-			r.set(s.index, v)
+			r.words()[s.index] = v
 		case stIf:
 			branch := s.els
 			if r.holds(s.expr) {
@@ -365,33 +363,27 @@ func (r *run) close() {
 	r.s = State{c: r.s.c, closed: true, now: r.s.now}
 }
 
-// own makes s.gone the run's own.
-func (r *run) own() {
-	if !r.gone {
-		r.s.gone, r.gone = append(make([]uint64, 0, len(r.s.gone)), r.s.gone...), true
+// words returns the words of the state that is being made, to be written.
+func (r *run) words() []int64 {
+	if !r.own && r.s.many != nil {
+		r.s.many, r.own = append(make([]int64, 0, len(r.s.many)), r.s.many...), true
 	}
+	return r.s.words()
 }
 
 func (r *run) hand(pot int, i int32, to int) {
-	if r.own(); r.gives == nil {
+	if r.gives == nil {
 		r.gives = make([]Give, 0, r.s.c.count())
 	}
-	r.s.gone[i/64] |= 1 << (i % 64)
+	r.words()[int32(r.s.c.vars)+i/64] |= 1 << (i % 64)
 	r.gives = append(r.gives, Give{pot, int(i - r.s.c.start(pot)), to, to == r.d.p.pots[pot].From})
 }
 
 func (r *run) seal(i int, h [32]byte) {
 	for j := range 4 {
-		r.set(r.d.p.varSeals()+4*i+j, int64(binary.BigEndian.Uint64(h[8*j:])))
+		r.words()[r.d.p.varSeals()+4*i+j] = int64(binary.BigEndian.Uint64(h[8*j:]))
 	}
 	r.exploring.sealed(i, h)
-}
-
-func (r *run) set(i int, v int64) {
-	if !r.vars {
-		r.s.vars, r.vars = append(make([]int64, 0, len(r.s.vars)), r.s.vars...), true
-	}
-	r.s.vars[i] = v
 }
 
 // enter begins a phase. A deadline that lies in the past is due at once.
@@ -419,7 +411,7 @@ func (r *run) eval(i int32) int64 {
 	case opLeft:
 		return r.s.left(int(n.v))
 	case opCounter:
-		return r.s.vars[n.v]
+		return r.s.words()[n.v]
 	case opFilled:
 		return r.s.filled(r.d.p, int(n.v))
 	case opSealed:

@@ -79,7 +79,7 @@ type Pot struct {
 	Asset int    // index of what its chunks must be, -1 where the contract does not say
 	Later bool   // filled while the contract runs, chunk by chunk in the agreed order
 	expr  int32
-	slot  int32  // of a later pot: where State.vars counts the chunks that are there
+	slot  int32  // of a later pot: where State.words counts the chunks that are there
 	cands uint64 // parties that a give may name, by bit
 }
 

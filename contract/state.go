@@ -13,14 +13,14 @@ import (
 // chunks is what an instance holds. It is immutable and shared by all states of an instance, and small, for there are
 // many instances. A chunk is counted over all pots.
 type chunks struct {
-	pots, plain int32    // plain: how many of State.vars come before the sealed values
-	all         []uint32 // the first chunk of each pot, and their number; weights; each pot's chunks by falling weight, equal ones in the agreed order
+	pots, plain, vars int16    // of State.words, plain come before the sealed values, and vars before the bits of the chunks
+	all               []uint32 // the first chunk of each pot, and their number; weights; each pot's chunks by falling weight, equal ones in the agreed order
 }
 
 func (c *chunks) start(pot int) int32  { return int32(c.all[pot]) }
 func (c *chunks) end(pot int) int32    { return int32(c.all[pot+1]) }
 func (c *chunks) count() int           { return int(c.all[c.pots]) }
-func (c *chunks) weight(i int32) int64 { return int64(c.all[c.pots+1+i]) }
+func (c *chunks) weight(i int32) int64 { return int64(c.all[int32(c.pots)+1+i]) }
 
 // order returns the chunks of a pot in the order in which a give looks at them.
 func (c *chunks) order(pot int) []uint32 {
@@ -40,7 +40,7 @@ func (d *Deal) newChunks(weights [][]int64) (*chunks, error) {
 	if n > MaxChunks {
 		return nil, fmt.Errorf("%d chunks, more than %d", n, MaxChunks)
 	}
-	c := &chunks{pots: int32(len(weights)), plain: int32(d.p.varSeals()), all: make([]uint32, len(weights)+1+2*n)}
+	c := &chunks{pots: int16(len(weights)), plain: int16(d.p.varSeals()), vars: int16(d.p.varSeals() + 4*len(d.p.seals)), all: make([]uint32, len(weights)+1+2*n)}
 	next := 0
 	for i, pot := range weights {
 		missing := d.units()[i]
@@ -79,8 +79,17 @@ type State struct {
 	now    int64    // logical time of the last step
 	until  int64    // when the phase's deadline is due
 	said   uint64   // voices heard and values taken in this phase, at the bits of its clauses
-	vars   []int64  // counters; of each oracle the time of its newest value; of each later pot how many of its chunks are there; of each sealed value 4 words. Never written after it is made
-	gone   []uint64 // chunks given, by bit; never written after it is made
+	few    [2]int64 // the words, where there are no more
+	many   []int64  // the words, where there are more; never written after it is made
+}
+
+// words returns the words of s itself: counters; of each oracle the time of its newest value; of each later pot how many of its
+// chunks are there; of each sealed value 4 words; chunks given or not there, by bit.
+func (s *State) words() []int64 {
+	if s.many != nil {
+		return s.many
+	}
+	return s.few[:]
 }
 
 // Closed tells that the contract is over: nothing is left to give.
@@ -106,7 +115,7 @@ func (s State) Holds(pot, chunk int) bool {
 	return i < int(s.c.end(pot)) && !s.has(int32(i))
 }
 
-// Where the parts of State.vars begin, counters apart.
+// Where the parts of State.words begin, counters apart.
 func (p *Program) varNewest() int { return len(p.counters) }
 func (p *Program) varLater() int  { return p.varNewest() + len(p.oracles) }
 func (p *Program) varSeals() int  { return p.varLater() + p.later }
@@ -116,7 +125,7 @@ func (s *State) missing(p *Program, pot int) int64 {
 	if !p.pots[pot].Later {
 		return 0
 	}
-	return int64(s.c.end(pot)-s.c.start(pot)) - s.vars[p.varLater()+int(p.pots[pot].slot)]
+	return int64(s.c.end(pot)-s.c.start(pot)) - s.words()[p.varLater()+int(p.pots[pot].slot)]
 }
 
 // filled returns the units that were put into a pot.
@@ -130,13 +139,13 @@ func (s *State) filled(p *Program, pot int) (sum int64) {
 // seal returns the commitment to a sealed value, zero if there is none.
 func (s *State) seal(p *Program, i int) (h [32]byte) {
 	for j := range 4 {
-		binary.BigEndian.PutUint64(h[8*j:], uint64(s.vars[p.varSeals()+4*i+j]))
+		binary.BigEndian.PutUint64(h[8*j:], uint64(s.words()[p.varSeals()+4*i+j]))
 	}
 	return h
 }
 
 // has tells that a chunk is gone, or not there yet.
-func (s *State) has(i int32) bool { return s.gone[i/64]>>(i%64)&1 == 1 }
+func (s *State) has(i int32) bool { return s.words()[int32(s.c.vars)+i/64]>>(i%64)&1 == 1 }
 
 // left returns the units of a pot that are not given.
 func (s *State) left(pot int) (sum int64) {
@@ -150,12 +159,13 @@ func (s *State) left(pot int) (sum int64) {
 
 // start returns the state before `at open`.
 func (d *Deal) start(c *chunks, now int64) State {
-	s := State{c: c, now: now, gone: make([]uint64, (c.count()+63)/64)}
-	if n := d.p.varSeals() + 4*len(d.p.seals); n > 0 {
-		s.vars = make([]int64, n)
+	s := State{c: c, now: now}
+	if n := int(c.vars) + (c.count()+63)/64; n > len(s.few) {
+		s.many = make([]int64, n)
 	}
+	words := s.words()
 	for i, k := range d.p.counters {
-		s.vars[i] = k.start
+		words[i] = k.start
 	}
 	for pot := range d.p.pots {
 		s.absent(d.p, pot)
@@ -165,8 +175,9 @@ func (d *Deal) start(c *chunks, now int64) State {
 
 // absent marks the chunks of a later pot that are not there yet.
 func (s *State) absent(p *Program, pot int) {
+	gone := s.words()[s.c.vars:]
 	for i := s.c.end(pot) - int32(s.missing(p, pot)); i < s.c.end(pot); i++ {
-		s.gone[i/64] |= 1 << (i % 64)
+		gone[i/64] |= 1 << (i % 64)
 	}
 }
 
@@ -194,11 +205,12 @@ func (s State) AppendBinary(b []byte) ([]byte, error) {
 // appendRest appends what a state is besides phase and time.
 func (s *State) appendRest(b []byte) []byte {
 	b = binary.AppendUvarint(b, s.said)
-	for _, v := range s.vars[:s.c.plain] {
+	words := s.words()
+	for _, v := range words[:s.c.plain] {
 		b = binary.AppendVarint(b, v)
 	}
-	for i := int(s.c.plain); i < len(s.vars); i += 4 {
-		h := s.vars[i : i+4]
+	for i := s.c.plain; i < s.c.vars; i += 4 {
+		h := words[i : i+4]
 		if b = append(b, byte(truthOf(h[0]|h[1]|h[2]|h[3] != 0))); b[len(b)-1] == 1 {
 			for _, w := range h {
 				b = binary.BigEndian.AppendUint64(b, uint64(w))
@@ -206,7 +218,7 @@ func (s *State) appendRest(b []byte) []byte {
 		}
 	}
 	for i := range (s.c.count() + 7) / 8 {
-		b = append(b, byte(s.gone[i/8]>>(i%8*8)))
+		b = append(b, byte(words[int(s.c.vars)+i/8]>>(i%8*8)))
 	}
 	return b
 }
@@ -247,20 +259,21 @@ func (s *State) decode(p *Program, b []byte) bool {
 	s.phase = int32(at - 1)
 	s.until = s.now + int64(uvarint(farAway))
 	s.said = uvarint(1<<MaxVoices - 1)
-	for i := range s.vars[:s.c.plain] {
+	words := s.words()
+	for i := range words[:s.c.plain] {
 		u, lo, hi := uvarint(1<<64-1), int64(0), int64(farAway)
 		if i < len(p.counters) {
 			lo, hi = p.counters[i].Lo, p.counters[i].Hi
 		} else if i >= p.varLater() {
 			hi = MaxChunks
 		}
-		s.vars[i] = int64(u>>1) ^ -int64(u&1)
-		ok = ok && s.vars[i] >= lo && s.vars[i] <= hi
+		words[i] = int64(u>>1) ^ -int64(u&1)
+		ok = ok && words[i] >= lo && words[i] <= hi
 	}
-	for i := int(s.c.plain); i < len(s.vars); i += 4 {
+	for i := int(s.c.plain); i < int(s.c.vars); i += 4 {
 		if uvarint(1) == 1 && len(b) >= 32 {
 			for j := range 4 {
-				s.vars[i+j] = int64(binary.BigEndian.Uint64(b[8*j:]))
+				words[i+j] = int64(binary.BigEndian.Uint64(b[8*j:]))
 			}
 			b = b[32:]
 		}
@@ -268,9 +281,10 @@ func (s *State) decode(p *Program, b []byte) bool {
 	if !ok {
 		return false
 	}
-	clear(s.gone)
+	gone := words[s.c.vars:]
+	clear(gone)
 	for i := range min(s.c.count(), 8*len(b)) {
-		s.gone[i/64] |= uint64(b[i/8]>>(i%8)&1) << (i % 64)
+		gone[i/64] |= int64(b[i/8]>>(i%8)&1) << (i % 64)
 	}
 	for pot := range p.pots {
 		if s.missing(p, pot) < 0 {
