@@ -347,11 +347,18 @@ func (r *run) do(body []stmt) bool {
 // agreed order among equals, until nothing fits. One pass by falling weight does that: what did not fit or is gone
 // will not fit later either.
 func (r *run) give(pot, to int, amount int64) {
-	for _, i := range r.s.c.order(pot) {
-		if w := r.s.c.weight(int32(i)); w <= amount && !r.s.has(int32(i)) {
-			amount -= w
-			r.hand(pot, int32(i), to)
+	c := r.s.c
+	for _, i := range c.order(pot) {
+		w := c.weight(int32(i))
+		if w > amount || r.s.has(int32(i)) {
+			continue
 		}
+		amount -= w
+		if r.gives == nil {
+			r.gives = make([]Give, 0, c.count())
+		}
+		r.words()[int(c.vars)+int(i)/64] |= 1 << (i % 64)
+		r.gives = append(r.gives, Give{pot, int(i) - int(c.start(pot)), to, to == r.d.p.pots[pot].From})
 	}
 }
 
@@ -369,14 +376,6 @@ func (r *run) words() []int64 {
 		r.s.many, r.own = append(make([]int64, 0, len(r.s.many)), r.s.many...), true
 	}
 	return r.s.words()
-}
-
-func (r *run) hand(pot int, i int32, to int) {
-	if r.gives == nil {
-		r.gives = make([]Give, 0, r.s.c.count())
-	}
-	r.words()[int32(r.s.c.vars)+i/64] |= 1 << (i % 64)
-	r.gives = append(r.gives, Give{pot, int(i - r.s.c.start(pot)), to, to == r.d.p.pots[pot].From})
 }
 
 func (r *run) seal(i int, h [32]byte) {
@@ -399,13 +398,20 @@ func (r *run) broken(at pos) {
 }
 
 // eval computes an expression. A result out of range sets fault; the checks have ruled it out.
-func (r *run) eval(i int32) int64 {
-	n := &r.d.p.nodes[i]
+func (r *run) eval(i int32) int64 { return r.value(&r.d.p.nodes[i]) }
+
+// value computes a node: a term, as most are, without a call.
+func (r *run) value(n *node) int64 {
+	if n.op == opTerm {
+		return r.d.values[n.v]
+	}
+	return r.compute(n)
+}
+
+func (r *run) compute(n *node) int64 {
 	switch n.op {
 	case opConst:
 		return n.v
-	case opTerm:
-		return r.d.values[n.v]
 	case opPot:
 		return r.d.units()[n.v]
 	case opLeft:
