@@ -129,7 +129,7 @@ func (e *env) load(d *Deal, s State) {
 	}
 	for i := range d.units() {
 		*e.at(opLeft, i) = point(s.left(i))
-		*e.at(opFilled, i) = point(s.filled(d.p, i))
+		*e.at(opFilled, i) = point(d.filled(&s, i))
 	}
 	for i := range d.p.seals {
 		*e.at(opSealed, i) = point(truthOf(s.seal(d.p, i) != [32]byte{}))

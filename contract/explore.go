@@ -3,7 +3,7 @@ package contract
 import (
 	"cmp"
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -11,9 +11,21 @@ import (
 // Limits bound an exploration. A zero field means the default. A contract that needs more is refused, unless whoever
 // signs it raises the bound.
 type Limits struct {
-	States int // default 50,000
-	Moves  int // default 200,000: plays of one event over one interval of values, each counted again for every 64 chunks, and all that again for every 1,024 tokens of its phase
+	States int // default 50,000; what is stored weighs at most 1,024 bytes for each, see spec/contract.md
+	Moves  int // default 200,000: plays of one event over one interval of values, each counted again for every 64 chunks, and all that again for every 1,024 tokens of its phase; the payouts to tell count besides
 }
+
+// What an exploration stores weighs so many bytes, on every platform: about what it takes in memory on one of 64 bits.
+const (
+	stateBytes = 320
+	wordBytes  = 24 // of a state
+	moveBytes  = 160
+	gainBytes  = 32
+	eventBytes = 128  // of a way that is told
+	bytesEach  = 1024 // of a state of the bound
+	maxTold    = 16   // events of a way in words, at its beginning and at its end
+	movesEach  = 32   // moves that are looked at for a payout count as one play
+)
 
 // Report is what an exploration found: what each party can end up with, and what rounding to whole chunks can cost.
 type Report struct {
@@ -53,7 +65,11 @@ func (d *Deal) Admit(weights [][]int64, lim Limits) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	return x.report(), nil
+	rep := x.report()
+	if x.errors > 0 {
+		return Report{}, &Error{x.list}
+	}
+	return rep, nil
 }
 
 func (d *Deal) explore(weights [][]int64, lim Limits) (*explorer, error) {
@@ -61,7 +77,7 @@ func (d *Deal) explore(weights [][]int64, lim Limits) (*explorer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("admit contract %s: %w", d.p.name, err)
 	}
-	x := &explorer{d: d, lim: Limits{cmp.Or(lim.States, 50_000), cmp.Or(lim.Moves, 200_000)}, index: map[string]int32{}, base: d.env(), ends: d.env()}
+	x := &explorer{d: d, lim: Limits{cmp.Or(lim.States, 50_000), cmp.Or(lim.Moves, 200_000)}, index: map[string]int32{}, trace: trace{losses: map[int32]loss{}}, base: d.env(), ends: d.env()}
 	x.states = []place{{s: d.start(c, 0)}, {}}
 	for i := 0; i < len(x.states) && x.errors == 0; i++ {
 		if i != closed {
@@ -83,10 +99,9 @@ const (
 
 // place is a state with what can happen there. Its times are zero.
 type place struct {
-	s      State
-	parent int // the place from which, and the event by which, it was first reached
-	via    Event
-	moves  []move
+	s           State
+	parent, via int32 // the place from which, and the move of it by which, it was first reached
+	moves       []move
 }
 
 // move leads from one place to another.
@@ -98,7 +113,7 @@ type move struct {
 
 // gain is what a move brings a party from a pot.
 type gain struct {
-	pot, party int
+	pot, party int32
 	units      int64
 }
 
@@ -109,7 +124,9 @@ type explorer struct {
 	lim    Limits
 	index  map[string]int32
 	states []place
-	count  int
+	moves  int  // of all places
+	count  int  // of plays
+	bytes  int  // what is stored weighs
 	base   *env // of the place that is being played
 	ends   *env // of any place
 	trace  trace
@@ -121,10 +138,10 @@ type explorer struct {
 // trace follows a run over an interval of input: whether the machine does the same for every value, and what the gives
 // ask for.
 type trace struct {
-	env      env
-	split    uint8 // what has to be split: byInput, byNow
-	notes    []note
-	rounding []Rounding // the worst of each give so far
+	env    env
+	split  uint8 // what has to be split: byInput, byNow
+	notes  []note
+	losses map[int32]loss // by line, the worst of its gives so far
 }
 
 const (
@@ -137,6 +154,13 @@ type note struct {
 	s                  *stmt
 	asked, given, left int64
 	v, now             int64
+}
+
+// loss is a note of the event that follows a place.
+type loss struct {
+	note
+	from int
+	last Event
 }
 
 // same notes whether the machine does the same on the whole interval, which depends on an expression.
@@ -177,7 +201,7 @@ func (t *trace) within(c *clause) {
 
 func (t *trace) deposited(r run, pot int) {
 	if t != nil {
-		*t.env.at(opLeft, pot), *t.env.at(opFilled, pot) = point(r.s.left(pot)), point(r.s.filled(r.d.p, pot))
+		*t.env.at(opLeft, pot), *t.env.at(opFilled, pot) = point(r.s.left(pot)), point(r.d.filled(&r.s, pot))
 	}
 }
 
@@ -196,32 +220,30 @@ func (t *trace) give(r run, s *stmt) {
 	}
 	left := t.env.at(opLeft, s.index)
 	had, asked := left.lo, t.env.eval(s.expr)
-	n := note{s: s, left: had, asked: math.MinInt64}
-	for i := range 4 {
+	n := note{s, asked.lo, 0, had, t.env.at(opInput, 0).lo, t.env.at(opNow, 0).lo}
+	for i := 0; i < 4 && !asked.isPoint(); i++ {
 		r.input, r.s.now = t.env.at(opInput, 0).end(i), t.env.at(opNow, 0).end(i>>1)
 		if v := r.eval(s.expr); v > n.asked {
 			n.asked, n.v, n.now = v, r.input, r.s.now
 		}
 	}
+	r.own = false
 	other := r
-	r.own, other.own = false, false
 	r.give(s.index, s.to, asked.lo)
-	other.give(s.index, s.to, asked.hi)
-	t.same(slices.Equal(r.s.words(), other.s.words()) && (asked.lo > had || asked.hi <= had), s.expr)
+	if !asked.isPoint() {
+		other.give(s.index, s.to, asked.hi)
+		t.same(slices.Equal(r.s.words(), other.s.words()) && (asked.lo > had || asked.hi <= had), s.expr)
+	}
 	*left = point(r.s.left(s.index))
 	n.given = had - left.lo
-	t.same(asked.hi == n.asked || asked.lo > had || asked.hi-n.given <= t.worst(s), s.expr)
+	t.same(asked.hi == n.asked || asked.lo > had || asked.hi-n.given <= t.worst(s.pos.line), s.expr)
 	t.notes = append(t.notes, n)
 }
 
-// worst returns how much rounding has cost at most so far in the line of a give.
-func (t *trace) worst(s *stmt) int64 {
-	for _, r := range t.rounding {
-		if r.Line == int(s.pos.line) {
-			return r.Asked - r.Given
-		}
-	}
-	return 0
+// worst returns how much rounding has cost at most so far in a line.
+func (t *trace) worst(line int32) int64 {
+	l := t.losses[line]
+	return l.asked - l.given
 }
 
 // expand plays every event that a place may meet, over all values that a clause takes.
@@ -232,10 +254,11 @@ func (x *explorer) expand(i int) {
 	}
 	var events []Event
 	var values []span
+	met := map[Event]int{}
 	meet := func(c *clause, ev Event) {
-		j := slices.Index(events, ev)
-		if v := (span{c.lo, c.hi}); j < 0 {
-			events, values = append(events, ev), append(values, v)
+		j, again := met[ev]
+		if v := (span{c.lo, c.hi}); !again {
+			met[ev], events, values = len(events), append(events, ev), append(values, v)
 		} else {
 			values[j] = values[j].hull(v)
 		}
@@ -277,6 +300,7 @@ func (x *explorer) expand(i int) {
 			x.play(i, ev, values[j], now)
 		}
 	}
+	x.states[i].moves = slices.Clone(x.states[i].moves) // without room for more
 }
 
 // moments is when an event may happen: at any time of s, or where nothing depends on it at no time in particular.
@@ -296,8 +320,7 @@ func (x *explorer) play(i int, ev Event, v, now span) {
 	if i != unopened {
 		size = x.d.p.phases[x.states[i].s.phase].size
 	}
-	if x.count += (1 + x.states[0].s.c.count()/64) * (1 + size/1024); x.count > x.lim.Moves || len(x.states) > x.lim.States {
-		x.add(pos{}, SeverityError, fmt.Sprintf("this contract has more than %d states or %d moves to explore", x.lim.States, x.lim.Moves), "narrow its ranges, or raise the bound if all parties agree")
+	if x.count += (1 + x.states[0].s.c.count()/64) * (1 + size/1024); !x.bounded(x.count) {
 		return
 	}
 	t := &x.trace
@@ -328,10 +351,24 @@ func (x *explorer) play(i int, ev Event, v, now span) {
 		x.add(pos{}, SeverityError, r.fault.Error()+", after: "+x.path(i, x.with(ev, v.lo, now.lo)), "narrow the ranges")
 	case err == nil:
 		one := x.with(ev, v.lo, now.lo)
-		x.states[i].moves = append(x.states[i].moves, move{x.place(&r, i, one), one, r.gains()})
+		m := move{x.place(&r, i), one, r.gains()}
+		x.states[i].moves = append(x.states[i].moves, m)
+		x.moves, x.bytes = x.moves+1, x.bytes+moveBytes+gainBytes*len(m.gains)
 		x.judge(i, ev)
 	}
 	x.gives = r.gives
+}
+
+// bounded refuses the contract where it has more states or plays than the bounds allow, or what is stored weighs more.
+func (x *explorer) bounded(plays int) bool {
+	switch {
+	case x.errors > 0:
+	case plays > x.lim.Moves || len(x.states) > x.lim.States:
+		x.add(pos{}, SeverityError, fmt.Sprintf("this contract has more than %d states or %d moves to explore", x.lim.States, x.lim.Moves), "narrow its ranges, or raise the bound if all parties agree")
+	case x.bytes > 0 && (x.bytes-1)/bytesEach >= x.lim.States:
+		x.add(pos{}, SeverityError, fmt.Sprintf("what there is to explore of this contract weighs more than %d bytes, %d for each of %d states", bytesEach*x.lim.States, bytesEach, x.lim.States), "let it have fewer counters, chunks or payouts, or raise the bound of states if all parties agree")
+	}
+	return x.errors == 0
 }
 
 // with returns the event with one value and, where something depends on it, one moment.
@@ -346,17 +383,17 @@ func (x *explorer) with(ev Event, v, now int64) Event {
 
 func (r *run) gains() (list []gain) {
 	for _, g := range r.gives {
-		i := slices.IndexFunc(list, func(n gain) bool { return n.pot == g.Pot && n.party == g.To })
+		i := slices.IndexFunc(list, func(n gain) bool { return int(n.pot) == g.Pot && int(n.party) == g.To })
 		if i < 0 {
-			i, list = len(list), append(list, gain{g.Pot, g.To, 0})
+			i, list = len(list), append(list, gain{int32(g.Pot), int32(g.To), 0})
 		}
 		list[i].units += r.s.c.weight(r.s.c.start(g.Pot) + int32(g.Chunk))
 	}
 	return list
 }
 
-// place returns the place where a run has led.
-func (x *explorer) place(r *run, from int, ev Event) int32 {
+// place returns the place where a run has led, by the next move of the one from which it came.
+func (x *explorer) place(r *run, from int) int32 {
 	if r.s.closed {
 		return closed
 	}
@@ -371,7 +408,8 @@ func (x *explorer) place(r *run, from int, ev Event) int32 {
 	if !ok {
 		to = int32(len(x.states))
 		x.index[string(x.key)] = to
-		x.states = append(x.states, place{s: r.s, parent: from, via: ev})
+		x.states = append(x.states, place{s: r.s, parent: int32(from), via: int32(len(x.states[from].moves))})
+		x.bytes += stateBytes + wordBytes*(int(r.s.c.vars)+(r.s.c.count()+63)/64)
 	}
 	return to
 }
@@ -379,30 +417,30 @@ func (x *explorer) place(r *run, from int, ev Event) int32 {
 // judge turns what the gives of a move asked for into findings.
 func (x *explorer) judge(i int, ev Event) {
 	for _, n := range x.trace.notes {
-		line, last := int(n.s.pos.line), x.with(ev, n.v, n.now)
+		last := x.with(ev, n.v, n.now)
 		if n.asked > n.left {
-			x.over = append(x.over, x.finding(n, n.left, i, last))
+			x.over = append(x.over, x.finding(loss{n, i, last}, n.left))
 			x.add(n.s.pos, SeverityError, fmt.Sprintf("this give asks for %d units where the pot `%s` holds %d, after: %s", n.asked, x.d.p.pots[n.s.index].Name, n.left, x.path(i, last)),
 				"write `give all of …`, or min(amount, left(pot))")
 		}
-		if n.asked-n.given > x.trace.worst(n.s) {
-			x.trace.rounding = slices.DeleteFunc(x.trace.rounding, func(r Rounding) bool { return r.Line == line })
-			x.trace.rounding = append(x.trace.rounding, x.finding(n, n.given, i, last))
+		if n.asked-n.given > x.trace.worst(n.s.pos.line) {
+			x.trace.losses[n.s.pos.line] = loss{n, i, last}
 		}
 	}
 }
 
 // finding states what a give asks for, and got, at the end of a way.
-func (x *explorer) finding(n note, got int64, i int, last Event) Rounding {
-	opens, way := x.way(i, last)
-	return Rounding{int(n.s.pos.line), n.s.index, n.asked, got, opens, way}
+func (x *explorer) finding(l loss, got int64) Rounding {
+	opens, way := x.way(l.from, l.last)
+	return Rounding{int(l.s.pos.line), l.s.index, l.asked, got, opens, way}
 }
 
 // way returns a shortest way to a place, and the event that follows there; and when it begins.
 func (x *explorer) way(i int, last Event) (opens int64, way []Event) {
 	for i != unopened {
 		way = append(way, last)
-		i, last = x.states[i].parent, x.states[i].via
+		from := &x.states[x.states[i].parent]
+		i, last = int(x.states[i].parent), from.moves[x.states[i].via].ev
 	}
 	slices.Reverse(way)
 	return last.At, way
@@ -414,7 +452,13 @@ func (x *explorer) path(i int, last Event) string {
 	if opens > 1 {
 		words[0] += fmt.Sprintf(" at %d", opens)
 	}
-	for _, ev := range way {
+	for j, ev := range way {
+		if more := len(way) - 2*maxTold; more > 0 && j >= maxTold && j < maxTold+more {
+			if j == maxTold {
+				words = append(words, fmt.Sprintf("%d events more", more))
+			}
+			continue
+		}
 		if words = append(words, x.d.p.Describe(ev)); x.d.p.timed && ev.Kind != Deadline {
 			words[len(words)-1] += fmt.Sprintf(" at %d", ev.At)
 		}
@@ -422,71 +466,155 @@ func (x *explorer) path(i int, last Event) string {
 	return strings.Join(words, ", ")
 }
 
-// report works backwards from the end: what a party can get from a place is what a move gives, and what it can get
-// after it.
+// report tells the payouts and the rounding, as far as the bounds allow.
 func (x *explorer) report() Report {
-	slices.SortFunc(x.trace.rounding, func(a, b Rounding) int { return a.Line - b.Line })
-	rep := Report{States: len(x.states) - 1, Moves: x.count, Rounding: x.trace.rounding}
-	// Cycles apart, each place comes after those that it leads to.
-	order, seen := make([]int32, 0, len(x.states)), make([]bool, len(x.states))
-	var visit func(i int32)
-	visit = func(i int32) {
-		seen[i] = true
-		for _, m := range x.states[i].moves {
-			if !seen[m.to] {
-				visit(m.to)
-			}
+	rep := Report{States: len(x.states) - 1, Moves: x.count}
+	for _, line := range slices.Sorted(maps.Keys(x.trace.losses)) {
+		l := x.trace.losses[line]
+		r := x.finding(l, l.given)
+		if x.bytes += eventBytes * len(r.Path); !x.bounded(x.count) {
+			return rep
 		}
-		order = append(order, i)
+		rep.Rounding = append(rep.Rounding, r)
 	}
-	visit(unopened)
 	for i, pot := range x.d.p.pots {
 		for party := range x.d.p.parties {
 			if pot.From == party || pot.cands>>party&1 == 1 {
-				pay := Payout{Party: party, Pot: i}
-				pay.Least, pay.LeastPath = x.best(order, i, party, -1)
-				pay.Most, pay.MostPath = x.best(order, i, party, 1)
-				rep.Payouts = append(rep.Payouts, pay)
+				rep.Payouts = append(rep.Payouts, Payout{Party: party, Pot: i})
 			}
+		}
+	}
+	if !x.bounded(x.count + len(rep.Payouts)*(x.moves/movesEach)) {
+		return rep
+	}
+	w := x.ways()
+	for i := range rep.Payouts {
+		pay := &rep.Payouts[i]
+		pay.Least, pay.LeastPath = w.best(pay.Pot, pay.Party, -1)
+		pay.Most, pay.MostPath = w.best(pay.Pot, pay.Party, 1)
+		if x.bytes += eventBytes * (len(pay.LeastPath) + len(pay.MostPath)); !x.bounded(x.count) {
+			return rep
 		}
 	}
 	return rep
 }
 
-// best returns the most (sign 1) or the least (sign -1) that a party can get of a pot, and a shortest way there.
-func (x *explorer) best(order []int32, pot, party int, sign int64) (int64, []Event) {
-	type value struct {
-		units int64 // from this place on
-		moves int32 // to the end; 0: not known yet
+// ways finds the best ways to the end from all places.
+type ways struct {
+	*explorer
+	into []int32 // of each place, the last of the arrivals there, counted from 1
+	all  []arrival
+	pot  int     // the one that free is about
+	free []int64 // of each place, the units of a pot that nobody has got
+	vals []value
+	next []value // a heap: what costs least, and then is shortest, first
+}
+
+// arrival is a move of a place, and the arrival at the same place before.
+type arrival struct{ from, move, before int32 }
+
+// value is the best that is known of a place: what it costs to the end, and in how many moves, the end's own one.
+type value struct {
+	cost         int64
+	moves, place int32
+}
+
+func (x *explorer) ways() *ways {
+	n := len(x.states)
+	w := &ways{x, make([]int32, n), make([]arrival, 0, x.moves), none, make([]int64, n), make([]value, n), nil}
+	for i := range x.states {
+		for j, m := range x.states[i].moves {
+			w.all = append(w.all, arrival{int32(i), int32(j), w.into[m.to]})
+			w.into[m.to] = int32(len(w.all))
+		}
 	}
-	vals := make([]value, len(x.states))
-	after := func(m *move) value {
-		v := vals[m.to]
-		for _, g := range m.gains {
-			if g.pot == pot && g.party == party {
-				v.units += g.units
+	return w
+}
+
+// cost returns what a move costs whoever wants the most (sign 1) or the least (sign -1) for a party: what it takes away
+// from what the party might get, or what the party gets. It is never less than nothing.
+func (w *ways) cost(from int32, m *move, party int, sign int64) (c int64) {
+	for _, g := range m.gains {
+		if int(g.pot) == w.pot && int(g.party) == party {
+			c += g.units
+		}
+	}
+	if sign > 0 {
+		c = w.free[from] - w.free[m.to] - c
+	}
+	return c
+}
+
+// best returns the most or the least that a party can get of a pot, and a shortest way there. It works backwards from
+// the end, the cheapest first (Dijkstra, A note on two problems in connexion with graphs, Numerische Mathematik 1, 1959):
+// in time that no contract can make worse than the number of its moves.
+func (w *ways) best(pot, party int, sign int64) (int64, []Event) {
+	if w.pot != pot {
+		w.pot = pot
+		for i := range w.states {
+			if s := &w.states[i].s; i != closed {
+				w.free[i] = s.left(pot) + w.d.units()[pot] - w.d.filled(s, pot)
 			}
 		}
-		return value{v.units, v.moves + 1}
 	}
-	for changed := true; changed; {
-		changed = false
-		for _, i := range order {
-			for j := range x.states[i].moves {
-				m, old := &x.states[i].moves[j], vals[i]
-				if v := after(m); (m.to == closed || v.moves > 1) && (old.moves == 0 || sign*v.units > sign*old.units || v.units == old.units && v.moves < old.moves) {
-					vals[i], changed = v, true
-				}
+	clear(w.vals)
+	w.next = append(w.next[:0], value{0, 1, closed})
+	for len(w.next) > 0 {
+		v := w.pop()
+		if w.vals[v.place].moves > 0 {
+			continue
+		}
+		w.vals[v.place] = v
+		for k := w.into[v.place]; k > 0; k = w.all[k-1].before {
+			from := w.all[k-1].from
+			if w.vals[from].moves == 0 {
+				m := &w.states[from].moves[w.all[k-1].move]
+				w.push(value{v.cost + w.cost(from, m, party, sign), v.moves + 1, from})
 			}
 		}
 	}
 	var way []Event
 	for i := int32(unopened); i != closed; {
-		j := slices.IndexFunc(x.states[i].moves, func(m move) bool { return after(&m) == vals[i] })
+		moves := w.states[i].moves
+		j := slices.IndexFunc(moves, func(m move) bool {
+			v := w.vals[m.to]
+			return v.cost+w.cost(i, &m, party, sign) == w.vals[i].cost && v.moves+1 == w.vals[i].moves
+		})
 		if i != unopened {
-			way = append(way, x.states[i].moves[j].ev)
+			way = append(way, moves[j].ev)
 		}
-		i = x.states[i].moves[j].to
+		i = moves[j].to
 	}
-	return vals[unopened].units, way
+	units := w.vals[unopened].cost
+	if sign > 0 {
+		units = w.free[unopened] - units
+	}
+	return units, way
+}
+
+func (w *ways) before(i, j int) bool {
+	a, b := &w.next[i], &w.next[j]
+	return a.cost < b.cost || a.cost == b.cost && a.moves < b.moves
+}
+
+func (w *ways) push(v value) {
+	w.next = append(w.next, v)
+	for i := len(w.next) - 1; i > 0 && w.before(i, (i-1)/2); i = (i - 1) / 2 {
+		w.next[i], w.next[(i-1)/2] = w.next[(i-1)/2], w.next[i]
+	}
+}
+
+func (w *ways) pop() value {
+	top, n := w.next[0], len(w.next)-1
+	w.next[0], w.next = w.next[n], w.next[:n]
+	for i, j := 0, 1; j < n; i, j = j, 2*j+1 {
+		if j+1 < n && w.before(j+1, j) {
+			j++
+		}
+		if !w.before(j, i) {
+			break
+		}
+		w.next[i], w.next[j] = w.next[j], w.next[i]
+	}
+	return top
 }

@@ -197,10 +197,17 @@ func BenchmarkHostile(b *testing.B) {
 	}
 }
 
-// hostileDeals are contracts that pass the checks and grow without end when they are explored.
-func hostileDeals(t testing.TB) map[string]*Deal {
+// hostileDeal is a contract that passes the checks and grows without end when it is explored.
+type hostileDeal struct {
+	*Deal
+	weights [][]int64
+}
+
+// hostileDeals are contracts that pass the checks and make work when they are explored: by plays without end, by heavy plays,
+// by large states, by long ways, by many payouts.
+func hostileDeals(t testing.TB) map[string]hostileDeal {
 	head := "contract X\nparties a, b\nterm u : units 1..1_000_000\npot p = u units from a\nterm t : time\ncounter c = 0 in 0..1_000_000\ncounter d = 0 in 0..1_000_000\nphase A until t\n at deadline: close\n"
-	deals := map[string]*Deal{}
+	deals := map[string]hostileDeal{}
 	for name, body := range map[string]string{
 		"many breakpoints": `when a says "x" with v in 0..1_000_000_000 units: give v / 100_000 of p to b close`,
 		"many states":      `when a says "x" with v in 0..1_000_000: set c = v when b says "x" with v in 0..1_000_000: set d = v`,
@@ -215,8 +222,69 @@ func hostileDeals(t testing.TB) map[string]*Deal {
 			if err != nil {
 				t.Fatal(err)
 			}
-			deals[fmt.Sprintf("%s, %d chunks", name, n)] = bind(t, p, n, noon)
+			deals[fmt.Sprintf("%s, %d chunks", name, n)] = hostileDeal{bind(t, p, n, noon), [][]int64{repeat(int(n), 1)}}
 		}
+	}
+	repeated := func(n int, format string, args ...any) string { // with {i} counted
+		var b strings.Builder
+		for i := range n {
+			b.WriteString(strings.ReplaceAll(fmt.Sprintf(format, args...), "{i}", fmt.Sprint(i)))
+		}
+		return b.String()
+	}
+	var points strings.Builder
+	for i := range MaxPoints {
+		fmt.Fprintf(&points, "%s%d -> %d", [...]string{"", ", "}[min(i, 1)], i*1000, (i*i%11)*1000)
+	}
+	const (
+		begin  = "contract X\nparties a, b\n"
+		day    = "phase A until now + 1 days at deadline: close\n"
+		chain  = `when a says "x" if c < 60_000: set c = c + 1 `
+		spread = "role m 12..12\nrole n 12..12\nrole o 12..12\nrole q 12..12\nfor each m: pot s = 1 units from m end for each n: pot t = 1 units from n end for each o: pot u = 1 units from o end for each q: pot v = 1 units from q end\n"
+	)
+	all := ""
+	for _, pots := range []string{"m: give all of s", "n: give all of t", "o: give all of u", "q: give all of v"} {
+		for _, to := range []string{"m", "n", "o", "q"} {
+			if role, give, _ := strings.Cut(pots, ":"); role != to {
+				all += "for each " + role + ": for each " + to + ":" + give + " to " + to + " end end\n"
+			}
+		}
+	}
+	for name, source := range map[string]string{
+		"large states":          begin + repeated(MaxCounters-1, "counter k{i} = 4_000_000_000_000_000_000 in 0..4_000_000_000_000_000_000\n") + "counter c = 0 in 0..1_000_000\n" + day + `when a says "x" with v in 0..1_000_000: set c = v`,
+		"sealed states":         begin + repeated(MaxSeals, "sealed s{i} in 0..9\n") + day + repeated(MaxSeals, "when a says \"s{i}\" with sealed s{i}: stay when a says \"o{i}\" with opened s{i}: stay\n"),
+		"wide moves":            begin + repeated(63, "pot p{i} = 1 units from a\n") + "counter c = 0 in 0..1_000_000\n" + day + chain + `when b says "y": close`,
+		"long ways to rounding": begin + "pot p = 1_000_000 units from a\ncounter c = 1 in 0..1_000_000\n" + day + chain + `when b says "y": give share(p, c, 1_000_000) of p to b close`,
+		"rounding everywhere": begin + "pot p = 1_000_000 units from a\ncounter c = 1 in 0..1_000_000\n" + day + `when a says "x": ` + repeated(3000, "give 1 of p to b\n") + "next B\n" +
+			"phase B until now + 1 days at deadline: close when a says \"x\" with v in 0..1_000_000: " + repeated(140, "give 1 of p to b\n") + "set c = v",
+		"payouts without end": begin + spread + "counter c = 0 in 0..1_000_000\n" + day + chain + `when b says "y" if c > 40_000: next B` + "\nphase B until now + 1 days at deadline:" + all + "close",
+		"up and down": begin + "pot p = 1 units from a\ncounter c = 0 in 0..1_000_000\n" + day + `when a says "up" if c < 60_000: set c = c + 1
+when a says "down" if c > 0: set c = c - 1 when b says "y" if c = 0: give 1 of p to b close`,
+		"curve in curve, played": begin + "counter c = 0 in 0..1_000_000\ncurve f : " + points.String() + "\n" + day + `when a says "x" with v in 0..63_000: set c = v ` + repeated(10, "if %sv%s > 100_000 then stay end\n", strings.Repeat("f(", 28), strings.Repeat(")", 28)),
+		"words of all":           "contract X\nparties a\nrole m 15..15\nrole n 15..15\nrole o 15..15\nrole q 15..15\ncounter c = 0 in 0..1_000_000\n" + day + repeated(250, "when 1 of m, n, o, q say \"x{i}\": set c = 1\n"),
+		"deposits of all":        begin + "later pot p = 4_000 units from a\n" + day + repeated(250, "when each deposit p if left(p) > {i}: stay\n"),
+		"times of all":           begin + "term u : time\noracle o in 0..1_000_000\ncounter c = 0 in 0..1_000_000\n" + day + chain + "when oracle o for u + c * 1 seconds: stay",
+		"voices of all":          begin + day + repeated(30, "when a and b say \"x{i}\": stay\n"),
+	} {
+		p, err := Compile([]byte(source))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		terms := make([]int64, len(p.Terms()))
+		for i, term := range p.Terms() {
+			terms[i] = term.Lo
+		}
+		d, err := p.Bind(terms)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		weights := make([][]int64, len(d.units()))
+		for i, units := range d.units() {
+			if weights[i] = []int64{units}; d.p.pots[i].Later {
+				weights[i] = repeat(int(units), 1)
+			}
+		}
+		deals[name] = hostileDeal{d, weights}
 	}
 	return deals
 }
@@ -227,9 +295,13 @@ func TestAdmitIsBounded(t *testing.T) {
 	for name, d := range hostileDeals(t) {
 		t.Run(name, func(t *testing.T) {
 			lim := Limits{States: 5000 / slow, Moves: 20_000 / slow}
-			x, err := d.explore([][]int64{repeat(int(d.PotUnits(0)), 1)}, lim)
-			weight := (1 + int(d.PotUnits(0))/64) * (1 + d.p.phases[0].size/1024)
-			if opening := 1 + int(d.PotUnits(0))/64; (x.count-opening)%weight != 0 || x.count > lim.Moves+weight || len(x.states) > lim.States+2 {
+			x, err := d.explore(d.weights, lim)
+			if x == nil {
+				t.Fatal(err)
+			}
+			opening := 1 + x.states[0].s.c.count()/64
+			weight := opening * (1 + d.p.phases[len(d.p.phases)-1].size/1024)
+			if len(d.p.phases) == 1 && (x.count-opening)%weight != 0 || x.count > lim.Moves+weight || len(x.states) > lim.States+2 {
 				t.Errorf("%d plays of weight %d, %d states: %v", x.count, weight, len(x.states), err)
 			}
 			if err == nil && x.count > lim.Moves {
@@ -239,14 +311,74 @@ func TestAdmitIsBounded(t *testing.T) {
 	}
 }
 
+// TestWeightOfExplorations checks that what an exploration stores is counted: the count is not below what it takes in
+// memory, and none goes on beyond the bound, neither while it plays nor while it tells what came out.
+func TestWeightOfExplorations(t *testing.T) {
+	if slow > 1 {
+		t.Skip("the race detector takes memory of its own")
+	}
+	deals := hostileDeals(t)
+	for name, says := range map[string]string{
+		"large states":          "weighs more than 51200000 bytes, 1024 for each of 50000 states",
+		"sealed states":         "weighs more than 51200000 bytes, 1024 for each of 50000 states",
+		"payouts without end":   "weighs more than 51200000 bytes, 1024 for each of 50000 states",
+		"wide moves":            "weighs more than 51200000 bytes, 1024 for each of 50000 states",
+		"long chain, 1 chunks":  "more than 50000 states or 200000 moves",
+		"moments, 1 chunks":     "more than 50000 states or 200000 moves",
+		"long ways to rounding": "more than 50000 states or 200000 moves",
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := deals[name]
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			x, err := d.explore(d.weights, Limits{})
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if err == nil || !strings.Contains(err.Error(), says) {
+				t.Errorf("got %.200v, want %q", err, says)
+			}
+			got := int(after.HeapAlloc) - int(before.HeapAlloc)
+			if t.Logf("%d states and %d moves weigh %d, and take %d", len(x.states), x.moves, x.bytes, got); got > x.bytes+1<<16 {
+				t.Errorf("%d states and %d moves weigh %d bytes, and take %d", len(x.states), x.moves, x.bytes, got)
+			}
+			if most := bytesEach*50_000 + 1<<14; x.bytes > most {
+				t.Errorf("went on to %d bytes", x.bytes)
+			}
+			if _, err := d.Admit(d.weights, Limits{States: 1_000, Moves: 1_000_000}); err == nil {
+				t.Error("passed at a bound of 1,000 states")
+			}
+		})
+	}
+	// Few states, long ways, and each payout tells two of them.
+	d := deals["payouts without end"]
+	p, err := Compile([]byte(strings.NewReplacer("60_000", "2_000", "40_000", "1_000").Replace(d.p.source)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Deal, err = p.Bind([]int64{12, 12, 12, 12}); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		lim  Limits
+		says string
+	}{
+		{Limits{States: 20_000, Moves: 200_000}, "more than 20000 states or 200000 moves"},
+		{Limits{States: 8_000, Moves: 1_000_000}, "weighs more than 8192000 bytes"},
+	} {
+		if _, err := d.Admit(d.weights, test.lim); err == nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("got %.200v, want %q", err, test.says)
+		}
+	}
+}
+
 // BenchmarkHostileDeals reports what each takes to be explored, or given up.
 func BenchmarkHostileDeals(b *testing.B) {
 	for name, d := range hostileDeals(b) {
 		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
-			weights := [][]int64{repeat(int(d.PotUnits(0)), 1)}
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = d.Admit(weights, Limits{})
+				_, _ = d.Admit(d.weights, Limits{})
 			}
 		})
 	}

@@ -157,11 +157,13 @@ func (e *env) corners(n *node) (s span, fits bool) {
 
 // over returns what the curve may be over s: between two points it rises or falls all the way.
 func (c *curve) over(s span) span {
-	out := point(c.at(s.lo)).hull(point(c.at(s.hi)))
-	for i, x := range c.xs {
-		if x > s.lo && x < s.hi {
-			out = out.hull(point(c.ys[i]))
-		}
+	out := point(c.at(s.lo))
+	if s.isPoint() {
+		return out
+	}
+	out = out.hull(point(c.at(s.hi)))
+	for i, _ := slices.BinarySearch(c.xs, s.lo); i < len(c.xs) && c.xs[i] < s.hi; i++ {
+		out = out.hull(point(c.ys[i]))
 	}
 	return out
 }

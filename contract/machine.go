@@ -419,7 +419,7 @@ func (r *run) compute(n *node) int64 {
 	case opCounter:
 		return r.s.words()[n.v]
 	case opFilled:
-		return r.s.filled(r.d.p, int(n.v))
+		return r.d.filled(&r.s, int(n.v))
 	case opSealed:
 		return truthOf(r.s.seal(r.d.p, int(n.v)) != [32]byte{})
 	case opNow:

@@ -86,10 +86,11 @@ func reproduces(t failer, d *Deal, weights [][]int64, lim Limits) (findings, rou
 			t.Fatalf("no finding says that line %d %s:\n%v", f.Line, says, err)
 		}
 	}
-	for _, f := range x.trace.rounding {
+	for _, l := range x.trace.losses {
+		f := x.finding(l, l.given)
 		reaches(t, d, weights, f, func(n note) bool { return n.given == f.Given })
 	}
-	return len(x.over), len(x.trace.rounding)
+	return len(x.over), len(x.trace.losses)
 }
 
 // TestCounterexamplesOfExamples does so for the deals that the tests play, and for all contracts of the library with

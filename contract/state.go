@@ -129,8 +129,11 @@ func (s *State) missing(p *Program, pot int) int64 {
 }
 
 // filled returns the units that were put into a pot.
-func (s *State) filled(p *Program, pot int) (sum int64) {
-	for i := s.c.start(pot); i < s.c.end(pot)-int32(s.missing(p, pot)); i++ {
+func (d *Deal) filled(s *State, pot int) (sum int64) {
+	if !d.p.pots[pot].Later {
+		return d.units()[pot]
+	}
+	for i := s.c.start(pot); i < s.c.end(pot)-int32(s.missing(d.p, pot)); i++ {
 		sum += s.c.weight(i)
 	}
 	return sum
@@ -149,8 +152,9 @@ func (s *State) has(i int32) bool { return s.words()[int32(s.c.vars)+i/64]>>(i%6
 
 // left returns the units of a pot that are not given.
 func (s *State) left(pot int) (sum int64) {
+	gone := s.words()[s.c.vars:]
 	for i := s.c.start(pot); i < s.c.end(pot); i++ {
-		if !s.has(i) {
+		if gone[i/64]>>(i%64)&1 == 0 {
 			sum += s.c.weight(i)
 		}
 	}
