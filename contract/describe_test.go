@@ -20,11 +20,12 @@ phase Open until now + 1 days
 		t.Fatal(err)
 	}
 	for want, ev := range map[string]Event{
-		"oracle price is 12.05":      {Kind: Oracle, Value: 1205},
-		"oracle tally is 5":          {Kind: Oracle, Oracle: 1, Value: 5},
-		`ann says "ask" with 0.50`:   {Kind: Word, Word: "ask", HasValue: true, Value: 50},
-		`ben says "take" with 9`:     {Kind: Word, Party: 1, Word: "take", HasValue: true, Value: 9},
-		`ben says "nothing" with 50`: {Kind: Word, Party: 1, Word: "nothing", HasValue: true, Value: 50},
+		"oracle price is 12.05":              {Kind: Oracle, Value: 1205},
+		"oracle tally is 5":                  {Kind: Oracle, Oracle: 1, Value: 5},
+		"oracle tally, 61 seconds old, is 5": {Kind: Oracle, Oracle: 1, Value: 5, At: 100, Observed: 39},
+		`ann says "ask" with 0.50`:           {Kind: Word, Word: "ask", HasValue: true, Value: 50},
+		`ben says "take" with 9`:             {Kind: Word, Party: 1, Word: "take", HasValue: true, Value: 9},
+		`ben says "nothing" with 50`:         {Kind: Word, Party: 1, Word: "nothing", HasValue: true, Value: 50},
 	} {
 		if got := p.Describe(ev); got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -269,10 +269,16 @@ func (x *explorer) expand(i int) {
 	before := span{1, min(until.hi-1, farAway)}
 	x.play(i, Event{Kind: Deadline}, span{}, x.moments(span{max(until.lo, 1), farAway}))
 	for j := range ph.clauses {
-		// A value for a time comes too late for `each`, and a fresh one at a time that no clause waits for.
+		// A value for a time comes too late for `each`, and any other at a time that no clause waits for. One that is too
+		// old for a clause may fit another, and is played where it just does not fit.
 		switch c := &ph.clauses[j]; c.kind {
 		case onEach:
 			meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: farAway})
+			for k := range ph.clauses {
+				if b, age := &ph.clauses[k], r.eval(c.time); b.kind == onEach && b.oracle == c.oracle && r.eval(b.time) > max(age, -1) {
+					meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: farAway - max(age, -1) - 1})
+				}
+			}
 		case onFor:
 			meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: r.eval(c.time)})
 		case onWord:
@@ -293,8 +299,8 @@ func (x *explorer) expand(i int) {
 	}
 	for j, ev := range events {
 		now := before
-		if ev.Kind == Oracle && ev.Observed != farAway {
-			now.lo = max(now.lo, ev.Observed)
+		if ev.Kind == Oracle {
+			now.lo = max(now.lo, min(ev.Observed, farAway-ev.Observed)) // a time, or an age
 		}
 		if now = x.moments(now); now.lo <= now.hi {
 			x.play(i, ev, values[j], now)
@@ -374,8 +380,8 @@ func (x *explorer) bounded(plays int) bool {
 // with returns the event with one value and, where something depends on it, one moment.
 func (x *explorer) with(ev Event, v, now int64) Event {
 	if ev.Value = v; x.d.p.timed {
-		if ev.At = now; ev.Observed == farAway {
-			ev.Observed = now
+		if ev.At = now; ev.Observed > farAway/2 { // so old, not at a time
+			ev.Observed -= farAway - now
 		}
 	}
 	return ev

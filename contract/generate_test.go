@@ -187,7 +187,7 @@ oracle price in -20..20
 		w.statement(1)
 	}
 	for i := range w.phases {
-		fmt.Fprintf(&w.b, "phase P%d until %s\n", i, w.pick("until", "now + d", "now + c * d", "t", "t + d", "t + 2 * d", "min(t, now + d)", "max(now + d, t)", "t + c * d", "t + c * 10 * d"))
+		fmt.Fprintf(&w.b, "phase P%d until %s\n", i, w.pick("until", "now + d", "now + c * d", "t", "t + d", "t + 2 * d", "min(t, now + d)", "max(now + d, t)", "t + c * d", "t + c * 10 * d", "now + share(d, left(pot1), 10 units)"))
 		for range w.n("clauses", 1, 4) {
 			w.value, w.oracle, w.opened, w.member = Literal, false, false, false
 			switch w.n("clause", 0, 10) {
@@ -217,7 +217,7 @@ oracle price in -20..20
 				fmt.Fprintf(&w.b, "  when %s says \"%s\" with x in %s units", w.party(), w.pick("word", "bid", "ask"), w.pick("range", "0..5", "1..12"))
 			case 4:
 				w.oracle = true
-				w.b.WriteString("  when oracle price each 20 seconds")
+				fmt.Fprintf(&w.b, "  when oracle price each %s", w.pick("age", "20 seconds", "20 seconds", "40 seconds", "c * 15 seconds", "share(d, n, 90)"))
 			case 5:
 				w.oracle = true
 				fmt.Fprintf(&w.b, "  when oracle price for %s", w.pick("time", "t", "t - d"))

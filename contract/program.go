@@ -285,7 +285,11 @@ func (p *Program) Describe(ev Event) string {
 	case ev.Kind == Deadline:
 		return "the deadline passes"
 	case ev.Kind == Oracle && ev.Oracle >= 0 && ev.Oracle < len(p.oracles):
-		return "oracle " + p.oracles[ev.Oracle].Name + " is " + Format(p.oracles[ev.Oracle].Type, ev.Value)
+		old := "" // said of what an exploration plays as too old for a clause
+		if age := ev.At - ev.Observed; age > 0 && age < farAway/2 {
+			old = ", " + strconv.FormatInt(age, 10) + " seconds old,"
+		}
+		return "oracle " + p.oracles[ev.Oracle].Name + old + " is " + Format(p.oracles[ev.Oracle].Type, ev.Value)
 	case ev.Kind == Word && ev.Party >= 0 && ev.Party < len(p.parties):
 		s := p.parties[ev.Party] + " says " + strconv.Quote(ev.Word)
 		if ev.HasValue {

@@ -243,6 +243,7 @@ func TestVectors(t *testing.T) {
 	}
 	over := "contract X\nparties a, b\nterm n : units 1..9\npot p = 6 units from a\nat open: give n of p to b close\n"
 	admit("a give asks for more than its pot holds", over, []int64{7}, [][]int64{{6}})
+	admit("a value too old for one clause fits another", twoAges, []int64{noon}, [][]int64{{10}})
 	for _, c := range counterexamples {
 		admit(c.name+", counterexample", counterHead+c.clause+counterTail, []int64{30, noon}, [][]int64{{7, 7, 7, 7, 2}})
 	}

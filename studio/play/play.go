@@ -326,7 +326,7 @@ func Tell(p *contract.Program, ev contract.Event) string {
 	}
 	text := p.Describe(ev)
 	if value != "" {
-		text = strings.TrimSuffix(text, fmt.Sprint(ev.Value)) + value
+		text = text[:strings.LastIndexByte(text, ' ')+1] + value
 	}
 	return text
 }

@@ -307,3 +307,34 @@ func ExampleSession_Do() {
 	fmt.Println(s.Balance())
 	// Output: lender 10 of repayment, borrower 10 of money, borrower 20 of pledge
 }
+
+// TestTellWritesValuesOnce has values of all types written as sources write them, once, also of one that is some seconds old.
+func TestTellWritesValuesOnce(t *testing.T) {
+	p, err := contract.Compile([]byte(`contract Quote
+parties ann, ben
+pot stake = 1 units from ann
+oracle price in -9.00..10_000.00
+oracle tally in 0..1_000_000
+phase Open until now + 1 days
+  when ann says "ask" with ask in 0.01..50.00: stay
+  when ben says "wait" with n in 1 days .. 9 days: stay
+  when oracle price each 60 seconds: close
+  when oracle tally each 60 seconds: close
+  at deadline: close
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, ev := range map[string]contract.Event{
+		"oracle price is 1.00":                {Kind: contract.Oracle, Value: 100},
+		"oracle price is -0.05":               {Kind: contract.Oracle, Value: -5},
+		"oracle tally, 61 seconds old, is 5":  {Kind: contract.Oracle, Oracle: 1, Value: 5, At: 100, Observed: 39},
+		"oracle tally is 12_345":              {Kind: contract.Oracle, Oracle: 1, Value: 12_345},
+		`ann says "ask" with 0.50`:            {Kind: contract.Word, Word: "ask", HasValue: true, Value: 50},
+		`ben says "wait" with 1 day 12 hours`: {Kind: contract.Word, Party: 1, Word: "wait", HasValue: true, Value: 129_600},
+	} {
+		if got := Tell(p, ev); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
