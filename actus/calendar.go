@@ -94,14 +94,22 @@ func schedule(anchor time.Time, cycle string, end time.Time, t Terms, closing bo
 	return dates, nil
 }
 
-// shifted moves a payment to a day on which one works, as the terms say.
-func (t Terms) shifted(at time.Time) (time.Time, error) {
+// works tells that one works on a day.
+func (t Terms) works(at time.Time) (bool, error) {
 	switch cal := t.text("calendar"); cal {
 	case "", "NC", "NOCALENDAR":
-		return at, nil
+		return true, nil
 	case "MF":
+		return at.Weekday() != time.Saturday && at.Weekday() != time.Sunday, nil
 	default:
-		return at, leftOut("the holidays of the calendar %q are not known", cal)
+		return false, leftOut("the holidays of the calendar %q are not known", cal)
+	}
+}
+
+// shifted moves a payment to a day on which one works, as the terms say.
+func (t Terms) shifted(at time.Time) (time.Time, error) {
+	if _, err := t.works(at); err != nil || t.text("calendar") != "MF" {
+		return at, err
 	}
 	step, within := 0, false
 	switch c := t.text("businessDayConvention"); c {
@@ -170,6 +178,18 @@ func (t Terms) years(from, to time.Time) (*big.Rat, error) {
 		}
 		n := 360*(to.Year()-from.Year()) + 30*int(to.Month()-from.Month()) + d2 - d1
 		return big.NewRat(int64(n), 360), nil
+	case "B252": // days on which one works, the first counted and the last not
+		worked := int64(0)
+		for at := dayOf(from); at.Before(dayOf(to)); at = at.AddDate(0, 0, 1) {
+			works, err := t.works(at)
+			if err != nil {
+				return nil, err
+			}
+			if works {
+				worked++
+			}
+		}
+		return big.NewRat(worked, 252), nil
 	case "AA", "":
 		sum := new(big.Rat)
 		for at := dayOf(from); at.Before(dayOf(to)); {

@@ -68,7 +68,6 @@ func Example() {
 	// phase Step3 until start + 182 days
 	//   at deadline:
 	//     give min(left(p2), max(0 units, d2)) of p2 to keeper
-	//     set d2 = 0
 	//     close
 	// 2026-01-02 -7 units of USD
 	// 2026-07-02 11 units of USD

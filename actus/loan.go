@@ -1,9 +1,10 @@
 package actus
 
 import (
+	"errors"
 	"math/big"
 	"slices"
-	"sort"
+	"strings"
 	"time"
 )
 
@@ -12,31 +13,35 @@ const (
 	exchangeStart = iota
 	fee
 	redemption
+	increase
 	interest
 	capitalization
 	firstReset
 	reset
 	purchase
 	termination
+	scaling
+	rebase
 	maturity
 )
 
 type loanEvent struct {
-	at   time.Time
-	what int
+	at     time.Time
+	what   int
+	figure *big.Rat // of a LAX: a part of the principal, a fixed rate, a spread
 }
 
 // loan is a principal that is lent, bears interest at a rate that may be reset by an observed one, and is repaid: at the end (PAM,
-// CLM), in equal parts (LAM), or in payments that interest comes first out of (NAM, ANN). An account (UMP) has no end but its termination;
+// CLM), in equal parts (LAM), in parts that the terms list (LAX), or in payments that interest comes first out of (NAM, ANN). An account (UMP) has no end but its termination;
 // its interest is added to it (ACTUS technical specification 1.1, section 7.7).
 func (b *builder) loan(t Terms, sign int64) ([]payment, error) {
-	if err := t.refuse("not translated", "scalingIndexAtContractDealDate", "marketObjectCodeOfScalingIndex", "fixingPeriod", "arrayCycleAnchorDateOfPrincipalRedemption"); err != nil {
+	if err := t.refuse("not translated", "fixingPeriod"); err != nil {
 		return nil, err
 	}
 	if p := t.text("prepaymentEffect"); p != "" && p != "N" {
 		return nil, leftOut("prepayments are not translated")
 	}
-	if p := t.text("interestCalculationBase"); p != "" && p != "NT" && p != "NTIED" {
+	if p := t.text("interestCalculationBase"); p != "" && p != "NT" && p != "NTIED" && p != "NTL" {
 		return nil, leftOut("the interest base %q is not translated", p)
 	}
 	l := loanState{b: b, t: t, sign: sign}
@@ -74,6 +79,7 @@ type loanState struct {
 	principal, rate, accrued *formula
 	fees, feeRate            *formula // what of fees has accrued, and the fee of a year or, with the basis A, of each time
 	base, next               *formula // what interest is computed of, if not of the principal; the next payment
+	ofPrincipal, ofInterest  *formula // what both are multiplied by when they are paid, as an index moves
 	last                     time.Time
 	resetBefore, over        bool
 	trace                    []exposure // what it stood at after each event
@@ -94,8 +100,25 @@ func (l *loanState) read() (err error) {
 		return err
 	}
 	l.principal, l.rate, l.accrued = constant(principal), constant(rate), whole(0)
-	if t.text("interestCalculationBase") == "NTIED" {
+	if base := t.text("interestCalculationBase"); base == "NTIED" || base == "NTL" {
 		l.base = l.principal
+		if t.has("interestCalculationBaseAmount") {
+			of, err := t.number("interestCalculationBaseAmount", 0)
+			if err != nil {
+				return err
+			}
+			l.base = constant(of)
+		}
+	}
+	for _, m := range []struct {
+		of   **formula
+		name string
+	}{{&l.ofPrincipal, "notionalScalingMultiplier"}, {&l.ofInterest, "interestScalingMultiplier"}} {
+		factor, err := t.number(m.name, 1)
+		if err != nil {
+			return err
+		}
+		*m.of = constant(factor)
 	}
 	charged, err := t.number("feeRate", 0)
 	if err != nil {
@@ -124,24 +147,9 @@ func (l *loanState) read() (err error) {
 		end, ok = l.b.to, true // it has not been called by then, or has no end but its termination
 	}
 	if !ok {
-		if typ != "LAM" || part.Sign() <= 0 {
-			return leftOut("there is no maturityDate")
-		}
-		// As many parts as the principal has.
-		n := new(big.Rat).Quo(principal, part)
-		count := new(big.Int).Quo(new(big.Int).Sub(new(big.Int).Add(n.Num(), n.Denom()), big.NewInt(1)), n.Denom())
-		p, err := parsePeriod(t.text("cycleOfPrincipalRedemption"))
-		if err != nil {
+		if end, err = l.lastPart(principal, part); err != nil {
 			return err
 		}
-		anchor, err := l.anchor("cycleAnchorDateOfPrincipalRedemption", p)
-		if err != nil {
-			return err
-		}
-		if !count.IsInt64() || count.Int64() > maxDates {
-			return leftOut("it is repaid in more than %d parts", maxDates)
-		}
-		end = p.plus(anchor, int(count.Int64())-1, t.text("endOfMonthConvention") == "EOM")
 	}
 	l.end = end
 	if !repays {
@@ -160,146 +168,13 @@ func (l *loanState) read() (err error) {
 		return err
 	}
 	l.redemptions = slices.DeleteFunc(l.redemptions, func(at time.Time) bool { return !at.Before(l.end) })
-	if typ == "ANN" && part.Sign() == 0 {
+	switch {
+	case typ == "ANN" && part.Sign() == 0:
 		return l.annuity()
+	case typ == "LAM" && part.Sign() == 0:
+		return l.evenly(p, anchor)
 	}
 	return nil
-}
-
-// anchor is where a cycle begins: at its term, else one period after the start.
-func (l *loanState) anchor(name string, p period) (time.Time, error) {
-	at, ok, err := l.t.date(name)
-	if !ok {
-		at = p.plus(l.start, 1, l.t.text("endOfMonthConvention") == "EOM")
-	}
-	return at, err
-}
-
-// annuity computes the payment that repays the principal with equal payments, at a rate that is known.
-func (l *loanState) annuity() error {
-	if l.rate.op != opConst || l.t.has("cycleOfRateReset") || l.t.has("cycleAnchorDateOfRateReset") {
-		return leftOut("the payments of an annuity at rates not yet known are quotients of what is observed")
-	}
-	grown, sum := big.NewRat(1, 1), new(big.Rat)
-	dates := append(slices.Clone(l.redemptions), l.end)
-	one := big.NewRat(1, 1)
-	for i := len(dates) - 1; i >= 0; i-- {
-		sum.Add(sum, grown)
-		from := l.start
-		if i > 0 {
-			from = dates[i-1]
-		}
-		y, err := l.t.years(from, dates[i])
-		if err != nil {
-			return err
-		}
-		grown = new(big.Rat).Mul(grown, new(big.Rat).Add(one, new(big.Rat).Mul(y, l.rate.value)))
-	}
-	l.next = constant(new(big.Rat).Quo(new(big.Rat).Mul(l.principal.value, grown), sum))
-	return nil
-}
-
-func (l *loanState) events() (list []loanEvent, err error) {
-	t := l.t
-	list = append(list, loanEvent{l.start, exchangeStart})
-	if t.text("contractType") != "UMP" {
-		list = append(list, loanEvent{l.end, maturity})
-	}
-	for _, at := range l.redemptions {
-		list = append(list, loanEvent{at, redemption})
-	}
-	until, capital, err := t.date("capitalizationEndDate")
-	if err != nil {
-		return nil, err
-	}
-	var paid []time.Time
-	anchor, ok, err := t.date("cycleAnchorDateOfInterestPayment")
-	if err != nil {
-		return nil, err
-	}
-	cycle := t.text("cycleOfInterestPayment")
-	switch typ := t.text("contractType"); {
-	case !t.has("nominalInterestRate"):
-	case ok || cycle != "":
-		if !ok {
-			p, err := parsePeriod(cycle)
-			if err != nil {
-				return nil, err
-			}
-			anchor = p.plus(l.start, 1, t.text("endOfMonthConvention") == "EOM")
-		}
-		if paid, err = schedule(anchor, cycle, l.end, t, true); err != nil {
-			return nil, err
-		}
-	case typ == "NAM" || typ == "ANN":
-		paid = append(slices.Clone(l.redemptions), l.end)
-	}
-	if typ := t.text("contractType"); typ == "CLM" || typ == "UMP" { // interest is added until it is called
-		for _, at := range paid {
-			if at.Before(l.end) {
-				list = append(list, loanEvent{at, capitalization})
-			}
-		}
-		if paid = nil; typ == "CLM" {
-			paid = []time.Time{l.end}
-		}
-	}
-	if capital && !slices.ContainsFunc(paid, until.Equal) {
-		paid = append(paid, until)
-	}
-	for _, at := range paid {
-		if capital && !at.After(until) {
-			list = append(list, loanEvent{at, capitalization})
-		} else {
-			list = append(list, loanEvent{at, interest})
-		}
-	}
-	for _, c := range []struct {
-		anchor, cycle string
-		what          int
-	}{{"cycleAnchorDateOfRateReset", "cycleOfRateReset", reset}, {"cycleAnchorDateOfFee", "cycleOfFee", fee}} {
-		anchor, ok, err := t.date(c.anchor)
-		if err != nil {
-			return nil, err
-		}
-		cycle := t.text(c.cycle)
-		if !ok && cycle == "" || c.what == fee && l.feeRate.is(0) {
-			continue
-		}
-		if !ok {
-			p, err := parsePeriod(cycle)
-			if err != nil {
-				return nil, err
-			}
-			anchor = p.plus(l.start, 1, t.text("endOfMonthConvention") == "EOM")
-		}
-		dates, err := schedule(anchor, cycle, l.end, t, c.what == fee)
-		if err != nil {
-			return nil, err
-		}
-		for _, at := range dates {
-			if at.Before(l.end) || c.what == fee {
-				list = append(list, loanEvent{at, c.what})
-			}
-		}
-	}
-	for _, d := range []struct {
-		name string
-		what int
-	}{{"purchaseDate", purchase}, {"terminationDate", termination}} {
-		if at, ok, err := t.date(d.name); err != nil {
-			return nil, err
-		} else if ok {
-			list = append(list, loanEvent{at, d.what})
-		}
-	}
-	sort.SliceStable(list, func(i, j int) bool {
-		if !list[i].at.Equal(list[j].at) {
-			return list[i].at.Before(list[j].at)
-		}
-		return list[i].what < list[j].what
-	})
-	return list, nil
 }
 
 // pay adds a payment on a day on which one works.
@@ -325,6 +200,9 @@ func (l *loanState) happen(e loanEvent) error {
 	}
 	if e.what == exchangeStart {
 		l.last = day
+		if err := l.begin(e.at); err != nil {
+			return err
+		}
 		discount, err := l.t.number("premiumDiscountAtIED", 0)
 		if err != nil {
 			return err
@@ -357,9 +235,19 @@ func (l *loanState) happen(e loanEvent) error {
 		}
 		return l.pay(e.at, amount, "FP")
 	case redemption:
-		return l.redeem(e.at, before)
+		return l.redeem(e, before)
+	case increase:
+		if before {
+			return nil
+		}
+		l.principal = plus(l.principal, constant(e.figure))
+		return l.pay(e.at, times(l.ofPrincipal, times(whole(-1), constant(e.figure))), "PI")
+	case firstReset:
+		if !before {
+			l.rate = constant(e.figure)
+		}
 	case interest:
-		err := l.pay(e.at, l.accrued, "IP")
+		err := l.pay(e.at, times(l.ofInterest, l.accrued), "IP")
 		l.accrued = whole(0)
 		return err
 	case capitalization:
@@ -371,7 +259,7 @@ func (l *loanState) happen(e loanEvent) error {
 		if before {
 			return nil
 		}
-		return l.reset(e.at)
+		return l.reset(e)
 	case purchase:
 		price, err := l.t.number("priceAtPurchaseDate", 0)
 		if err != nil {
@@ -386,21 +274,88 @@ func (l *loanState) happen(e loanEvent) error {
 		}
 		l.over = true
 		return l.pay(e.at, plus(constant(price), l.accrued), "TD")
+	case scaling:
+		if before {
+			return nil
+		}
+		return l.scale(e.at)
+	case rebase:
+		if !before {
+			l.base = l.principal
+		}
 	case maturity:
 		l.over = true
-		err := l.pay(e.at, l.principal, "MD")
-		l.principal, l.accrued = whole(0), whole(0)
+		// Interest and fees that no cycle pays are due with the principal.
+		err := errors.Join(l.pay(e.at, times(l.ofInterest, l.accrued), "IP"), l.pay(e.at, l.fees, "FP"), l.pay(e.at, times(l.ofPrincipal, l.principal), "MD"))
+		l.principal, l.accrued, l.fees = whole(0), whole(0), whole(0)
 		return err
 	}
 	return nil
 }
 
-func (l *loanState) redeem(at time.Time, before bool) error {
+// begin sets what a loan begins with: its rate, whatever was reset before, and interest from an anchor that lies before.
+func (l *loanState) begin(at time.Time) error {
+	rate, err := l.t.number("nominalInterestRate", 0)
+	if err != nil {
+		return err
+	}
+	given, err := l.t.number("accruedInterest", 0)
+	if err != nil {
+		return err
+	}
+	l.rate, l.accrued = constant(rate), whole(0)
+	anchor, ok, err := l.t.date("cycleAnchorDateOfInterestPayment")
+	switch {
+	case err != nil || at.Before(l.b.status):
+		return err
+	case l.t.has("accruedInterest"):
+		l.accrued = constant(given)
+	case ok && anchor.Before(at):
+		y, err := l.t.years(anchor, at)
+		if err != nil {
+			return err
+		}
+		l.accrued = times(constant(y.Mul(y, rate)), l.principal)
+	}
+	return nil
+}
+
+// scale takes the value of an index, in proportion to what it was when the deal was made, as the factor of what the terms name:
+// interest (I), principal (N).
+func (l *loanState) scale(at time.Time) error {
+	first, err := l.t.number("scalingIndexAtContractDealDate", 0)
+	if err != nil {
+		return err
+	}
+	if first.Sign() == 0 {
+		return leftOut("there is no scalingIndexAtContractDealDate")
+	}
+	day, err := l.t.shifted(at)
+	if err != nil {
+		return err
+	}
+	v, err := l.b.see(l.t.text("marketObjectCodeOfScalingIndex"), day)
+	if err != nil {
+		return err
+	}
+	factor, effect := times(constant(first.Inv(first)), v), l.t.text("scalingEffect")
+	if strings.Contains(effect, "I") {
+		l.ofInterest = factor
+	}
+	if strings.Contains(effect, "N") {
+		l.ofPrincipal = factor
+	}
+	return nil
+}
+
+func (l *loanState) redeem(e loanEvent, before bool) error {
 	if before {
 		return nil
 	}
 	part := l.next
-	if typ := l.t.text("contractType"); typ != "LAM" {
+	if e.figure != nil {
+		part = constant(e.figure)
+	} else if typ := l.t.text("contractType"); typ != "LAM" {
 		part = minus(l.next, l.accrued)
 	}
 	part = lesser(part, l.principal)
@@ -408,18 +363,22 @@ func (l *loanState) redeem(at time.Time, before bool) error {
 	if l.principal.size > maxSize {
 		return leftOut("an amount depends on too many observed values")
 	}
-	return l.pay(at, part, "PR")
+	return l.pay(e.at, times(l.ofPrincipal, part), "PR")
 }
 
 // reset takes the rate of a market object, within the bounds of the terms.
-func (l *loanState) reset(at time.Time) error {
+func (l *loanState) reset(e loanEvent) error {
 	if fixed := l.t.text("nextResetRate"); fixed != "" && !l.resetBefore {
 		l.resetBefore = true
 		r, err := l.t.number("nextResetRate", 0)
 		l.rate = constant(r)
 		return err
 	}
-	v, err := l.b.see(l.t.text("marketObjectCodeOfRateReset"), at)
+	day, err := l.t.shifted(e.at)
+	if err != nil {
+		return err
+	}
+	v, err := l.b.see(l.t.text("marketObjectCodeOfRateReset"), day)
 	if err != nil {
 		return err
 	}
@@ -430,6 +389,9 @@ func (l *loanState) reset(at time.Time) error {
 			return err
 		}
 		figures[name] = constant(r)
+	}
+	if e.figure != nil {
+		figures["rateSpread"] = constant(e.figure)
 	}
 	rate := plus(times(figures["rateMultiplier"], v), figures["rateSpread"])
 	if l.t.has("periodCap") {

@@ -167,7 +167,7 @@ func (b *builder) see(object string, at time.Time) (*formula, error) {
 
 // contract returns the payments of a contract, of any type that is known.
 func (b *builder) contract(t Terms, sign int64) ([]payment, error) {
-	loan := slices.Contains([]string{"PAM", "LAM", "NAM", "ANN", "CLM", "UMP"}, t.text("contractType"))
+	loan := slices.Contains([]string{"PAM", "LAM", "NAM", "ANN", "LAX", "CLM", "UMP"}, t.text("contractType"))
 	if fee, err := t.number("feeRate", 0); !loan && (err != nil || fee.Sign() != 0) {
 		return nil, errors.Join(leftOut("fees are translated for loans alone"), err)
 	}
@@ -184,7 +184,7 @@ func (b *builder) contract(t Terms, sign int64) ([]payment, error) {
 		list, err = b.derivative(t, sign)
 	case "FXOUT":
 		list, err = b.exchange(t, sign)
-	case "PAM", "LAM", "NAM", "ANN", "CLM", "UMP":
+	case "PAM", "LAM", "NAM", "ANN", "LAX", "CLM", "UMP":
 		list, err = b.loan(t, sign)
 	case "SWAPS":
 		list, err = b.swap(t, sign)

@@ -142,6 +142,23 @@ func (t Terms) need(name string) (time.Time, error) {
 	return at, err
 }
 
+// list returns a term that has several values: as JSON has them, or in one string between commas.
+func (t Terms) list(name string) (list []string) {
+	var many []Scalar
+	if raw, ok := t[name]; ok && json.Unmarshal(raw, &many) == nil {
+		for _, s := range many {
+			list = append(list, string(s))
+		}
+		return list
+	}
+	if text := strings.Trim(t.text(name), "[] "); text != "" {
+		for s := range strings.SplitSeq(text, ",") {
+			list = append(list, strings.Trim(s, ` "'`))
+		}
+	}
+	return list
+}
+
 // part is an object that a contract refers to.
 type part struct {
 	Object json.RawMessage `json:"object"`

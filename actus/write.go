@@ -1,6 +1,7 @@
 package actus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/big"
@@ -266,41 +267,45 @@ type item struct {
 	at   time.Time
 	seen int   // −1: payments
 	due  []int // which payments
+	rank int   // of what happens at one time: payments, values, payments that need these
 }
 
 // paid writes payments: a phase until each moment at which something happens, in their order. An amount is computed when the last
 // value that it needs is seen, and kept until its day: of values that many payments need, an instance would have as many
-// states as there are prices.
+// states as there are prices. What is left of a payment's pot goes back with it, and what is known is paid before the next value
+// is seen: so an instance forgets what was paid, and the states of one payment are not those of the next times its own.
 func (w *writer) paid() error {
 	var items []item
 	for i, o := range w.plan.seen {
-		items = append(items, item{at: o.at, seen: i})
+		items = append(items, item{at: o.at, seen: i, rank: 1})
 	}
-	for i, p := range w.plan.payments {
-		k := slices.IndexFunc(items, func(it item) bool { return it.seen < 0 && it.at.Equal(p.at) })
-		if k < 0 {
-			k = len(items)
-			items = append(items, item{at: p.at, seen: -1})
-		}
-		items[k].due = append(items[k].due, i)
-	}
-	slices.SortStableFunc(items, func(a, b item) int { return a.at.Compare(b.at) })
 	known := make(map[int][]int) // by observation: the payments that are known with it
 	kept := make(map[int]bool)   // what is needed after its own moment
 	for i, p := range w.plan.payments {
 		used := make(map[int]bool)
 		p.amount.uses(used)
 		last := -1
-		for _, it := range items {
-			if it.seen >= 0 && used[it.seen] {
-				last = it.seen
+		for k, o := range w.plan.seen {
+			if used[k] && (last < 0 || !o.at.Before(w.plan.seen[last].at)) {
+				last = k
 			}
 		}
 		for k := range used {
 			kept[k] = kept[k] || k != last
 		}
 		known[last] = append(known[last], i)
+		due := item{at: p.at, seen: -1}
+		if last >= 0 && w.plan.seen[last].at.Equal(p.at) {
+			due.rank = 2
+		}
+		k := slices.IndexFunc(items, func(it item) bool { return it.seen < 0 && it.at.Equal(due.at) && it.rank == due.rank })
+		if k < 0 {
+			k = len(items)
+			items = append(items, due)
+		}
+		items[k].due = append(items[k].due, i)
 	}
+	slices.SortStableFunc(items, func(a, b item) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.rank, b.rank)) })
 	if err := w.fixed(); err != nil {
 		return err
 	}
@@ -312,7 +317,7 @@ func (w *writer) paid() error {
 		if it.seen < 0 {
 			fmt.Fprintf(&w.body, "phase Step%d until %s\n  at deadline:\n", k+1, w.when(it.at))
 			for _, i := range it.due {
-				if err := w.payment(i); err != nil {
+				if err := w.payment(i, k+1 == len(items)); err != nil {
 					return err
 				}
 			}
@@ -399,8 +404,8 @@ func (w *writer) fixed() error {
 
 type fixedPot struct{ currency, from, name string }
 
-// payment writes what one payment gives.
-func (w *writer) payment(i int) error {
+// payment writes what one payment gives, and unless the contract closes then, that it is forgotten.
+func (w *writer) payment(i int, last bool) error {
 	p := w.plan.payments[i]
 	if p.amount.op == opConst {
 		n := toward0(p.amount.value, w.scale.Money)
@@ -429,7 +434,12 @@ func (w *writer) payment(i int) error {
 			return err
 		}
 		fmt.Fprintf(&w.body, "    give min(left(%s), max(0 units, %s)) of %s to %s\n", name, side.text, name, side.to)
+		if !last {
+			fmt.Fprintf(&w.body, "    give all of %s to %s\n", name, side.from)
+		}
 	}
-	fmt.Fprintf(&w.body, "    set d%d = 0\n", i+1)
+	if !last {
+		fmt.Fprintf(&w.body, "    set d%d = 0\n", i+1)
+	}
 	return nil
 }
