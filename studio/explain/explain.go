@@ -167,6 +167,9 @@ func (d *doc) deposits() (items []item) {
 	if len(items) > 0 {
 		items = append(items, item{text: "What is not given to somebody else goes back to who deposited it."})
 	}
+	if slices.ContainsFunc(d.pots(), func(pot *syntax.Decl) bool { return pot.Later }) {
+		items = append(items, item{text: "What is deposited while the agreement runs counts once all who may receive of it have found its coins and acknowledged them. Who stays silent keeps it from counting, and it goes back."})
+	}
 	return items
 }
 
@@ -206,11 +209,11 @@ func (d *doc) values() (items []item) {
 			}
 			items = append(items, item{text: text + "; its keys are agreed on first."})
 		case "counter":
-			items = append(items, item{text: "‘" + decl.Name.Text + "’" + of + " is counted; it begins at " + decl.Start + " and stays within " + span})
+			items = append(items, item{text: "‘" + decl.Name.Text + "’" + of + " is counted; it begins at " + grouped(decl.Start) + " and stays within " + span})
 		case "sealed":
 			items = append(items, item{text: "‘" + decl.Name.Text + "’" + of + ", " + span + ", is sealed first and shown later"})
 		case "curve":
-			points := strings.ReplaceAll(strings.ReplaceAll(decl.Points, "_", ","), "->", "→")
+			points := strings.ReplaceAll(grouped(decl.Points), "->", "→")
 			items = append(items, item{text: "Curve " + decl.Name.Text + ": " + points + "; straight between the points, level before the first and after the last"})
 		}
 	}

@@ -55,6 +55,7 @@ type Gain struct {
 	Party  string
 	Act    string // what is not done
 	Oracle bool   // it is an oracle that keeps silent, not the party
+	Taking bool   // it is another's deposit, which counts only if the party acknowledges it
 	Silent int64  // units that the party ends up with if nobody does anything any more
 	Spoken int64  // units if this one thing is done and nothing after it
 }
@@ -65,15 +66,20 @@ func (g Gain) String() string {
 		return fmt.Sprintf("In phase %s, %s would rather have the oracle silent: %s ends up with %s if it is, and with %s after %s.",
 			g.Phase, g.Party, g.Party, figures.Units(g.Silent), figures.Number(g.Spoken), g.Act)
 	}
+	if g.Taking {
+		return fmt.Sprintf("In phase %s, %s has a reason not to acknowledge a deposit: it ends up with %s if nothing counts, and with %s if %s.",
+			g.Phase, g.Party, figures.Units(g.Silent), figures.Number(g.Spoken), g.Act)
+	}
 	return fmt.Sprintf("In phase %s, %s has a reason to keep silent: it ends up with %s if nothing is said, and with %s if %s.",
 		g.Phase, g.Party, figures.Units(g.Silent), figures.Number(g.Spoken), g.Act)
 }
 
 // Gains compares, in each phase as it is first reached, what a party ends up with
 // if from there on nobody does anything, with what it ends up with if one word is
-// said, or one oracle's value reported, and nothing after it. It returns those
+// said, one oracle's value reported, or one deposit made, and nothing after it. It returns those
 // that keeping silent serves better, the greatest gain of each party, phase and
-// word. Units of all pots count alike. Of a contract that is very large it looks
+// word: of a deposit also those who may receive it, since it counts only when they
+// acknowledge it. Units of all pots count alike. Of a contract that is very large it looks
 // at a part only, and whole is false.
 func Gains(start *play.Session) (gains []Gain, whole bool) {
 	s := start.Clone()
@@ -110,7 +116,7 @@ func Gains(start *play.Session) (gains []Gain, whole bool) {
 				continue
 			}
 			for _, party := range m.parties {
-				g := Gain{phase, p.Parties()[party], m.text, m.oracle, silent[party], spoken[party]}
+				g := Gain{phase, p.Parties()[party], m.text, m.oracle, m.pot && party != m.parties[0], silent[party], spoken[party]}
 				if g.Silent > g.Spoken {
 					gains = keep(gains, g, m.key)
 				}
@@ -165,6 +171,7 @@ func settled(s *play.Session) (units []int64, ok bool) {
 type move struct {
 	text, key string
 	oracle    bool
+	pot       bool  // a deposit: by the first of parties, received by the others
 	parties   []int
 	acts      []play.Act
 }
@@ -230,7 +237,7 @@ func moves(s *play.Session) (list []move) {
 			pot := p.Pots()[w.Pot]
 			act := play.Act{All: true, Event: contract.Event{Kind: contract.Deposit, Party: pot.From, Pot: w.Pot}}
 			text := parties[pot.From] + " deposits " + pot.Name
-			list = append(list, move{text: text, key: text, parties: []int{pot.From}, acts: []play.Act{act}})
+			list = append(list, move{text: text, key: text, pot: true, parties: append([]int{pot.From}, s.Deal.Candidates(w.Pot)...), acts: []play.Act{act}})
 			continue
 		}
 		feed := p.Oracles()[w.Oracle]

@@ -2,7 +2,9 @@ package explain
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"latchkey/studio/figures"
@@ -139,7 +141,7 @@ func (d *doc) spell(e *syntax.Expr) (string, int) {
 }
 
 func (d *doc) number(e *syntax.Expr) string {
-	n := strings.ReplaceAll(e.Tok.Text, "_", ",")
+	n := grouped(e.Tok.Text)
 	if e.Unit == "" {
 		return n
 	}
@@ -419,9 +421,22 @@ func (d *doc) holders(who []string) []string {
 // spread puts blanks around the sign of a range.
 func spread(text string) string {
 	if strings.Contains(text, " .. ") {
-		return strings.ReplaceAll(text, "_", ",")
+		return grouped(text)
 	}
-	return strings.ReplaceAll(strings.Replace(text, "..", " .. ", 1), "_", ",")
+	return grouped(strings.Replace(text, "..", " .. ", 1))
+}
+
+var numberText = regexp.MustCompile(`[0-9][0-9_]*`)
+
+// grouped groups the digits of every number of five and more by thousands, however the source groups them.
+func grouped(text string) string {
+	return numberText.ReplaceAllStringFunc(text, func(s string) string {
+		n, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 64)
+		if err != nil || len(s) == 2 { // two decimals are no number of their own
+			return s
+		}
+		return strings.ReplaceAll(figures.Number(n), "_", ",")
+	})
 }
 
 // clause puts a clause into words.
