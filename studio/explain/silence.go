@@ -171,7 +171,7 @@ func settled(s *play.Session) (units []int64, ok bool) {
 type move struct {
 	text, key string
 	oracle    bool
-	pot       bool  // a deposit: by the first of parties, received by the others
+	pot       bool // a deposit: by the first of parties, received by the others
 	parties   []int
 	acts      []play.Act
 }
