@@ -150,10 +150,11 @@ func plain(s playStep) playStep {
 func TestVectors(t *testing.T) {
 	sources := vectors.File[sourceCase]{About: "contracts, the hash of those that compile, and the first error of the others; spec/contract.md sections 1 to 3 and 6"}
 	files, err := filepath.Glob("testdata/*.latchkey")
-	if err != nil {
+	whole, err2 := filepath.Glob("testdata/contracts/*.latchkey")
+	if err = errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range files {
+	for _, file := range append(files, whole...) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
