@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"latchkey/gate"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
@@ -245,6 +246,8 @@ func (h *Host) Collect(ctx context.Context, s Signed, wait time.Duration) ([]Rec
 		select {
 		case <-changed:
 		case <-end.C:
+			return nil, nil
+		case <-gate.Stopping(ctx):
 			return nil, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()

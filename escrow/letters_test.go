@@ -1,11 +1,13 @@
 package escrow
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"latchkey/event"
+	"latchkey/gate"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
@@ -140,6 +143,45 @@ func TestLetters(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("who waits does not hear")
+	}
+}
+
+// Who waits for letters does not keep the escrow from ending.
+func TestLettersEndWithTheProcess(t *testing.T) {
+	bob := newWriter(t)
+	h, _, self := letterbox(t, bob)
+	l, err := gate.Listen("127.0.0.1:0", gate.Tables{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	asked := make(chan struct{})
+	go func() {
+		ended <- l.Serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(asked)
+			Handler(h).ServeHTTP(w, r)
+		}))
+	}()
+	heard := make(chan error, 1)
+	go func() {
+		list, err := NewClient(l.URL(), http.DefaultClient).Collect(t.Context(), bob.signed(t, bob.collect(self, 0)), 20*time.Second)
+		if err == nil && len(list) != 0 {
+			err = fmt.Errorf("%d letters", len(list))
+		}
+		heard <- err
+	}()
+	<-asked
+	began := time.Now()
+	stop()
+	if err := <-heard; err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("it ended after %v", d)
 	}
 }
 

@@ -189,6 +189,11 @@ func TestGracefulStop(t *testing.T) {
 	}
 	inside, finish := make(chan string, 2), make(chan struct{})
 	ctx, stop := context.WithCancel(context.Background())
+	silent, err := net.Dial("tcp", l.Addr().String()) // and asks nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
 	done := make(chan error, 1)
 	go func() {
 		done <- l.Serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -211,12 +216,16 @@ func TestGracefulStop(t *testing.T) {
 	if got := <-answers; got != "no news" {
 		t.Errorf("the wait for news: %q", got)
 	}
+	began := time.Now()
 	close(finish)
 	if got := <-answers; got != "done" {
 		t.Errorf("the work: %q", got)
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+	if d := time.Since(began); d > 4*time.Second {
+		t.Errorf("it ends %v after the last answer: a connection without a request was waited for", d)
 	}
 	if got := get(t, gate.Trust{}, l.URL()); !strings.Contains(got, "refused") {
 		t.Errorf("after the end: %q", got)

@@ -104,6 +104,8 @@ func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
 		},
 		ErrorLog: slog.NewLogLogger(slog.NewTextHandler(io.Discard, nil), slog.LevelError), // connection noise
 	}
+	unused := unused{open: map[net.Conn]bool{}}
+	s.ConnState = unused.note
 	served := make(chan error, 1)
 	go func() {
 		counted := &counting{Listener: l.l, guard: g}
@@ -118,6 +120,7 @@ func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
 		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
+	unused.end()
 	grace, cancel := context.WithTimeout(context.Background(), Grace)
 	defer cancel()
 	if err := s.Shutdown(grace); err != nil {
@@ -128,6 +131,37 @@ func (l *Listener) Serve(ctx context.Context, h http.Handler) error {
 		return fmt.Errorf("serve on %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// unused are the connections on which nothing was asked yet. A server that is shut down
+// waits five seconds for a first request on each; there is nothing to wait for.
+type unused struct {
+	mu    sync.Mutex
+	open  map[net.Conn]bool
+	ended bool
+}
+
+func (u *unused) note(c net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(u.open, c)
+	case u.ended:
+		_ = c.Close()
+	default:
+		u.open[c] = true
+	}
+}
+
+// end closes them, and those that are still to come.
+func (u *unused) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ended = true
+	for c := range u.open {
+		_ = c.Close()
+	}
 }
 
 type stoppingKey struct{}
