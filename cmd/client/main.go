@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 
@@ -19,15 +18,10 @@ import (
 )
 
 func main() {
-	path := flag.String("config", "client.toml", "configuration file")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "error: unknown argument %q\nhint: client --config FILE\n", flag.Arg(0))
-		os.Exit(2)
-	}
+	path := gate.Arguments("client", "the host of a user's vault; latchkey commands talk to it", "docs/config.md")
 	ctx, stop := gate.Signals(context.Background())
 	defer stop()
-	if err := run(ctx, *path); err != nil {
+	if err := run(ctx, path); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}

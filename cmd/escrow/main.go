@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 
@@ -18,15 +17,10 @@ import (
 )
 
 func main() {
-	path := flag.String("config", "escrow.toml", "configuration file")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "error: unknown argument %q\nhint: escrow --config FILE\n", flag.Arg(0))
-		os.Exit(2)
-	}
+	path := gate.Arguments("escrow", "the host of an escrow's vault: its log, its network, its witnesses", "docs/config.md")
 	ctx, stop := gate.Signals(context.Background())
 	defer stop()
-	if err := run(ctx, *path); err != nil {
+	if err := run(ctx, path); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}

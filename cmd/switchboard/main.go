@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,15 +29,10 @@ import (
 )
 
 func main() {
-	path := flag.String("config", "switchboard.toml", "configuration file; see docs/config-switchboard.md")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "error: unknown argument %q\nhint: switchboard --config FILE\n", flag.Arg(0))
-		os.Exit(2)
-	}
+	path := gate.Arguments("switchboard", "what matches the offers of clients; it holds no key", "docs/config-switchboard.md")
 	ctx, stop := gate.Signals(context.Background())
 	defer stop()
-	if err := run(ctx, *path, os.Stdout, os.Stderr); err != nil {
+	if err := run(ctx, path, os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}

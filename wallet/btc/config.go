@@ -92,7 +92,7 @@ func ReadConfig(path string) (Config, error) {
 }
 
 // parseConfig reads the text of the configuration file at a path, to which the
-// paths in [tls] and token_file are relative.
+// paths in it are relative.
 func parseConfig(raw []byte, path string) (Config, error) {
 	f := file{Confirmations: DefaultConfirmations, MaxRate: DefaultMaxRate, Resend: DefaultResend.String()}
 	decoder := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
@@ -113,7 +113,7 @@ func parseConfig(raw []byte, path string) (Config, error) {
 	if err := tables.Resolve(path); err != nil {
 		return Config{}, err
 	}
-	for _, p := range []*string{&f.TokenFile, &f.NodeCA} {
+	for _, p := range []*string{&f.Data, &f.PasswordFile, &f.TokenFile, &f.NodeCA} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(path), *p)
 		}

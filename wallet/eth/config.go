@@ -87,7 +87,7 @@ func ReadConfig(path string) (Config, error) {
 }
 
 // ParseConfig reads the text of the configuration file (TOML) at a path, to which
-// the paths in [tls] and token_file are relative.
+// the paths in it are relative.
 func ParseConfig(raw []byte, path string) (Config, error) {
 	f := file{Confirmations: DefaultConfirmations, MaxGwei: DefaultMaxGwei, Resend: DefaultResend.String()}
 	decoder := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
@@ -108,7 +108,7 @@ func ParseConfig(raw []byte, path string) (Config, error) {
 	if err := tables.Resolve(path); err != nil {
 		return Config{}, err
 	}
-	for _, p := range []*string{&f.TokenFile, &f.NodeCA} {
+	for _, p := range []*string{&f.Data, &f.TokenFile, &f.NodeCA} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(filepath.Dir(path), *p)
 		}

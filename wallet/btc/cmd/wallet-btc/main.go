@@ -44,13 +44,11 @@ func main() {
 	ctx, stop := gate.Signals(context.Background())
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(2)
+	if err == nil {
+		return
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "error:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "error:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	os.Exit(1)
 }
 
 // ready is what run prints when the wallet is served.
@@ -63,17 +61,18 @@ type ready struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("wallet-btc", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	flags.SetOutput(io.Discard)
 	config := flags.String("config", "", "configuration file (required)")
-	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	if *config == "" {
-		return errors.New("--config is required: the configuration file")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		_, err = fmt.Fprint(stdout, usage)
+		return err
+	case err != nil:
+		return fmt.Errorf("%w; wallet-btc -h says more", err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q; wallet-btc -h says more", flags.Arg(0))
+	case *config == "":
+		return errors.New("--config is required: the configuration file; wallet-btc -h says what stands in it")
 	}
 	cfg, err := btc.ReadConfig(*config)
 	if err != nil {

@@ -42,13 +42,11 @@ func main() {
 	ctx, stop := gate.Signals(context.Background())
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(2)
+	if err == nil {
+		return
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "error:", strings.ReplaceAll(err.Error(), "\n", "; "))
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "error:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	os.Exit(1)
 }
 
 // ready is what run prints when the wallet is served.
@@ -61,17 +59,18 @@ type ready struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	flags := flag.NewFlagSet("wallet-eth", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
+	flags.SetOutput(io.Discard)
 	config := flags.String("config", "", "configuration `file` (required)")
-	if flags.Parse(args) != nil {
-		return flag.ErrHelp
-	}
-	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	}
-	if *config == "" {
-		return errors.New("--config is required")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		_, err = fmt.Fprint(stdout, usage)
+		return err
+	case err != nil:
+		return fmt.Errorf("%w; wallet-eth -h says more", err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q; wallet-eth -h says more", flags.Arg(0))
+	case *config == "":
+		return errors.New("--config is required: the configuration file; wallet-eth -h says what stands in it")
 	}
 	cfg, err := eth.ReadConfig(*config)
 	if err != nil {
