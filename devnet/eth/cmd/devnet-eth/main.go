@@ -29,11 +29,12 @@ const usage = `devnet-eth runs an Ethereum node for development, on a chain of i
 
   devnet-eth --data FOLDER --http 127.0.0.1:8545 [flags]
   devnet-eth fund --rpc http://127.0.0.1:8545 --to ADDRESS --amount 2.5eth
-  devnet-eth lie --rpc http://127.0.0.1:8545 --http 127.0.0.1:8546
+  devnet-eth lie --rpc http://127.0.0.1:8545 --http 127.0.0.1:8546 [--still]
 
 The first command serves until SIGINT or SIGTERM. When it is ready it prints one
 line of JSON on standard output: {"ready":true,"http":URL,"chain_id":N,...}.
-The third one listens before a node and says that there is what is not.
+The third one listens before a node and says that there is what is not; with
+--still, that there are no blocks but those that there are at its start.
 Amounts are wei, or a decimal number with the unit gwei or eth.
 
 `
