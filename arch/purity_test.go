@@ -23,7 +23,7 @@ var pure = map[string]string{
 	"attest":   "time", // instants and durations as values
 	"contract": "",
 	"settle":   "",
-	"vault":    "",
+	"vault":    "time", // how a refusal writes an instant
 	"market":   "",
 
 	"contract/oracle": "",

@@ -108,7 +108,7 @@ func (h *Host) asRequested(ctx context.Context, id string, s *sketch) error {
 			return fmt.Errorf("it pays %s on %s, asked for was %s on %s", a.ID, a.Chain, r.Asset, r.Chain)
 		}
 		if s.offer.Agreement.LockBy >= c.Expiry-min(claimMargin, (c.Expiry-c.Made)/10) {
-			return fmt.Errorf("chunk %s would have to be claimed at once: its certificate ends at %d", x.Chunk.Short(), c.Expiry)
+			return fmt.Errorf("chunk %s would have to be claimed at once: its certificate ends at %s", x.Chunk.Short(), clock(c.Expiry))
 		}
 		each, err := c.Denomination.Deposit(c.Weight)
 		if err != nil {

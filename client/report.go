@@ -409,7 +409,7 @@ func (c *chosen) response(s *stage, notes []string) *clientpb.ReportResponse {
 	if c.known.Entry != 0 {
 		out.Notes = append(out.Notes, fmt.Sprintf("entry %d of the log has these values; phase %s waits for them again", c.known.Entry-1, s.deal.Program().Phases()[s.state.Phase()]))
 	}
-	out.Did = effects(s.agreement, s.deal.Program(), c.step.Gives, c.step.Closed)
+	out.Did = effects(s.agreement, s.deal.Program(), c.step.Gives, c.step.Closed, everybody)
 	switch phases := s.deal.Program().Phases(); {
 	case c.step.Closed:
 	case c.step.Phase != s.state.Phase():
@@ -422,8 +422,12 @@ func (c *chosen) response(s *stage, notes []string) *clientpb.ReportResponse {
 	return out
 }
 
-// effects says what a step gives to whom, by pot and party.
-func effects(a vault.Agreement, p *contract.Program, gives []contract.Give, closed bool) (out []string) {
+// everybody is no party's number: see effects.
+const everybody = -1
+
+// effects says what a step gives to whom, by pot and party: all of it, or what one
+// party gives or gets.
+func effects(a vault.Agreement, p *contract.Program, gives []contract.Give, closed bool, of int) (out []string) {
 	for i, pot := range p.Pots() {
 		for j, party := range p.Parties() {
 			sum := int64(0)
@@ -432,13 +436,14 @@ func effects(a vault.Agreement, p *contract.Program, gives []contract.Give, clos
 					sum += int64(a.Pots[i][g.Chunk].Weight)
 				}
 			}
-			switch {
-			case sum == 0:
-			case j == pot.From:
-				out = append(out, fmt.Sprintf("%d units of pot %s go back to %s", sum, pot.Name, party))
-			default:
-				out = append(out, fmt.Sprintf("%d units of pot %s go to %s", sum, pot.Name, party))
+			if sum == 0 || of != everybody && of != j && of != pot.From {
+				continue
 			}
+			verb := map[bool]string{true: "goes", false: "go"}[sum == 1]
+			if j == pot.From {
+				verb += " back"
+			}
+			out = append(out, fmt.Sprintf("%s of pot %s %s to %s", tally(sum, "unit"), pot.Name, verb, party))
 		}
 	}
 	if closed {
@@ -492,7 +497,7 @@ func (h *Host) observed(ctx context.Context, r vault.Run, at vault.Index) {
 		}
 		f := deal.Program().Oracles()[r.Report.Oracle]
 		b.Oracle, b.Shown = f.Name, showValue(f, value)
-		b.Did = effects(a, deal.Program(), givesOf(a, r.Exits), r.Closed)
+		b.Did = effects(a, deal.Program(), givesOf(a, r.Exits), r.Closed, everybody)
 		event.Deal, event.With = d.id(), short(d.With)
 		event.Text = fmt.Sprintf("oracle %s of %s is %s, observed at %s, in entry %d of the log", f.Name, d.Contract, b.Shown, clock(when), at-1)
 		if len(b.Did) > 0 {

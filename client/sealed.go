@@ -124,7 +124,7 @@ func (h *Host) sealedStatus(in vault.Instance, w *clientpb.Wait) {
 		}
 		w.WaitsFor += fmt.Sprintf(": open your sealed value with latchkey say --instance %s %q", in.ID.Short(), c.Word)
 		_, o, err := s.deal.Step(s.state, contract.Event{Kind: contract.Deadline, At: in.Until})
-		did := effects(s.agreement, s.deal.Program(), o.Gives, o.Closed)
+		did := effects(s.agreement, s.deal.Program(), o.Gives, o.Closed, s.role)
 		if err == nil && len(did) > 0 {
 			w.Then = "the deadline finds it sealed: as things stand, " + strings.Join(did, ", ")
 		}

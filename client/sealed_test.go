@@ -134,7 +134,7 @@ func TestSealedAuction(t *testing.T) {
 	w.until("phase Show", func() string {
 		return map[bool]string{false: "not yet"}[strings.Contains(waits(ben).WaitsFor, "the contract, phase Show")]
 	})
-	if got := waits(ben); !strings.Contains(got.WaitsFor, `open your sealed value with latchkey say --instance `) || !strings.Contains(got.Then, "1 units of pot earnest 2 go to seller") || got.Until == 0 {
+	if got := waits(ben); !strings.Contains(got.WaitsFor, `open your sealed value with latchkey say --instance `) || !strings.HasSuffix(got.Then, ": as things stand, 2 units of pot purse 2 go back to bidder 2, 1 unit of pot earnest 2 goes to seller, the contract is over") || got.Until == 0 {
 		t.Errorf("ben waits for %q until %d, then %q", got.WaitsFor, got.Until, got.Then)
 	}
 	ben.stop()

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"time"
 
 	"latchkey/coin"
 	"latchkey/contract"
@@ -80,6 +81,9 @@ const (
 	maxStates = 200_000
 	maxMoves  = 1_000_000
 )
+
+// utc writes an instant, in Unix seconds, as refusals do.
+func utc(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }
 
 // ErrAgreement is wrapped by every refusal of an agreement's contents.
 var ErrAgreement = errors.New("agreement refused")

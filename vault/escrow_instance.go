@@ -34,7 +34,7 @@ func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
 		return Answer{}, fmt.Errorf("%w: its escrow is %s", ErrAgreement, q.Agreement.Escrow.Short())
 	}
 	if q.Agreement.LockBy <= e.clock || q.Agreement.LockBy > e.clock+maxLockWait {
-		return Answer{}, fmt.Errorf("%w: lock by %d, and it is %d: %w", ErrAgreement, q.Agreement.LockBy, e.clock, ErrExpired)
+		return Answer{}, fmt.Errorf("%w: lock by %s, and it is %s: %w", ErrAgreement, utc(q.Agreement.LockBy), utc(e.clock), ErrExpired)
 	}
 	if _, err := d.checkAcceptances(q.Acceptances, e.identity); err != nil {
 		return Answer{}, err
@@ -85,7 +85,7 @@ func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
 	case c.cert.Weight != s.Weight:
 		return refuse(fmt.Errorf("it weighs %d, the agreement says %d", c.cert.Weight, s.Weight))
 	case d.ends() >= c.cert.Expiry:
-		return refuse(fmt.Errorf("%w: its certificate ends at %d, the contract may run until %d", ErrExpired, c.cert.Expiry, d.ends()))
+		return refuse(fmt.Errorf("%w: its certificate ends at %s, the contract may run until %s", ErrExpired, utc(c.cert.Expiry), utc(d.ends())))
 	}
 	if err := d.checkAsset(pot, c.cert.Denomination.Asset.ID); err != nil {
 		return refuse(err)
@@ -248,7 +248,7 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 	ready := in.ready()
 	in.acked[role] = false // commit applies it
 	if ready && e.clock > in.deal.agreement.LockBy {
-		return Answer{}, fmt.Errorf("instance %s was to open by %d, and it is %d: %w", in.id.Short(), in.deal.agreement.LockBy, e.clock, ErrExpired)
+		return Answer{}, fmt.Errorf("instance %s was to open by %s, and it is %s: %w", in.id.Short(), utc(in.deal.agreement.LockBy), utc(e.clock), ErrExpired)
 	}
 	if ready {
 		last := in.last
