@@ -88,6 +88,9 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 	if n >= maxDrafts {
 		return fmt.Errorf("%w: %d drafts wait for the user already", errDraft, n)
 	}
+	if err := h.cfg.Limits.allow(s.offer.Agreement.Pace); err != nil {
+		return errors.Join(err, h.post(ctx, from, letter{Draft: id, Decline: &draftDecline{err.Error()}})) // not kept: anybody can send such
+	}
 	p := s.deal.Program()
 	d := Draft{
 		ID: id.String(), From: from, Role: s.role, Contract: p.Name(), State: draftProposed, Accepted: map[string][]byte{},
@@ -96,7 +99,7 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 	if err := d.set(s.offer); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("vault %s proposes %s with this side as %s: draft %.8s; see latchkey review", from.Short(), d.Contract, p.Parties()[d.Role], d.ID)
+	text := fmt.Sprintf("vault %s proposes %s with this side as %s%s: draft %.8s; see latchkey review", from.Short(), d.Contract, p.Parties()[d.Role], s.paceText(), d.ID)
 	if s.offer.Request != (draftID{}) {
 		d.Request = s.offer.Request.String()
 		if err := h.asRequested(ctx, d.ID, s); err != nil {
@@ -198,8 +201,12 @@ func (h *Host) takeFill(ctx context.Context, d Draft, o draftOffer, role int, f 
 	}
 	o.Papers.Certs = append(o.Papers.Certs, f.Papers.Certs...)
 	o.Papers.Chunks = append(o.Papers.Chunks, f.Papers.Chunks...)
-	if _, err := sketchOf(o, h.id, h.id, o.Agreement.Escrow, st.Now); err != nil {
+	s, err := sketchOf(o, h.id, h.id, o.Agreement.Escrow, st.Now)
+	if err != nil {
 		return h.endDraft(ctx, d, draftEnded, fmt.Sprintf("what party %s put in is not what was asked for: %v", p.Parties()[role], err))
+	}
+	if _, err := h.risky(s, nil, d.MaxLoss); err != nil { // before that party signs it
+		return h.endDraft(ctx, d, draftEnded, fmt.Sprintf("with what party %s put in, %v", p.Parties()[role], err))
 	}
 	d.Filled[strconv.Itoa(role)] = true
 	if err := d.set(o); err != nil {
@@ -262,12 +269,20 @@ func (h *Host) endDraft(ctx context.Context, d Draft, state, why string) error {
 // AnswerDraft is the user's word about a draft of somebody else's: yes or no; or
 // about an own one: no.
 func (h *Host) AnswerDraft(ctx context.Context, id string, yes bool, why string) error {
-	fail := func(err error) error { return fmt.Errorf("draft %.40s: %w", id, err) }
+	_, err := h.answerDraft(ctx, id, yes, why, 0)
+	return err
+}
+
+// answerDraft is AnswerDraft with a bound, in units, of what may be lost by a draft
+// that is settled tit for tat; 0: see Limits. It returns what can be lost, as far as
+// the draft is filled.
+func (h *Host) answerDraft(ctx context.Context, id string, yes bool, why string, maxLoss uint64) (int64, error) {
+	fail := func(err error) (int64, error) { return 0, fmt.Errorf("draft %.40s: %w", id, err) }
 	h.dealing.Lock()
 	defer h.dealing.Unlock()
 	d, err := h.findDraft(id)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	switch {
 	case d.over():
@@ -275,42 +290,62 @@ func (h *Host) AnswerDraft(ctx context.Context, id string, yes bool, why string)
 	case d.State == draftAccepted:
 		return fail(errors.New("it is signed already; its deal goes on"))
 	case !yes:
-		return h.endDraft(ctx, d, map[bool]string{true: draftEnded, false: draftDeclined}[d.mine(h.id)], why)
+		return 0, h.endDraft(ctx, d, map[bool]string{true: draftEnded, false: draftDeclined}[d.mine(h.id)], why)
 	case d.Again:
-		d.Again = false
-		for i := range d.Known {
-			d.Known[i] = true
-		}
-		wake(h.work)
-		return h.store.put(ctx, draftName(d.ID), d)
 	case d.mine(h.id):
 		return fail(errors.New("it is this client's own; the others accept it"))
 	case d.State == draftAgreed:
-		return nil
+		return d.Risk, nil
 	}
 	st, err := h.vaultStatus(ctx)
 	if err != nil {
 		return fail(err)
 	}
-	if err := h.setAside(ctx, &d, st); err != nil {
+	s, err := d.sketch(h.id, st.Now)
+	if err != nil {
 		return fail(err)
+	}
+	if !d.Again {
+		if err := h.setAside(ctx, &d, s, st); err != nil {
+			return fail(err)
+		}
+	}
+	if maxLoss > 0 || !d.Again {
+		d.MaxLoss = maxLoss
+	}
+	if d.Risk, err = h.risky(s, d.Mine, d.MaxLoss); err != nil {
+		return fail(err)
+	}
+	if d.Again {
+		d.Again = false
+		for i := range d.Known {
+			d.Known[i] = true
+		}
+		wake(h.work)
+		return d.Risk, h.store.put(ctx, draftName(d.ID), d)
 	}
 	d.State = draftAgreed
 	if err := h.store.put(ctx, draftName(d.ID), d); err != nil {
 		return fail(err)
 	}
-	h.store.journal(ctx, Event{Kind: "agreed", Deal: d.ID, With: d.From.Short(), Text: fmt.Sprintf("agreed to %s: draft %.8s", d.Contract, d.ID)})
+	h.store.journal(ctx, Event{Kind: "agreed", Deal: d.ID, With: d.From.Short(), Text: fmt.Sprintf("agreed to %s: draft %.8s%s", d.Contract, d.ID, s.turnsText(d.Risk))})
 	wake(h.work)
-	return nil
+	return d.Risk, nil
+}
+
+// sketch looks at a draft as self.
+func (d Draft) sketch(self wire.VaultID, now int64) (*sketch, error) {
+	o, err := d.offer()
+	if err != nil {
+		return nil, err
+	}
+	return sketchOf(o, d.From, self, o.Agreement.Escrow, now)
 }
 
 // setAside picks this side's chunks for its pots.
-func (h *Host) setAside(ctx context.Context, d *Draft, st enclave.Status) error {
-	o, err := d.offer()
-	if err != nil {
-		return err
-	}
-	s, err := sketchOf(o, d.From, h.id, o.Agreement.Escrow, st.Now)
+func (h *Host) setAside(ctx context.Context, d *Draft, s *sketch, st enclave.Status) error {
+	o := s.offer
+	until, err := s.ends()
 	if err != nil {
 		return err
 	}
@@ -329,7 +364,7 @@ func (h *Host) setAside(ctx context.Context, d *Draft, st enclave.Status) error 
 		if a.Chain != ask.Chain {
 			return fmt.Errorf("pot %s is to hold %s on %s; the wallet here is on %s", pot.Name, ask.Asset, ask.Chain, a.Chain)
 		}
-		list, err := pickUnits(usable(st, h.id, taken, h.fundedState, s.deal.LastDeadline(o.Agreement.LockBy)), ask.Asset, ask.Unit, units)
+		list, err := s.pick(usable(st, h.id, taken, h.fundedState, until), ask.Asset, ask.Unit, units)
 		if err != nil {
 			return fmt.Errorf("pot %s: %w", pot.Name, err)
 		}
@@ -471,6 +506,10 @@ func (h *Host) sign(ctx context.Context, d Draft, s *sketch) error {
 		return err // try again: it is this side's wallet that does not answer
 	}
 	why, err := s.unseen(d.Known)
+	loss, lerr := h.risky(s, nil, d.MaxLoss)
+	if err = errors.Join(err, lerr); why == "" && s.inTurn() && d.MaxLoss == 0 && loss > d.Risk {
+		why = fmt.Sprintf("with the chunks that were put in since, up to %s can be lost at any moment, and not %d", tally(loss, "unit"), d.Risk)
+	}
 	switch {
 	case err != nil:
 		return h.endDraft(ctx, d, map[bool]string{true: draftEnded, false: draftDeclined}[d.mine(h.id)], err.Error())
@@ -478,6 +517,9 @@ func (h *Host) sign(ctx context.Context, d Draft, s *sketch) error {
 		d.Again = true
 		h.store.journal(ctx, Event{Kind: "review again", Deal: d.ID, Text: fmt.Sprintf("draft %.8s of %s is complete, and %s: review it, and accept it again", d.ID, d.Contract, why)})
 		return h.store.put(ctx, draftName(d.ID), d)
+	}
+	if s.inTurn() {
+		h.store.journal(ctx, Event{Kind: "checked", Deal: d.ID, Text: fmt.Sprintf("draft %.8s of %s is complete%s", d.ID, d.Contract, s.turnsText(loss))})
 	}
 	started := time.Now().UnixMilli()
 	a := s.offer.Agreement
@@ -488,7 +530,7 @@ func (h *Host) sign(ctx context.Context, d Draft, s *sketch) error {
 	case err != nil:
 		return h.endDraft(ctx, d, map[bool]string{true: draftEnded, false: draftDeclined}[d.mine(h.id)], err.Error())
 	}
-	deal := Deal{Draft: d.ID, State: "accepted", Accepted: started, Contract: d.Contract, Role: s.role}
+	deal := Deal{Draft: d.ID, State: "accepted", Accepted: started, Contract: d.Contract, Role: s.role, AtRisk: loss}
 	if d.mine(h.id) {
 		deal.Accepted = d.Began
 	}

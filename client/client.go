@@ -15,8 +15,9 @@
 // escrow.(*Host).Post.
 //
 // Look. The other host's letterLoop collects it, sketchOf checks all that needs neither vault nor wallet,
-// firstSeen stores it; Review plays all outcomes for the user, and AnswerDraft is their yes. A payment that
-// answers this side's own request needs none (asRequested).
+// firstSeen stores it; Review plays all outcomes for the user and says what each side can lose (outlook), and
+// AnswerDraft is their yes. A payment that answers this side's own request needs none (asRequested). A pace of
+// tit-for-tat outside of the user's own Limits is declined at once.
 //
 // Complete. Who has pots to fill answers with chunks (draftFill); takeFill puts them in.
 //
@@ -59,6 +60,7 @@ type Config struct {
 	Wallets         map[coin.AssetID]wallet.Wallet
 	Choices         map[coin.AssetID]Choice // what is done with what is received, unless a command said otherwise
 	InsecureVendors []string                // see enclave.Accept
+	Limits          Limits                  // of settlements tit for tat
 	Poll            time.Duration           // how often wallets are asked while something waits on a chain; 0 is five seconds
 	HTTP            *http.Client            // calls escrow and switchboard; nil: a plain client
 	Rates           *rate.Feed              // own sources, against which proposals are held; nil: none

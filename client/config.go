@@ -29,6 +29,7 @@ type File struct {
 	InsecureVendors []string      `toml:"insecure_vendors,omitempty" comment:"TEE vendors to whose vaults shares may go though the escrow runs on the same; named one by one"`
 	RateLimit       uint32        `toml:"rate_limit,omitempty" comment:"basis points that a proposal's values may be off the own rates; 0: 300"`
 	Rate            *rate.Config  `toml:"rate,omitempty" comment:"own sources of rates in US dollars; without them the switchboard's count alone"`
+	Limits          *Limits       `toml:"tit_for_tat,omitempty" comment:"what a settlement tit for tat may be, whoever proposes it; a draft outside of it is declined"`
 	Wallets         []WalletEntry `toml:"wallet" comment:"one for each asset"`
 	gate.Tables
 }
@@ -93,6 +94,11 @@ func (f *File) check(path string) error {
 			return fmt.Errorf("rate: %w", err)
 		}
 	}
+	if f.Limits != nil {
+		if err := f.Limits.Check(); err != nil {
+			return fmt.Errorf("tit_for_tat: %w", err)
+		}
+	}
 	for i, w := range f.Wallets {
 		if w.Asset == "" || w.URL == "" {
 			return fmt.Errorf("wallet %d: asset and url are both needed", i+1)
@@ -146,6 +152,9 @@ func (f File) Host(logger *slog.Logger) (Config, error) {
 		if c.Rates, c.RateLimit = feed, f.RateLimit; c.RateLimit == 0 {
 			c.RateLimit = defaultRateLimit
 		}
+	}
+	if f.Limits != nil {
+		c.Limits = *f.Limits
 	}
 	for _, w := range f.Wallets {
 		if err := w.Asset.Check(); err != nil {

@@ -719,6 +719,11 @@ func (h *Host) Offer(ctx context.Context, name string, give, want coin.AssetID, 
 	if o.Escrow, err = peer.Identity.ID(); err != nil {
 		return fail(err)
 	}
+	if manner.TitForTat {
+		if err := h.cfg.Limits.allow(&manner.Pace); err != nil {
+			return fail(err)
+		}
+	}
 	units := market.Units(cents / unitCents)
 	rand.Read(o.ID[:])
 	manner.settles(&o)

@@ -44,6 +44,8 @@ type Draft struct {
 	Again    bool              `json:"again"`    // waits for the user to look once more: see unseen
 	Request  string            `json:"request"`  // the payment request that it answers, 32 hexadecimal digits; or empty
 	Began    int64             `json:"began_ms"`
+	Risk     int64             `json:"risk"`               // units that this side can lose at most, as its user was shown
+	MaxLoss  uint64            `json:"max_loss,omitempty"` // units: of tit-for-tat, by which more can be lost is not signed; 0: see Limits
 }
 
 // The states of a draft.
@@ -145,8 +147,6 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 	switch {
 	case a.Escrow != escrow:
 		return fail("its escrow is %s, this client's is %s", a.Escrow.Short(), escrow.Short())
-	case a.Settle != vault.Atomic || a.Pace != nil:
-		return fail("it is not settled at once: what people agree on themselves is, in this version")
 	case len(a.Parties) != len(p.Parties()):
 		return fail("%d parties, contract %s has %d", len(a.Parties), p.Name(), len(p.Parties()))
 	case len(a.Pots) != len(pots) || len(o.Asks) != len(pots):
@@ -182,6 +182,9 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 		if err := s.checkPot(i); err != nil {
 			return fail("pot %s: %w", pots[i].Name, err)
 		}
+	}
+	if err := s.checkSettle(); err != nil {
+		return fail("%w", err)
 	}
 	return s, nil
 }
@@ -334,6 +337,7 @@ type Proposal struct {
 	LockBy  int64                    // Unix seconds; 0: in ten minutes
 	Oracles map[string]oracle.Quorum // by the oracle's name; a feed that the contract fixes may be left out
 	Bounds  *vault.Bounds            // of the exploration; nil: the usual ones
+	Manner  Manner                   // how it is settled; zero: atomically
 }
 
 // Propose drafts an agreement, fills this client's pots, and sends it to the
@@ -376,9 +380,10 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 		return "", errors.New("this client is no party of it")
 	}
 	o := draftOffer{Request: request, Agreement: vault.Agreement{
-		Source: p.Source, Terms: p.Terms, Escrow: self, LockBy: p.LockBy, Settle: vault.Atomic,
+		Source: p.Source, Terms: p.Terms, Escrow: self, LockBy: p.LockBy,
 		Pots: make([][]vault.Stake, len(program.Pots())), Bounds: p.Bounds,
 	}, Asks: make([]draftAsk, len(program.Pots()))}
+	o.Agreement.Settle, o.Agreement.Pace = p.Manner.settled()
 	if p.Pots, err = nameIn(&o.Agreement, program, p); err != nil {
 		return "", err
 	}
@@ -391,7 +396,12 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 			return "", err
 		}
 	}
-	d := Draft{From: h.id, Role: role, Contract: program.Name(), State: draftProposed, Filled: map[string]bool{}, Accepted: map[string][]byte{}, Mine: make([][]vault.Stake, len(program.Pots())), Known: make([]bool, len(program.Pots())), Began: time.Now().UnixMilli()}
+	bare := &sketch{offer: o, deal: deal, parties: p.Parties, role: role, from: role}
+	until, err := h.permitted(bare)
+	if err != nil {
+		return "", err
+	}
+	d := Draft{From: h.id, Role: role, Contract: program.Name(), State: draftProposed, Filled: map[string]bool{}, Accepted: map[string][]byte{}, Mine: make([][]vault.Stake, len(program.Pots())), Known: make([]bool, len(program.Pots())), Began: time.Now().UnixMilli(), MaxLoss: p.Manner.MaxLoss}
 	h.dealing.Lock()
 	defer h.dealing.Unlock()
 	taken := h.reserved()
@@ -419,7 +429,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 		}
 		list := chosen
 		if list == nil {
-			if list, err = pickUnits(usable(st, h.id, taken, h.fundedState, deal.LastDeadline(p.LockBy)), asset, coin.Amount{}, units); err != nil {
+			if list, err = bare.pick(usable(st, h.id, taken, h.fundedState, until), asset, coin.Amount{}, units); err != nil {
 				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
 			}
 		}
@@ -435,7 +445,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 			if p.Pots[pot.Name] == "" {
 				return "", fmt.Errorf("pot %s: which coins is it to hold, once it is filled?", pot.Name)
 			}
-			free := usable(st, h.id, taken, h.fundedState, deal.LastDeadline(p.LockBy))
+			free := usable(st, h.id, taken, h.fundedState, until)
 			if err := h.agreeLater(ctx, &o.Agreement, i, p.Pots[pot.Name], p.Weights[pot.Name], units, pot.From == role, st, free); err != nil {
 				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
 			}
@@ -445,7 +455,11 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	if o.Papers, err = h.papersOf(ctx, own); err != nil {
 		return "", err
 	}
-	if _, err := sketchOf(o, h.id, h.id, self, st.Now); err != nil {
+	s, err := sketchOf(o, h.id, h.id, self, st.Now)
+	if err != nil {
+		return "", err
+	}
+	if d.Risk, err = h.risky(s, nil, d.MaxLoss); err != nil {
 		return "", err
 	}
 	var id draftID
@@ -460,7 +474,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	if err := h.store.put(ctx, draftName(d.ID), d); err != nil {
 		return "", err
 	}
-	h.store.journal(ctx, Event{Kind: "proposed", Deal: d.ID, With: short(others(p.Parties, h.id)), Text: fmt.Sprintf("proposed %s to %s: draft %.8s", d.Contract, named(others(p.Parties, h.id)), d.ID)})
+	h.store.journal(ctx, Event{Kind: "proposed", Deal: d.ID, With: short(others(p.Parties, h.id)), Text: fmt.Sprintf("proposed %s to %s: draft %.8s%s", d.Contract, named(others(p.Parties, h.id)), d.ID, s.turnsText(d.Risk))})
 	wake(h.work)
 	return d.ID, nil
 }

@@ -37,8 +37,16 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 	}
 	p := s.deal.Program()
 	out := &clientpb.ReviewResponse{
-		Draft: h.draftStatus(d, st), Source: string(o.Agreement.Source), LockBy: o.Agreement.LockBy, EndsBy: s.deal.LastDeadline(o.Agreement.LockBy),
+		Draft: h.draftStatus(d, st), Source: string(o.Agreement.Source), LockBy: o.Agreement.LockBy,
 		Indivisible: true,
+	}
+	x, look, err := h.settlement(ctx, s, d.Mine)
+	if err != nil {
+		return nil, fmt.Errorf("draft %.8s: %w", d.ID, err)
+	}
+	out.Settlement, out.EndsBy = x, look.Ends
+	if p := o.Agreement.Pace; p != nil && p.Wait < shortWait {
+		out.Warnings = append(out.Warnings, fmt.Sprintf("a step waits only %s: if this client does not look at it and speak within that, the next one goes out all the same, and more can be lost than is said here", seconds(p.Wait)))
 	}
 	for i, v := range s.parties {
 		out.Parties = append(out.Parties, &clientpb.ReviewParty{Name: p.Parties()[i], Vault: v.String(), You: i == s.role, Proposer: i == s.from})
@@ -63,7 +71,7 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 	weights := s.weights()
 	units := make([]worth, len(p.Pots()))
 	for i, pot := range p.Pots() {
-		units[i] = h.worthOfPot(s, i)
+		units[i] = h.worthOfPot(ctx, s, i)
 		var to []string
 		for _, c := range s.deal.Candidates(i) {
 			to = append(to, p.Parties()[c])
@@ -120,6 +128,9 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 	return out, nil
 }
 
+// shortWait is how many seconds a step should wait, for a client that is started again.
+const shortWait = 60
+
 // worth is what a unit of a pot is.
 type worth struct {
 	asset    coin.AssetID
@@ -135,15 +146,20 @@ func (w worth) of(units int64) string {
 	return a.String()
 }
 
-func (h *Host) worthOfPot(s *sketch, i int) worth {
+func (h *Host) worthOfPot(ctx context.Context, s *sketch, i int) worth {
 	if d := s.denomination(i); d.ID != "" {
 		return worth{d.Asset.ID, d.Asset.Decimals, d.Unit}
 	}
 	ask := s.offer.Asks[i]
 	w := worth{asset: ask.Asset, unit: ask.Unit}
 	h.mu.Lock()
-	w.decimals = h.assets[ask.Asset].Asset.Decimals
+	info, ok := h.assets[ask.Asset]
 	h.mu.Unlock()
+	if w.decimals = info.Asset.Decimals; !ok {
+		if a, err := h.asset(ctx, ask.Asset); err == nil { // else it is shown in smallest units
+			w.decimals = a.Decimals
+		}
+	}
 	return w
 }
 
@@ -270,6 +286,7 @@ func (h *Host) draftStatus(d Draft, st enclave.Status) *clientpb.Draft {
 	if err != nil {
 		return out
 	}
+	out.Settle, out.AtRisk = settleName(o.Agreement.Settle), d.Risk
 	if deal, err := bound(o.Agreement); err == nil && d.Role < len(deal.Program().Parties()) {
 		out.Role = deal.Program().Parties()[d.Role]
 	}

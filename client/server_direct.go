@@ -22,7 +22,14 @@ import (
 
 func (s server) Propose(ctx context.Context, r *clientpb.ProposeRequest) (*clientpb.ProposeResponse, error) {
 	id, err := s.proposed(ctx, r)
-	return &clientpb.ProposeResponse{Id: id}, refused(err)
+	if err != nil {
+		return nil, refused(err)
+	}
+	out := &clientpb.ProposeResponse{Id: id}
+	if x, err := s.h.Review(ctx, id); err == nil { // else it has just ended, and its review says why
+		out.Settlement = x.Settlement
+	}
+	return out, nil
 }
 
 func (s server) proposed(ctx context.Context, r *clientpb.ProposeRequest) (string, error) {
@@ -39,6 +46,9 @@ func (s server) proposed(ctx context.Context, r *clientpb.ProposeRequest) (strin
 		return "", fmt.Errorf("all are to accept within %d seconds, want at most a day", r.LockWithin)
 	} else if r.LockWithin > 0 {
 		p.LockBy = st.Now + r.LockWithin
+	}
+	if p.Manner, err = mannerOf(r); err != nil {
+		return "", fmt.Errorf("propose: %w", err)
 	}
 	if p.Parties, err = s.h.parseParties(r.Parties); err != nil {
 		return "", err
@@ -126,7 +136,8 @@ func (s server) Answer(ctx context.Context, r *clientpb.AnswerRequest) (*clientp
 	if r.Reason == "" {
 		r.Reason = "its user said no"
 	}
-	return &clientpb.AnswerResponse{}, refused(s.h.AnswerDraft(ctx, r.Id, r.Accept, fmt.Sprintf("%.200s", r.Reason)))
+	loss, err := s.h.answerDraft(ctx, r.Id, r.Accept, fmt.Sprintf("%.200s", r.Reason), r.MaxLoss)
+	return &clientpb.AnswerResponse{AtRisk: loss}, refused(err)
 }
 
 func (s server) Receive(ctx context.Context, r *clientpb.ReceiveRequest) (*clientpb.ReceiveResponse, error) {

@@ -19,21 +19,28 @@ import (
 type Manner struct {
 	TitForTat bool
 	Pace      settle.Pace // fields of 0 are those of usualPace
-	MaxLoss   uint64      // units; a proposal by which more can be lost is declined. 0: no bound
+	MaxLoss   uint64      // units; what can lose more is declined, or not signed. 0: see Limits
 }
 
 // usualPace begins with a chunk of about $50 and ends with four at a time. A step
 // waits long enough for a client to come back from a restart.
 var usualPace = settle.Pace{First: 5, Growth: 200, Most: 20, Wait: 600}
 
+// asking is what offers and proposals say of their manner.
+type asking interface {
+	GetSettle() string
+	GetPace() *clientpb.Pace
+	GetMaxLoss() uint64
+}
+
 // mannerOf reads what a user asks for. A pace without tit-for-tat is a mistake.
-func mannerOf(r *clientpb.OfferRequest) (Manner, error) {
-	m := Manner{TitForTat: r.Settle == "tit-for-tat", MaxLoss: r.MaxLoss}
-	if r.Settle != "" && r.Settle != "atomic" && !m.TitForTat {
-		return m, fmt.Errorf("settle %.20q is unknown: want atomic or tit-for-tat", r.Settle)
+func mannerOf(r asking) (Manner, error) {
+	way := r.GetSettle()
+	m := Manner{TitForTat: way == "tit-for-tat", MaxLoss: r.GetMaxLoss()}
+	if way != "" && way != "atomic" && !m.TitForTat {
+		return m, fmt.Errorf("settle %.20q is unknown: want atomic or tit-for-tat", way)
 	}
-	p := r.Pace
-	if p != nil {
+	if p := r.GetPace(); p != nil {
 		m.Pace = settle.Pace{First: p.First, Growth: p.Growth, Most: p.Most, Wait: p.Wait}
 	}
 	if !m.TitForTat {
@@ -60,15 +67,24 @@ func (m Manner) settles(o *market.Offer) {
 	}
 }
 
+// settled is the same for an agreement.
+func (m Manner) settled() (vault.Settle, *settle.Pace) {
+	if m.TitForTat {
+		return vault.TitForTat, &m.Pace
+	}
+	return vault.Atomic, nil
+}
+
 func samePace(a, b *settle.Pace) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // atRisk computes what this client can lose by an agreement, which is shown
 // before it is accepted, and refuses more than the user wants to.
 func (h *Host) atRisk(ctx context.Context, name string, d *Deal, a vault.Agreement, offer market.OfferID) error {
-	loss, err := a.Loss()
+	look, err := a.Outlook()
 	if err != nil {
 		return err
 	}
+	loss := look.Loss
 	role := slices.IndexFunc(a.Parties, func(r vault.Recipients) bool { return len(r) == 1 && r[0] == h.id })
 	if role < 0 {
 		return errors.New("this client is no party of it")
@@ -77,6 +93,11 @@ func (h *Host) atRisk(ctx context.Context, name string, d *Deal, a vault.Agreeme
 	h.store.get("offer/"+fmt.Sprintf("%x", offer[:]), &placed)
 	if most := placed.MaxLoss; most > 0 && loss[role] > int64(most) {
 		return fmt.Errorf("up to %s could be lost, and the offer allows %d", tally(loss[role], "unit"), most)
+	}
+	if a.Settle == vault.TitForTat && placed.MaxLoss == 0 {
+		if err := h.cfg.Limits.bounded(loss[role], 0); err != nil {
+			return err
+		}
 	}
 	if d.AtRisk != 0 || a.Settle == vault.Atomic {
 		d.AtRisk = loss[role]
@@ -88,7 +109,7 @@ func (h *Host) atRisk(ctx context.Context, name string, d *Deal, a vault.Agreeme
 	}
 	h.store.journal(ctx, Event{
 		Kind: "checked", Deal: d.id(),
-		Text: fmt.Sprintf("a proposal is settled tit for tat, in rounds of %d to %d units: at most %s can be lost at any moment", a.Pace.First, a.Pace.Most, tally(d.AtRisk, "unit")),
+		Text: fmt.Sprintf("a proposal is settled tit for tat, %s: %s", paceText(*a.Pace), loseText(d.AtRisk)),
 	})
 	return nil
 }

@@ -49,6 +49,8 @@ type town struct {
 	chains  map[coin.AssetID]*fake.Chain
 	clients map[string]*citizen
 	vaults  int
+	wrap    func(name string, asset coin.AssetID, x wallet.Wallet) wallet.Wallet // of clients; nil: as they are
+	limits  map[string]Limits                                                    // of clients, by name
 }
 
 // A citizen is one client with its wallets.
@@ -244,11 +246,14 @@ func (w *town) citizen(name string) *citizen {
 		chain.Mint(x.Own(), coin.NewAmount(50_000_000))
 		chain.Mine(2)
 		wallets[id] = x
+		if w.wrap != nil {
+			wallets[id] = w.wrap(name, id, x)
+		}
 	}
 	c.start = func() {
 		log := must(c.memory.Open())
 		h, err := New(context.Background(), Config{
-			Name: name, Log: log, Socket: socket, Escrow: w.escrow, Switchboard: w.board, Wallets: wallets, Poll: 20 * time.Millisecond, Logger: quiet(),
+			Name: name, Log: log, Socket: socket, Escrow: w.escrow, Switchboard: w.board, Wallets: wallets, Poll: 20 * time.Millisecond, Logger: quiet(), Limits: w.limits[name],
 		})
 		if err != nil {
 			w.t.Fatal(err)

@@ -125,7 +125,7 @@ func (w *World) hasDrained(id wire.ChunkID) bool { _, ok := w.drained[id]; retur
 // at what it is given and says what it sees; then it is safe from all that the
 // other one may do.
 func (w *World) bounded(c *Course) error {
-	told, err := c.Agreement.Loss()
+	look, err := c.Agreement.Outlook()
 	if err != nil {
 		return err
 	}
@@ -135,9 +135,9 @@ func (w *World) bounded(c *Course) error {
 			continue
 		}
 		gave, got, spoke := c.balance(me, w.drained)
-		if mine, theirs := c.turns.sum[me], c.turns.sum[1-me]; spoke && (gave-told[me])*theirs > mine*got {
+		if mine, theirs := c.turns.sum[me], c.turns.sum[1-me]; spoke && (gave-look.Loss[me])*theirs > mine*got {
 			return fmt.Errorf("%s gave %d of %d units in instance %s and got %d good ones of %d: it was told that it can lose %d",
-				client.Name, gave, mine, c.ID.Short(), got, theirs, told[me])
+				client.Name, gave, mine, c.ID.Short(), got, theirs, look.Loss[me])
 		}
 	}
 	return nil

@@ -154,7 +154,7 @@ func TestStepwiseCheats(t *testing.T) {
 			me = 1
 		}
 		gave, got, _ := c.balance(me, w.drained)
-		told, err := c.Agreement.Loss()
+		look, err := c.Agreement.Outlook()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +162,7 @@ func TestStepwiseCheats(t *testing.T) {
 		if gave*theirs > got*mine {
 			lost++
 		}
-		if (gave-told[me]+1)*theirs > got*mine {
+		if (gave-look.Loss[me]+1)*theirs > got*mine {
 			most++
 		}
 	}

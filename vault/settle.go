@@ -67,22 +67,30 @@ func (d *deal) ends() int64 {
 // wait returns when a step given at a time lapses.
 func (d *deal) wait(at int64) int64 { return at + int64(d.agreement.Pace.Wait) }
 
-// Loss returns, for each party, the most that it can lose if what it gets is worth
-// nothing or the others stop half-way, in units of what it puts in: everything
-// that others may be given, or, tit for tat, what settle.Loss says.
-func (a Agreement) Loss() ([]int64, error) {
+// An Outlook is what follows from an agreement before anybody signs it.
+type Outlook struct {
+	// Loss is, for each party, the most that it can lose if what it gets is worth
+	// nothing or the others stop half-way, in units of what it puts in: everything
+	// that others may be given, or, tit for tat, what settle.Loss says.
+	Loss  []int64
+	Steps int   // of tit-for-tat; 0: atomic
+	Ends  int64 // by when it is settled, if what is due happens when it is due
+}
+
+// Outlook returns what follows from an agreement.
+func (a Agreement) Outlook() (Outlook, error) {
 	d, err := a.bind()
 	if err != nil {
-		return nil, err
+		return Outlook{}, err
 	}
 	if d.steps != nil {
-		return d.loss[:], nil
+		return Outlook{d.loss[:], len(d.steps), d.ends()}, nil
 	}
-	out := make([]int64, len(d.parties))
+	out := Outlook{Loss: make([]int64, len(d.parties)), Ends: d.ends()}
 	for pot := range a.Pots {
 		for to := range d.parties {
 			if d.receives(pot, to) {
-				out[d.depositor(pot)] += d.PotUnits(pot)
+				out.Loss[d.depositor(pot)] += d.PotUnits(pot)
 				break
 			}
 		}

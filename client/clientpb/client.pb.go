@@ -192,6 +192,8 @@ type Draft struct {
 	State         string                 `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"` // proposed, agreed, accepted, ended, declined
 	From          string                 `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`   // its proposer's vault id
 	Wait          *Wait                  `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
+	Settle        string                 `protobuf:"bytes,7,opt,name=settle,proto3" json:"settle,omitempty"`                // atomic, or tit-for-tat
+	AtRisk        int64                  `protobuf:"varint,8,opt,name=at_risk,json=atRisk,proto3" json:"at_risk,omitempty"` // units that this side can lose at most, as its user was shown
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -266,6 +268,20 @@ func (x *Draft) GetWait() *Wait {
 		return x.Wait
 	}
 	return nil
+}
+
+func (x *Draft) GetSettle() string {
+	if x != nil {
+		return x.Settle
+	}
+	return ""
+}
+
+func (x *Draft) GetAtRisk() int64 {
+	if x != nil {
+		return x.AtRisk
+	}
+	return 0
 }
 
 type Balance struct {
@@ -2071,6 +2087,9 @@ type ProposeRequest struct {
 	Oracles       []*OracleChoice        `protobuf:"bytes,6,rep,name=oracles,proto3" json:"oracles,omitempty"`                          // for each oracle that the contract reads
 	States        uint32                 `protobuf:"varint,7,opt,name=states,proto3" json:"states,omitempty"`                           // how far outcomes are explored; 0: the usual
 	Moves         uint32                 `protobuf:"varint,8,opt,name=moves,proto3" json:"moves,omitempty"`
+	Settle        string                 `protobuf:"bytes,9,opt,name=settle,proto3" json:"settle,omitempty"`                    // atomic, or tit-for-tat; empty: atomic
+	Pace          *Pace                  `protobuf:"bytes,10,opt,name=pace,proto3" json:"pace,omitempty"`                       // of tit-for-tat
+	MaxLoss       uint64                 `protobuf:"varint,11,opt,name=max_loss,json=maxLoss,proto3" json:"max_loss,omitempty"` // units; this side signs nothing by which it can lose more. 0: as configured
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2161,6 +2180,27 @@ func (x *ProposeRequest) GetMoves() uint32 {
 	return 0
 }
 
+func (x *ProposeRequest) GetSettle() string {
+	if x != nil {
+		return x.Settle
+	}
+	return ""
+}
+
+func (x *ProposeRequest) GetPace() *Pace {
+	if x != nil {
+		return x.Pace
+	}
+	return nil
+}
+
+func (x *ProposeRequest) GetMaxLoss() uint64 {
+	if x != nil {
+		return x.MaxLoss
+	}
+	return 0
+}
+
 // OracleChoice says whose values count for an oracle of a contract.
 type OracleChoice struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2233,6 +2273,7 @@ func (x *OracleChoice) GetNeed() uint32 {
 type ProposeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Settlement    *Settlement            `protobuf:"bytes,2,opt,name=settlement,proto3" json:"settlement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2274,6 +2315,167 @@ func (x *ProposeResponse) GetId() string {
 	return ""
 }
 
+func (x *ProposeResponse) GetSettlement() *Settlement {
+	if x != nil {
+		return x.Settlement
+	}
+	return nil
+}
+
+// Settlement is how an agreement is carried out, and what each party can lose by it
+// at any moment if what it gets is worth nothing or the others stop half-way.
+type Settlement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Settle        string                 `protobuf:"bytes,1,opt,name=settle,proto3" json:"settle,omitempty"` // atomic, or tit-for-tat
+	Pace          *Pace                  `protobuf:"bytes,2,opt,name=pace,proto3" json:"pace,omitempty"`     // of tit-for-tat
+	Steps         uint32                 `protobuf:"varint,3,opt,name=steps,proto3" json:"steps,omitempty"`  // of tit-for-tat; of a draft with empty pots at most
+	Losses        []*Losing              `protobuf:"bytes,4,rep,name=losses,proto3" json:"losses,omitempty"` // by party
+	Exact         bool                   `protobuf:"varint,5,opt,name=exact,proto3" json:"exact,omitempty"`  // all pots are full; else as if what is missing came in the smallest chunks
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Settlement) Reset() {
+	*x = Settlement{}
+	mi := &file_client_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settlement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settlement) ProtoMessage() {}
+
+func (x *Settlement) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
+func (*Settlement) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Settlement) GetSettle() string {
+	if x != nil {
+		return x.Settle
+	}
+	return ""
+}
+
+func (x *Settlement) GetPace() *Pace {
+	if x != nil {
+		return x.Pace
+	}
+	return nil
+}
+
+func (x *Settlement) GetSteps() uint32 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *Settlement) GetLosses() []*Losing {
+	if x != nil {
+		return x.Losses
+	}
+	return nil
+}
+
+func (x *Settlement) GetExact() bool {
+	if x != nil {
+		return x.Exact
+	}
+	return false
+}
+
+type Losing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Party         string                 `protobuf:"bytes,1,opt,name=party,proto3" json:"party,omitempty"`
+	Units         int64                  `protobuf:"varint,2,opt,name=units,proto3" json:"units,omitempty"`  // of what it puts in
+	Asset         string                 `protobuf:"bytes,3,opt,name=asset,proto3" json:"asset,omitempty"`   // empty: it puts in more than one kind
+	Amount        string                 `protobuf:"bytes,4,opt,name=amount,proto3" json:"amount,omitempty"` // smallest units
+	Decimals      uint32                 `protobuf:"varint,5,opt,name=decimals,proto3" json:"decimals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Losing) Reset() {
+	*x = Losing{}
+	mi := &file_client_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Losing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Losing) ProtoMessage() {}
+
+func (x *Losing) ProtoReflect() protoreflect.Message {
+	mi := &file_client_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Losing.ProtoReflect.Descriptor instead.
+func (*Losing) Descriptor() ([]byte, []int) {
+	return file_client_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Losing) GetParty() string {
+	if x != nil {
+		return x.Party
+	}
+	return ""
+}
+
+func (x *Losing) GetUnits() int64 {
+	if x != nil {
+		return x.Units
+	}
+	return 0
+}
+
+func (x *Losing) GetAsset() string {
+	if x != nil {
+		return x.Asset
+	}
+	return ""
+}
+
+func (x *Losing) GetAmount() string {
+	if x != nil {
+		return x.Amount
+	}
+	return ""
+}
+
+func (x *Losing) GetDecimals() uint32 {
+	if x != nil {
+		return x.Decimals
+	}
+	return 0
+}
+
 type ReviewRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -2283,7 +2485,7 @@ type ReviewRequest struct {
 
 func (x *ReviewRequest) Reset() {
 	*x = ReviewRequest{}
-	mi := &file_client_proto_msgTypes[29]
+	mi := &file_client_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2497,7 @@ func (x *ReviewRequest) String() string {
 func (*ReviewRequest) ProtoMessage() {}
 
 func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[29]
+	mi := &file_client_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2510,7 @@ func (x *ReviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewRequest.ProtoReflect.Descriptor instead.
 func (*ReviewRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{29}
+	return file_client_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReviewRequest) GetId() string {
@@ -2334,13 +2536,14 @@ type ReviewResponse struct {
 	Assets        []*ReviewAsset         `protobuf:"bytes,12,rep,name=assets,proto3" json:"assets,omitempty"`
 	States        uint32                 `protobuf:"varint,13,opt,name=states,proto3" json:"states,omitempty"` // to which the bounds of the exploration are raised; 0: the usual
 	Moves         uint32                 `protobuf:"varint,14,opt,name=moves,proto3" json:"moves,omitempty"`
+	Settlement    *Settlement            `protobuf:"bytes,15,opt,name=settlement,proto3" json:"settlement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReviewResponse) Reset() {
 	*x = ReviewResponse{}
-	mi := &file_client_proto_msgTypes[30]
+	mi := &file_client_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2352,7 +2555,7 @@ func (x *ReviewResponse) String() string {
 func (*ReviewResponse) ProtoMessage() {}
 
 func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[30]
+	mi := &file_client_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2365,7 +2568,7 @@ func (x *ReviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewResponse.ProtoReflect.Descriptor instead.
 func (*ReviewResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{30}
+	return file_client_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReviewResponse) GetDraft() *Draft {
@@ -2466,6 +2669,13 @@ func (x *ReviewResponse) GetMoves() uint32 {
 	return 0
 }
 
+func (x *ReviewResponse) GetSettlement() *Settlement {
+	if x != nil {
+		return x.Settlement
+	}
+	return nil
+}
+
 type ReviewOracle struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -2481,7 +2691,7 @@ type ReviewOracle struct {
 
 func (x *ReviewOracle) Reset() {
 	*x = ReviewOracle{}
-	mi := &file_client_proto_msgTypes[31]
+	mi := &file_client_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2493,7 +2703,7 @@ func (x *ReviewOracle) String() string {
 func (*ReviewOracle) ProtoMessage() {}
 
 func (x *ReviewOracle) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[31]
+	mi := &file_client_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2506,7 +2716,7 @@ func (x *ReviewOracle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewOracle.ProtoReflect.Descriptor instead.
 func (*ReviewOracle) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{31}
+	return file_client_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ReviewOracle) GetName() string {
@@ -2568,7 +2778,7 @@ type ReviewAsset struct {
 
 func (x *ReviewAsset) Reset() {
 	*x = ReviewAsset{}
-	mi := &file_client_proto_msgTypes[32]
+	mi := &file_client_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2580,7 +2790,7 @@ func (x *ReviewAsset) String() string {
 func (*ReviewAsset) ProtoMessage() {}
 
 func (x *ReviewAsset) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[32]
+	mi := &file_client_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2593,7 +2803,7 @@ func (x *ReviewAsset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewAsset.ProtoReflect.Descriptor instead.
 func (*ReviewAsset) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{32}
+	return file_client_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ReviewAsset) GetName() string {
@@ -2622,7 +2832,7 @@ type ReviewParty struct {
 
 func (x *ReviewParty) Reset() {
 	*x = ReviewParty{}
-	mi := &file_client_proto_msgTypes[33]
+	mi := &file_client_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2634,7 +2844,7 @@ func (x *ReviewParty) String() string {
 func (*ReviewParty) ProtoMessage() {}
 
 func (x *ReviewParty) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[33]
+	mi := &file_client_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2647,7 +2857,7 @@ func (x *ReviewParty) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewParty.ProtoReflect.Descriptor instead.
 func (*ReviewParty) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{33}
+	return file_client_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ReviewParty) GetName() string {
@@ -2689,7 +2899,7 @@ type ReviewTerm struct {
 
 func (x *ReviewTerm) Reset() {
 	*x = ReviewTerm{}
-	mi := &file_client_proto_msgTypes[34]
+	mi := &file_client_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2701,7 +2911,7 @@ func (x *ReviewTerm) String() string {
 func (*ReviewTerm) ProtoMessage() {}
 
 func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[34]
+	mi := &file_client_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2714,7 +2924,7 @@ func (x *ReviewTerm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewTerm.ProtoReflect.Descriptor instead.
 func (*ReviewTerm) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{34}
+	return file_client_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReviewTerm) GetName() string {
@@ -2756,7 +2966,7 @@ type ReviewPot struct {
 
 func (x *ReviewPot) Reset() {
 	*x = ReviewPot{}
-	mi := &file_client_proto_msgTypes[35]
+	mi := &file_client_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +2978,7 @@ func (x *ReviewPot) String() string {
 func (*ReviewPot) ProtoMessage() {}
 
 func (x *ReviewPot) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[35]
+	mi := &file_client_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +2991,7 @@ func (x *ReviewPot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewPot.ProtoReflect.Descriptor instead.
 func (*ReviewPot) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{35}
+	return file_client_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ReviewPot) GetName() string {
@@ -2872,7 +3082,7 @@ type ReviewPayout struct {
 
 func (x *ReviewPayout) Reset() {
 	*x = ReviewPayout{}
-	mi := &file_client_proto_msgTypes[36]
+	mi := &file_client_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3094,7 @@ func (x *ReviewPayout) String() string {
 func (*ReviewPayout) ProtoMessage() {}
 
 func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[36]
+	mi := &file_client_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3107,7 @@ func (x *ReviewPayout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReviewPayout.ProtoReflect.Descriptor instead.
 func (*ReviewPayout) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{36}
+	return file_client_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ReviewPayout) GetParty() string {
@@ -2975,13 +3185,14 @@ type AnswerRequest struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // the first digits are enough
 	Accept        bool                   `protobuf:"varint,2,opt,name=accept,proto3" json:"accept,omitempty"`
 	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	MaxLoss       uint64                 `protobuf:"varint,4,opt,name=max_loss,json=maxLoss,proto3" json:"max_loss,omitempty"` // with accept: units; this side signs nothing by which it can lose more. 0: as configured
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AnswerRequest) Reset() {
 	*x = AnswerRequest{}
-	mi := &file_client_proto_msgTypes[37]
+	mi := &file_client_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3204,7 @@ func (x *AnswerRequest) String() string {
 func (*AnswerRequest) ProtoMessage() {}
 
 func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[37]
+	mi := &file_client_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3217,7 @@ func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{37}
+	return file_client_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *AnswerRequest) GetId() string {
@@ -3030,15 +3241,23 @@ func (x *AnswerRequest) GetReason() string {
 	return ""
 }
 
+func (x *AnswerRequest) GetMaxLoss() uint64 {
+	if x != nil {
+		return x.MaxLoss
+	}
+	return 0
+}
+
 type AnswerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	AtRisk        int64                  `protobuf:"varint,1,opt,name=at_risk,json=atRisk,proto3" json:"at_risk,omitempty"` // with accept: units that this side can lose at most
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AnswerResponse) Reset() {
 	*x = AnswerResponse{}
-	mi := &file_client_proto_msgTypes[38]
+	mi := &file_client_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3050,7 +3269,7 @@ func (x *AnswerResponse) String() string {
 func (*AnswerResponse) ProtoMessage() {}
 
 func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[38]
+	mi := &file_client_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3063,7 +3282,14 @@ func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
 func (*AnswerResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{38}
+	return file_client_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *AnswerResponse) GetAtRisk() int64 {
+	if x != nil {
+		return x.AtRisk
+	}
+	return 0
 }
 
 type ReceiveRequest struct {
@@ -3078,7 +3304,7 @@ type ReceiveRequest struct {
 
 func (x *ReceiveRequest) Reset() {
 	*x = ReceiveRequest{}
-	mi := &file_client_proto_msgTypes[39]
+	mi := &file_client_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3316,7 @@ func (x *ReceiveRequest) String() string {
 func (*ReceiveRequest) ProtoMessage() {}
 
 func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[39]
+	mi := &file_client_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3329,7 @@ func (x *ReceiveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveRequest.ProtoReflect.Descriptor instead.
 func (*ReceiveRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{39}
+	return file_client_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ReceiveRequest) GetAsset() string {
@@ -3147,7 +3373,7 @@ type ReceiveResponse struct {
 
 func (x *ReceiveResponse) Reset() {
 	*x = ReceiveResponse{}
-	mi := &file_client_proto_msgTypes[40]
+	mi := &file_client_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3385,7 @@ func (x *ReceiveResponse) String() string {
 func (*ReceiveResponse) ProtoMessage() {}
 
 func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[40]
+	mi := &file_client_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3398,7 @@ func (x *ReceiveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReceiveResponse.ProtoReflect.Descriptor instead.
 func (*ReceiveResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{40}
+	return file_client_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ReceiveResponse) GetRequest() string {
@@ -3221,7 +3447,7 @@ type PayRequest struct {
 
 func (x *PayRequest) Reset() {
 	*x = PayRequest{}
-	mi := &file_client_proto_msgTypes[41]
+	mi := &file_client_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3459,7 @@ func (x *PayRequest) String() string {
 func (*PayRequest) ProtoMessage() {}
 
 func (x *PayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[41]
+	mi := &file_client_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3246,7 +3472,7 @@ func (x *PayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayRequest.ProtoReflect.Descriptor instead.
 func (*PayRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{41}
+	return file_client_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PayRequest) GetRequest() string {
@@ -3290,7 +3516,7 @@ type PayResponse struct {
 
 func (x *PayResponse) Reset() {
 	*x = PayResponse{}
-	mi := &file_client_proto_msgTypes[42]
+	mi := &file_client_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3528,7 @@ func (x *PayResponse) String() string {
 func (*PayResponse) ProtoMessage() {}
 
 func (x *PayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[42]
+	mi := &file_client_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3541,7 @@ func (x *PayResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PayResponse.ProtoReflect.Descriptor instead.
 func (*PayResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{42}
+	return file_client_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PayResponse) GetVault() string {
@@ -3414,7 +3640,7 @@ type KeepRequest struct {
 
 func (x *KeepRequest) Reset() {
 	*x = KeepRequest{}
-	mi := &file_client_proto_msgTypes[43]
+	mi := &file_client_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3426,7 +3652,7 @@ func (x *KeepRequest) String() string {
 func (*KeepRequest) ProtoMessage() {}
 
 func (x *KeepRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[43]
+	mi := &file_client_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3439,7 +3665,7 @@ func (x *KeepRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepRequest.ProtoReflect.Descriptor instead.
 func (*KeepRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{43}
+	return file_client_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *KeepRequest) GetAsset() string {
@@ -3479,7 +3705,7 @@ type KeepResponse struct {
 
 func (x *KeepResponse) Reset() {
 	*x = KeepResponse{}
-	mi := &file_client_proto_msgTypes[44]
+	mi := &file_client_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3491,7 +3717,7 @@ func (x *KeepResponse) String() string {
 func (*KeepResponse) ProtoMessage() {}
 
 func (x *KeepResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[44]
+	mi := &file_client_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3504,7 +3730,7 @@ func (x *KeepResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeepResponse.ProtoReflect.Descriptor instead.
 func (*KeepResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{44}
+	return file_client_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *KeepResponse) GetChoice() string {
@@ -3523,7 +3749,7 @@ type WordsRequest struct {
 
 func (x *WordsRequest) Reset() {
 	*x = WordsRequest{}
-	mi := &file_client_proto_msgTypes[45]
+	mi := &file_client_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3535,7 +3761,7 @@ func (x *WordsRequest) String() string {
 func (*WordsRequest) ProtoMessage() {}
 
 func (x *WordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[45]
+	mi := &file_client_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3548,7 +3774,7 @@ func (x *WordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordsRequest.ProtoReflect.Descriptor instead.
 func (*WordsRequest) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{45}
+	return file_client_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *WordsRequest) GetProve() bool {
@@ -3567,7 +3793,7 @@ type WordsResponse struct {
 
 func (x *WordsResponse) Reset() {
 	*x = WordsResponse{}
-	mi := &file_client_proto_msgTypes[46]
+	mi := &file_client_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3579,7 +3805,7 @@ func (x *WordsResponse) String() string {
 func (*WordsResponse) ProtoMessage() {}
 
 func (x *WordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[46]
+	mi := &file_client_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3592,7 +3818,7 @@ func (x *WordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WordsResponse.ProtoReflect.Descriptor instead.
 func (*WordsResponse) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{46}
+	return file_client_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *WordsResponse) GetWords() []*SaidWord {
@@ -3620,7 +3846,7 @@ type SaidWord struct {
 
 func (x *SaidWord) Reset() {
 	*x = SaidWord{}
-	mi := &file_client_proto_msgTypes[47]
+	mi := &file_client_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3632,7 +3858,7 @@ func (x *SaidWord) String() string {
 func (*SaidWord) ProtoMessage() {}
 
 func (x *SaidWord) ProtoReflect() protoreflect.Message {
-	mi := &file_client_proto_msgTypes[47]
+	mi := &file_client_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3645,7 +3871,7 @@ func (x *SaidWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaidWord.ProtoReflect.Descriptor instead.
 func (*SaidWord) Descriptor() ([]byte, []int) {
-	return file_client_proto_rawDescGZIP(), []int{47}
+	return file_client_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SaidWord) GetInstance() string {
@@ -3736,14 +3962,16 @@ const file_client_proto_rawDesc = "" +
 	"\x06offers\x18\t \x03(\v2\x18.latchkey.client.v1.WaitR\x06offers\x121\n" +
 	"\x06drafts\x18\n" +
 	" \x03(\v2\x19.latchkey.client.v1.DraftR\x06drafts\x12\x18\n" +
-	"\achoices\x18\v \x03(\tR\achoices\"\x9f\x01\n" +
+	"\achoices\x18\v \x03(\tR\achoices\"\xd0\x01\n" +
 	"\x05Draft\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
 	"\bcontract\x18\x02 \x01(\tR\bcontract\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12\x12\n" +
 	"\x04from\x18\x05 \x01(\tR\x04from\x12,\n" +
-	"\x04wait\x18\x06 \x01(\v2\x18.latchkey.client.v1.WaitR\x04wait\"\xbd\x01\n" +
+	"\x04wait\x18\x06 \x01(\v2\x18.latchkey.client.v1.WaitR\x04wait\x12\x16\n" +
+	"\x06settle\x18\a \x01(\tR\x06settle\x12\x17\n" +
+	"\aat_risk\x18\b \x01(\x03R\x06atRisk\"\xbd\x01\n" +
 	"\aBalance\x12\x14\n" +
 	"\x05asset\x18\x01 \x01(\tR\x05asset\x12\x14\n" +
 	"\x05chain\x18\x02 \x01(\tR\x05chain\x12\x1c\n" +
@@ -3895,7 +4123,7 @@ const file_client_proto_rawDesc = "" +
 	"\amissing\x18\b \x01(\rR\amissing\x12\x0e\n" +
 	"\x02by\x18\t \x01(\x03R\x02by\x12\x1b\n" +
 	"\twaits_for\x18\n" +
-	" \x03(\tR\bwaitsFor\"\xf7\x01\n" +
+	" \x03(\tR\bwaitsFor\"\xd8\x02\n" +
 	"\x0eProposeRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\fR\x06source\x12\x18\n" +
 	"\aparties\x18\x02 \x03(\tR\aparties\x12\x14\n" +
@@ -3905,16 +4133,36 @@ const file_client_proto_rawDesc = "" +
 	"lockWithin\x12:\n" +
 	"\aoracles\x18\x06 \x03(\v2 .latchkey.client.v1.OracleChoiceR\aoracles\x12\x16\n" +
 	"\x06states\x18\a \x01(\rR\x06states\x12\x14\n" +
-	"\x05moves\x18\b \x01(\rR\x05moves\"^\n" +
+	"\x05moves\x18\b \x01(\rR\x05moves\x12\x16\n" +
+	"\x06settle\x18\t \x01(\tR\x06settle\x12,\n" +
+	"\x04pace\x18\n" +
+	" \x01(\v2\x18.latchkey.client.v1.PaceR\x04pace\x12\x19\n" +
+	"\bmax_loss\x18\v \x01(\x04R\amaxLoss\"^\n" +
 	"\fOracleChoice\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x12\n" +
 	"\x04keys\x18\x03 \x03(\fR\x04keys\x12\x12\n" +
-	"\x04need\x18\x04 \x01(\rR\x04need\"!\n" +
+	"\x04need\x18\x04 \x01(\rR\x04need\"a\n" +
 	"\x0fProposeResponse\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\x1f\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12>\n" +
+	"\n" +
+	"settlement\x18\x02 \x01(\v2\x1e.latchkey.client.v1.SettlementR\n" +
+	"settlement\"\xb2\x01\n" +
+	"\n" +
+	"Settlement\x12\x16\n" +
+	"\x06settle\x18\x01 \x01(\tR\x06settle\x12,\n" +
+	"\x04pace\x18\x02 \x01(\v2\x18.latchkey.client.v1.PaceR\x04pace\x12\x14\n" +
+	"\x05steps\x18\x03 \x01(\rR\x05steps\x122\n" +
+	"\x06losses\x18\x04 \x03(\v2\x1a.latchkey.client.v1.LosingR\x06losses\x12\x14\n" +
+	"\x05exact\x18\x05 \x01(\bR\x05exact\"~\n" +
+	"\x06Losing\x12\x14\n" +
+	"\x05party\x18\x01 \x01(\tR\x05party\x12\x14\n" +
+	"\x05units\x18\x02 \x01(\x03R\x05units\x12\x14\n" +
+	"\x05asset\x18\x03 \x01(\tR\x05asset\x12\x16\n" +
+	"\x06amount\x18\x04 \x01(\tR\x06amount\x12\x1a\n" +
+	"\bdecimals\x18\x05 \x01(\rR\bdecimals\"\x1f\n" +
 	"\rReviewRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xcc\x04\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x8c\x05\n" +
 	"\x0eReviewResponse\x12/\n" +
 	"\x05draft\x18\x01 \x01(\v2\x19.latchkey.client.v1.DraftR\x05draft\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x129\n" +
@@ -3930,7 +4178,10 @@ const file_client_proto_rawDesc = "" +
 	"\aoracles\x18\v \x03(\v2 .latchkey.client.v1.ReviewOracleR\aoracles\x127\n" +
 	"\x06assets\x18\f \x03(\v2\x1f.latchkey.client.v1.ReviewAssetR\x06assets\x12\x16\n" +
 	"\x06states\x18\r \x01(\rR\x06states\x12\x14\n" +
-	"\x05moves\x18\x0e \x01(\rR\x05moves\"\x9e\x01\n" +
+	"\x05moves\x18\x0e \x01(\rR\x05moves\x12>\n" +
+	"\n" +
+	"settlement\x18\x0f \x01(\v2\x1e.latchkey.client.v1.SettlementR\n" +
+	"settlement\"\x9e\x01\n" +
 	"\fReviewOracle\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04feed\x18\x02 \x01(\tR\x04feed\x12\x12\n" +
@@ -3976,12 +4227,14 @@ const file_client_proto_rawDesc = "" +
 	"\bdecimals\x18\b \x01(\rR\bdecimals\x12\x1b\n" +
 	"\tleast_way\x18\t \x01(\tR\bleastWay\x12\x19\n" +
 	"\bmost_way\x18\n" +
-	" \x01(\tR\amostWay\"O\n" +
+	" \x01(\tR\amostWay\"j\n" +
 	"\rAnswerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06accept\x18\x02 \x01(\bR\x06accept\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x10\n" +
-	"\x0eAnswerResponse\"v\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
+	"\bmax_loss\x18\x04 \x01(\x04R\amaxLoss\")\n" +
+	"\x0eAnswerResponse\x12\x17\n" +
+	"\aat_risk\x18\x01 \x01(\x03R\x06atRisk\"v\n" +
 	"\x0eReceiveRequest\x12\x14\n" +
 	"\x05asset\x18\x01 \x01(\tR\x05asset\x12\x16\n" +
 	"\x06amount\x18\x02 \x01(\tR\x06amount\x12\x1b\n" +
@@ -4066,7 +4319,7 @@ func file_client_proto_rawDescGZIP() []byte {
 	return file_client_proto_rawDescData
 }
 
-var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
+var file_client_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_client_proto_goTypes = []any{
 	(*StatusRequest)(nil),    // 0: latchkey.client.v1.StatusRequest
 	(*StatusResponse)(nil),   // 1: latchkey.client.v1.StatusResponse
@@ -4097,25 +4350,27 @@ var file_client_proto_goTypes = []any{
 	(*ProposeRequest)(nil),   // 26: latchkey.client.v1.ProposeRequest
 	(*OracleChoice)(nil),     // 27: latchkey.client.v1.OracleChoice
 	(*ProposeResponse)(nil),  // 28: latchkey.client.v1.ProposeResponse
-	(*ReviewRequest)(nil),    // 29: latchkey.client.v1.ReviewRequest
-	(*ReviewResponse)(nil),   // 30: latchkey.client.v1.ReviewResponse
-	(*ReviewOracle)(nil),     // 31: latchkey.client.v1.ReviewOracle
-	(*ReviewAsset)(nil),      // 32: latchkey.client.v1.ReviewAsset
-	(*ReviewParty)(nil),      // 33: latchkey.client.v1.ReviewParty
-	(*ReviewTerm)(nil),       // 34: latchkey.client.v1.ReviewTerm
-	(*ReviewPot)(nil),        // 35: latchkey.client.v1.ReviewPot
-	(*ReviewPayout)(nil),     // 36: latchkey.client.v1.ReviewPayout
-	(*AnswerRequest)(nil),    // 37: latchkey.client.v1.AnswerRequest
-	(*AnswerResponse)(nil),   // 38: latchkey.client.v1.AnswerResponse
-	(*ReceiveRequest)(nil),   // 39: latchkey.client.v1.ReceiveRequest
-	(*ReceiveResponse)(nil),  // 40: latchkey.client.v1.ReceiveResponse
-	(*PayRequest)(nil),       // 41: latchkey.client.v1.PayRequest
-	(*PayResponse)(nil),      // 42: latchkey.client.v1.PayResponse
-	(*KeepRequest)(nil),      // 43: latchkey.client.v1.KeepRequest
-	(*KeepResponse)(nil),     // 44: latchkey.client.v1.KeepResponse
-	(*WordsRequest)(nil),     // 45: latchkey.client.v1.WordsRequest
-	(*WordsResponse)(nil),    // 46: latchkey.client.v1.WordsResponse
-	(*SaidWord)(nil),         // 47: latchkey.client.v1.SaidWord
+	(*Settlement)(nil),       // 29: latchkey.client.v1.Settlement
+	(*Losing)(nil),           // 30: latchkey.client.v1.Losing
+	(*ReviewRequest)(nil),    // 31: latchkey.client.v1.ReviewRequest
+	(*ReviewResponse)(nil),   // 32: latchkey.client.v1.ReviewResponse
+	(*ReviewOracle)(nil),     // 33: latchkey.client.v1.ReviewOracle
+	(*ReviewAsset)(nil),      // 34: latchkey.client.v1.ReviewAsset
+	(*ReviewParty)(nil),      // 35: latchkey.client.v1.ReviewParty
+	(*ReviewTerm)(nil),       // 36: latchkey.client.v1.ReviewTerm
+	(*ReviewPot)(nil),        // 37: latchkey.client.v1.ReviewPot
+	(*ReviewPayout)(nil),     // 38: latchkey.client.v1.ReviewPayout
+	(*AnswerRequest)(nil),    // 39: latchkey.client.v1.AnswerRequest
+	(*AnswerResponse)(nil),   // 40: latchkey.client.v1.AnswerResponse
+	(*ReceiveRequest)(nil),   // 41: latchkey.client.v1.ReceiveRequest
+	(*ReceiveResponse)(nil),  // 42: latchkey.client.v1.ReceiveResponse
+	(*PayRequest)(nil),       // 43: latchkey.client.v1.PayRequest
+	(*PayResponse)(nil),      // 44: latchkey.client.v1.PayResponse
+	(*KeepRequest)(nil),      // 45: latchkey.client.v1.KeepRequest
+	(*KeepResponse)(nil),     // 46: latchkey.client.v1.KeepResponse
+	(*WordsRequest)(nil),     // 47: latchkey.client.v1.WordsRequest
+	(*WordsResponse)(nil),    // 48: latchkey.client.v1.WordsResponse
+	(*SaidWord)(nil),         // 49: latchkey.client.v1.SaidWord
 }
 var file_client_proto_depIdxs = []int32{
 	3,  // 0: latchkey.client.v1.StatusResponse.balances:type_name -> latchkey.client.v1.Balance
@@ -4130,51 +4385,56 @@ var file_client_proto_depIdxs = []int32{
 	13, // 9: latchkey.client.v1.OfferRequest.pace:type_name -> latchkey.client.v1.Pace
 	23, // 10: latchkey.client.v1.ReportResponse.values:type_name -> latchkey.client.v1.ReportedValue
 	27, // 11: latchkey.client.v1.ProposeRequest.oracles:type_name -> latchkey.client.v1.OracleChoice
-	2,  // 12: latchkey.client.v1.ReviewResponse.draft:type_name -> latchkey.client.v1.Draft
-	33, // 13: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
-	34, // 14: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
-	35, // 15: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
-	36, // 16: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
-	31, // 17: latchkey.client.v1.ReviewResponse.oracles:type_name -> latchkey.client.v1.ReviewOracle
-	32, // 18: latchkey.client.v1.ReviewResponse.assets:type_name -> latchkey.client.v1.ReviewAsset
-	47, // 19: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
-	0,  // 20: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
-	7,  // 21: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
-	10, // 22: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
-	12, // 23: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
-	15, // 24: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
-	17, // 25: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
-	19, // 26: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
-	21, // 27: latchkey.client.v1.ClientService.Report:input_type -> latchkey.client.v1.ReportRequest
-	24, // 28: latchkey.client.v1.ClientService.Fund:input_type -> latchkey.client.v1.FundRequest
-	26, // 29: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
-	29, // 30: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
-	37, // 31: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
-	39, // 32: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
-	41, // 33: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
-	43, // 34: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
-	45, // 35: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
-	1,  // 36: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
-	8,  // 37: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
-	11, // 38: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
-	14, // 39: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
-	16, // 40: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
-	18, // 41: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
-	20, // 42: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
-	22, // 43: latchkey.client.v1.ClientService.Report:output_type -> latchkey.client.v1.ReportResponse
-	25, // 44: latchkey.client.v1.ClientService.Fund:output_type -> latchkey.client.v1.FundResponse
-	28, // 45: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
-	30, // 46: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
-	38, // 47: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
-	40, // 48: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
-	42, // 49: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
-	44, // 50: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
-	46, // 51: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
-	36, // [36:52] is the sub-list for method output_type
-	20, // [20:36] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	13, // 12: latchkey.client.v1.ProposeRequest.pace:type_name -> latchkey.client.v1.Pace
+	29, // 13: latchkey.client.v1.ProposeResponse.settlement:type_name -> latchkey.client.v1.Settlement
+	13, // 14: latchkey.client.v1.Settlement.pace:type_name -> latchkey.client.v1.Pace
+	30, // 15: latchkey.client.v1.Settlement.losses:type_name -> latchkey.client.v1.Losing
+	2,  // 16: latchkey.client.v1.ReviewResponse.draft:type_name -> latchkey.client.v1.Draft
+	35, // 17: latchkey.client.v1.ReviewResponse.parties:type_name -> latchkey.client.v1.ReviewParty
+	36, // 18: latchkey.client.v1.ReviewResponse.terms:type_name -> latchkey.client.v1.ReviewTerm
+	37, // 19: latchkey.client.v1.ReviewResponse.pots:type_name -> latchkey.client.v1.ReviewPot
+	38, // 20: latchkey.client.v1.ReviewResponse.payouts:type_name -> latchkey.client.v1.ReviewPayout
+	33, // 21: latchkey.client.v1.ReviewResponse.oracles:type_name -> latchkey.client.v1.ReviewOracle
+	34, // 22: latchkey.client.v1.ReviewResponse.assets:type_name -> latchkey.client.v1.ReviewAsset
+	29, // 23: latchkey.client.v1.ReviewResponse.settlement:type_name -> latchkey.client.v1.Settlement
+	49, // 24: latchkey.client.v1.WordsResponse.words:type_name -> latchkey.client.v1.SaidWord
+	0,  // 25: latchkey.client.v1.ClientService.Status:input_type -> latchkey.client.v1.StatusRequest
+	7,  // 26: latchkey.client.v1.ClientService.Timeline:input_type -> latchkey.client.v1.TimelineRequest
+	10, // 27: latchkey.client.v1.ClientService.Deposit:input_type -> latchkey.client.v1.DepositRequest
+	12, // 28: latchkey.client.v1.ClientService.Offer:input_type -> latchkey.client.v1.OfferRequest
+	15, // 29: latchkey.client.v1.ClientService.Cancel:input_type -> latchkey.client.v1.CancelRequest
+	17, // 30: latchkey.client.v1.ClientService.Claim:input_type -> latchkey.client.v1.ClaimRequest
+	19, // 31: latchkey.client.v1.ClientService.Say:input_type -> latchkey.client.v1.SayRequest
+	21, // 32: latchkey.client.v1.ClientService.Report:input_type -> latchkey.client.v1.ReportRequest
+	24, // 33: latchkey.client.v1.ClientService.Fund:input_type -> latchkey.client.v1.FundRequest
+	26, // 34: latchkey.client.v1.ClientService.Propose:input_type -> latchkey.client.v1.ProposeRequest
+	31, // 35: latchkey.client.v1.ClientService.Review:input_type -> latchkey.client.v1.ReviewRequest
+	39, // 36: latchkey.client.v1.ClientService.Answer:input_type -> latchkey.client.v1.AnswerRequest
+	41, // 37: latchkey.client.v1.ClientService.Receive:input_type -> latchkey.client.v1.ReceiveRequest
+	43, // 38: latchkey.client.v1.ClientService.Pay:input_type -> latchkey.client.v1.PayRequest
+	45, // 39: latchkey.client.v1.ClientService.Keep:input_type -> latchkey.client.v1.KeepRequest
+	47, // 40: latchkey.client.v1.ClientService.Words:input_type -> latchkey.client.v1.WordsRequest
+	1,  // 41: latchkey.client.v1.ClientService.Status:output_type -> latchkey.client.v1.StatusResponse
+	8,  // 42: latchkey.client.v1.ClientService.Timeline:output_type -> latchkey.client.v1.TimelineResponse
+	11, // 43: latchkey.client.v1.ClientService.Deposit:output_type -> latchkey.client.v1.DepositResponse
+	14, // 44: latchkey.client.v1.ClientService.Offer:output_type -> latchkey.client.v1.OfferResponse
+	16, // 45: latchkey.client.v1.ClientService.Cancel:output_type -> latchkey.client.v1.CancelResponse
+	18, // 46: latchkey.client.v1.ClientService.Claim:output_type -> latchkey.client.v1.ClaimResponse
+	20, // 47: latchkey.client.v1.ClientService.Say:output_type -> latchkey.client.v1.SayResponse
+	22, // 48: latchkey.client.v1.ClientService.Report:output_type -> latchkey.client.v1.ReportResponse
+	25, // 49: latchkey.client.v1.ClientService.Fund:output_type -> latchkey.client.v1.FundResponse
+	28, // 50: latchkey.client.v1.ClientService.Propose:output_type -> latchkey.client.v1.ProposeResponse
+	32, // 51: latchkey.client.v1.ClientService.Review:output_type -> latchkey.client.v1.ReviewResponse
+	40, // 52: latchkey.client.v1.ClientService.Answer:output_type -> latchkey.client.v1.AnswerResponse
+	42, // 53: latchkey.client.v1.ClientService.Receive:output_type -> latchkey.client.v1.ReceiveResponse
+	44, // 54: latchkey.client.v1.ClientService.Pay:output_type -> latchkey.client.v1.PayResponse
+	46, // 55: latchkey.client.v1.ClientService.Keep:output_type -> latchkey.client.v1.KeepResponse
+	48, // 56: latchkey.client.v1.ClientService.Words:output_type -> latchkey.client.v1.WordsResponse
+	41, // [41:57] is the sub-list for method output_type
+	25, // [25:41] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_client_proto_init() }
@@ -4188,7 +4448,7 @@ func file_client_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_client_proto_rawDesc), len(file_client_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   48,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

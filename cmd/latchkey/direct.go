@@ -163,6 +163,8 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	within := f.Duration("within", time.Hour, "in which all must have accepted, at most a day")
 	states := f.Uint("states", 0, "explore outcomes up to so many states, where the usual bound does not do; all parties' vaults bear it")
 	moves := f.Uint("moves", 0, "and up to so many moves")
+	manner := settleFlags(f)
+	maxLoss := f.Uint64("max-loss", 0, "tit-for-tat: units that you may lose at most; you sign nothing by which you could lose more (0: as configured)")
 	var parties, terms, pots, oracles, feeds many
 	f.Var(&oracles, "oracle", "NAME=2:KEY,KEY,KEY, for each oracle: how many of which keys have to sign; or NAME=FILE with lines\nneed 2, key KEY, and feed FEED")
 	f.Var(&feeds, "feed", "NAME=FEED, for an oracle whose feed the contract leaves open, as price=gold/usd")
@@ -185,7 +187,11 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return &hinted{fmt.Errorf("%w: propose: --contract: %w", errUsage, err), "latchkey propose -h"}
 	}
-	q := &clientpb.ProposeRequest{Source: text, Terms: terms, Pots: pots, LockWithin: int64(within.Seconds()), States: uint32(*states), Moves: uint32(*moves)}
+	q := &clientpb.ProposeRequest{Source: text, Terms: terms, Pots: pots, LockWithin: int64(within.Seconds()), States: uint32(*states), Moves: uint32(*moves), MaxLoss: *maxLoss}
+	var settled string
+	if q.Settle, q.Pace, settled, err = manner(); err != nil {
+		return err
+	}
 	if q.Oracles, err = oracleChoices(oracles, feeds); err != nil {
 		return &hinted{fmt.Errorf("%w: propose: %w", errUsage, err), "--oracle price=2:KEY,KEY,KEY --feed price=gold/usd; latchkey oracle key prints a KEY"}
 	}
@@ -196,7 +202,7 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(talk, "proposing %s among %d parties; your chunks for it are set aside until all have answered\n", *source, len(parties))
+	fmt.Fprintf(talk, "proposing %s among %d parties, settled %s; your chunks for it are set aside until all have answered\n", *source, len(parties), settled)
 	r, err := c.Propose(ctx, q)
 	switch {
 	case err != nil:
@@ -204,8 +210,45 @@ func propose(ctx context.Context, args []string, out, talk io.Writer) error {
 	case *asJSON:
 		return printJSON(out, r)
 	}
+	if err := printSettlement(talk, r.Settlement); err != nil {
+		return err
+	}
 	_, err = fmt.Fprintln(out, r.Id)
 	return err
+}
+
+// printSettlement says how an agreement is carried out, and what each party can lose.
+func printSettlement(out io.Writer, s *clientpb.Settlement) error {
+	if s == nil {
+		return nil
+	}
+	how := "settled at once: all that a step of the contract gives, or nothing of it"
+	if p := s.Pace; p != nil {
+		how = fmt.Sprintf("settled tit for tat in %s: rounds of %d to %d units, each up to %d%% of the one before; a step waits %v for its receiver's word",
+			tally(s.Steps, "step"), p.First, p.Most, p.Growth, time.Duration(p.Wait)*time.Second)
+	}
+	fmt.Fprintf(out, "\n%s\n", how)
+	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "PARTY\tCAN LOSE AT MOST\tWHICH IS")
+	for _, x := range s.Losses {
+		is := ""
+		if x.Asset != "" {
+			is = coins(x.Asset, x.Amount, x.Decimals)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\n", x.Party, tally(x.Units, "unit"), is)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if s.Pace == nil {
+		_, err := fmt.Fprintln(out, "if what it gets is worth nothing: what it puts in for others")
+		return err
+	}
+	fmt.Fprintln(out, "at any moment, of what it gives, if it looks at each step and speaks in time. When a step fails, what was not given by\nthen goes back: closed is when it opens, settled is when every chunk has gone to one side.")
+	if !s.Exact {
+		fmt.Fprintln(out, "Not all pots are filled yet: with heavier chunks there are fewer steps, and more can be lost. Nobody signs before that is known.")
+	}
+	return nil
 }
 
 // maxBound is more than any vault explores.
@@ -332,6 +375,9 @@ func printReview(out io.Writer, r *clientpb.ReviewResponse, source bool) error {
 			fmt.Fprintf(out, "\npot %s is filled later, by %s: %s, in chunks of %v units\n", p.Name, p.From, p.Later, p.Weights)
 		}
 	}
+	if err := printSettlement(out, r.Settlement); err != nil {
+		return err
+	}
 	printOracles(out, r)
 	if !r.Indivisible {
 		fmt.Fprintln(out, "\nNot all pots are filled yet: the last table is as if what is missing could be divided at will.")
@@ -354,9 +400,11 @@ func decline(ctx context.Context, args []string, out, talk io.Writer) error {
 func answer(ctx context.Context, name, about string, yes bool, args []string, out, talk io.Writer) error {
 	f := newFlags(name, about, out)
 	socket, _ := clientFlags(f)
-	why := ""
+	why, maxLoss := "", uint64(0)
 	if !yes {
 		f.StringVar(&why, "reason", "", "told to the other side")
+	} else {
+		f.Uint64Var(&maxLoss, "max-loss", 0, "tit-for-tat: units that you may lose at most; you sign nothing by which you could lose more (0: as configured)")
 	}
 	if err := parse(f, args, 1, 1); err != nil {
 		return err
@@ -365,6 +413,7 @@ func answer(ctx context.Context, name, about string, yes bool, args []string, ou
 	if err != nil {
 		return err
 	}
+	settled := ""
 	if yes {
 		r, err := c.Review(ctx, &clientpb.ReviewRequest{Id: f.Arg(0)})
 		if err != nil {
@@ -381,8 +430,14 @@ func answer(ctx context.Context, name, about string, yes bool, args []string, ou
 			fmt.Fprintf(talk, "believes %d of %d keys of feed %s\n", o.Need, len(o.Keys), o.Feed)
 		}
 		fmt.Fprintf(talk, "accepting %s as %s, over by %s at the latest\n", r.Draft.Contract, r.Draft.Role, when(r.EndsBy, 0))
+		if settled = "all at once"; r.Settlement.GetPace() != nil {
+			settled = "step by step, tit for tat"
+		}
 	}
-	_, err = c.Answer(ctx, &clientpb.AnswerRequest{Id: f.Arg(0), Accept: yes, Reason: why})
+	a, err := c.Answer(ctx, &clientpb.AnswerRequest{Id: f.Arg(0), Accept: yes, Reason: why, MaxLoss: maxLoss})
+	if err == nil && yes {
+		fmt.Fprintf(talk, "accepted, settled %s: you can lose %s at most\n", settled, tally(a.AtRisk, "unit"))
+	}
 	return plain(err)
 }
 

@@ -258,12 +258,8 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	name := f.String("contract", "Swap", "contract, as the switchboard trades it")
 	role := f.Uint("role", 0, "which of its two parties you are: 0 or 1")
 	good := f.Duration("good-for", time.Hour, "how long the offer stands")
-	how := f.String("settle", "atomic", "atomic: all at once; tit-for-tat: the sides' chunks in turn, in steps that grow")
-	first := f.Uint("first", 0, "tit-for-tat: units of the first round (0: 5)")
-	growth := f.Uint("growth", 0, "tit-for-tat: percent of a round that the next one has (0: 200)")
-	most := f.Uint("most", 0, "tit-for-tat: units of the greatest round (0: 20)")
-	wait := f.Duration("wait", 0, "tit-for-tat: how long a step waits for its receiver's word (0: ten minutes)")
-	maxLoss := f.Uint64("max-loss", 0, "units that you may lose at most; proposals by which you could lose more are declined (0: no bound)")
+	manner := settleFlags(f)
+	maxLoss := f.Uint64("max-loss", 0, "units that you may lose at most; proposals by which you could lose more are declined (0: no bound, or the\nconfigured one)")
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
@@ -283,27 +279,20 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var pace [4]uint32
-	for i, n := range []uint64{uint64(*first), uint64(*growth), uint64(*most), uint64(max(0, *wait) / time.Second)} {
-		if pace[i] = uint32(n); uint64(pace[i]) != n {
-			return &hinted{fmt.Errorf("%w: %d is too great for a pace", errUsage, n), "latchkey exchange -h"}
-		}
-	}
-	settled := "step by step, tit for tat"
-	if *how == "atomic" {
-		settled = "all at once"
+	how, pace, settled, err := manner()
+	if err != nil {
+		return err
 	}
 	fmt.Fprintf(talk, "offering %s for about $%s of %s, settled %s\n", *give, *usd, *want, settled)
 	switch {
-	case *how == "atomic":
+	case how == "atomic":
 		fmt.Fprintln(talk, "if what you get turns out to be worth nothing, you lose all that you give")
 	default:
 		fmt.Fprintln(talk, "what you can lose at most is computed for each proposal before it is accepted: see latchkey timeline and status")
 	}
 	r, err := c.Offer(ctx, &clientpb.OfferRequest{
 		Contract: *name, Give: *give, Want: *want, UsdCents: n, PremiumBps: int32(*premium), Role: uint32(*role), GoodFor: int64(good.Seconds()),
-		Settle: *how, MaxLoss: *maxLoss,
-		Pace: &clientpb.Pace{First: pace[0], Growth: pace[1], Most: pace[2], Wait: pace[3]},
+		Settle: how, MaxLoss: *maxLoss, Pace: pace,
 	})
 	if err != nil {
 		return plain(err)
@@ -313,6 +302,29 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	}
 	_, err = fmt.Fprintln(out, r.Id)
 	return err
+}
+
+// settleFlags has the flags that say how something is settled, and reads them: the
+// way, the pace, and both in words.
+func settleFlags(f *flag.FlagSet) func() (how string, pace *clientpb.Pace, text string, err error) {
+	how := f.String("settle", "atomic", "atomic: all at once; tit-for-tat: the sides' chunks in turn, in steps that grow")
+	first := f.Uint("first", 0, "tit-for-tat: units of the first round (0: 5)")
+	growth := f.Uint("growth", 0, "tit-for-tat: percent of a round that the next one has (0: 200)")
+	most := f.Uint("most", 0, "tit-for-tat: units of the greatest round (0: 20)")
+	wait := f.Duration("wait", 0, "tit-for-tat: how long a step waits for its receiver's word (0: ten minutes)")
+	return func() (string, *clientpb.Pace, string, error) {
+		var pace [4]uint32
+		for i, n := range []uint64{uint64(*first), uint64(*growth), uint64(*most), uint64(max(0, *wait) / time.Second)} {
+			if pace[i] = uint32(n); uint64(pace[i]) != n {
+				return "", nil, "", &hinted{fmt.Errorf("%w: %d is too great for a pace", errUsage, n), "latchkey " + f.Name() + " -h"}
+			}
+		}
+		text := "step by step, tit for tat"
+		if *how == "atomic" {
+			text = "all at once"
+		}
+		return *how, &clientpb.Pace{First: pace[0], Growth: pace[1], Most: pace[2], Wait: pace[3]}, text, nil
+	}
 }
 
 func cancel(ctx context.Context, args []string, out, _ io.Writer) error {
