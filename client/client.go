@@ -333,7 +333,13 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 	if err != nil {
 		pause(ctx, retry)
 	}
+	if err != nil && r.Word != nil {
+		h.wordRefused(ctx, *r.Word, err)
+	}
 	if r.Receipt != nil {
+		if r.Step != nil {
+			h.keepStep(ctx, *r.Step)
+		}
 		h.receipt(ctx, *r.Receipt)
 	}
 	wake(h.work)

@@ -235,7 +235,7 @@ func (h *Host) settlement(ctx context.Context, s *sketch, own [][]vault.Stake) (
 	if err != nil {
 		return nil, look, err
 	}
-	out := &clientpb.Settlement{Settle: settleName(s.offer.Agreement.Settle), Steps: uint32(look.Steps), Exact: exact}
+	out := &clientpb.Settlement{Settle: settleName(s.offer.Agreement.Settle), Steps: uint32(len(look.Turns)), Exact: exact}
 	if p := s.offer.Agreement.Pace; p != nil {
 		out.Pace = &clientpb.Pace{First: p.First, Growth: p.Growth, Most: p.Most, Wait: p.Wait}
 	}

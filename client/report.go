@@ -512,26 +512,26 @@ func (h *Host) observed(ctx context.Context, r vault.Run, at vault.Index) {
 	})
 	_ = h.store.put(ctx, broughtName(name), b) // the store keeps its failure
 	h.store.journal(ctx, event)
-	h.forgetBrought(ctx)
+	forget(ctx, h, "report/", func(b Brought) vault.Index { return b.Entry })
 }
 
-// maxBrought is how many reports in the log are remembered: a contract may take
-// one a minute for years.
-const maxBrought = 500
+// maxLogged is how many reports, and words about steps, that are in the log are
+// remembered: a contract may take a report a minute for years.
+const maxLogged = 500
 
-// forgetBrought drops the record of the report that has been in the log longest,
-// if there are too many.
-func (h *Host) forgetBrought(ctx context.Context) {
+// forget drops the record that has been in the log longest, if there are too many.
+// entry says where the log has one; 0: it is kept.
+func forget[T any](ctx context.Context, h *Host, prefix string, entry func(T) vault.Index) {
 	n, oldest, first := 0, "", vault.Index(0)
-	each(h.store, "report/", func(name string, b Brought) {
-		if b.Entry != 0 {
+	each(h.store, prefix, func(name string, v T) {
+		if at := entry(v); at != 0 {
 			n++
-			if oldest == "" || b.Entry < first {
-				oldest, first = name, b.Entry
+			if oldest == "" || at < first {
+				oldest, first = name, at
 			}
 		}
 	})
-	if n > maxBrought {
+	if n > maxLogged {
 		_ = h.store.remove(ctx, oldest) // the store keeps its failure
 	}
 }

@@ -237,11 +237,11 @@ func (s server) Words(ctx context.Context, r *clientpb.WordsRequest) (*clientpb.
 		return nil
 	}
 	for _, x := range s.h.said() {
-		w := &clientpb.SaidWord{Text: x.Word.Body.Word, SaidMs: x.At, Entry: x.Entry}
+		w := &clientpb.SaidWord{Text: x.text(), SaidMs: x.At, Entry: x.Entry, Refused: x.Refused, Step: x.Step != nil}
 		if x.Word.Body.HasValue {
 			w.Text += fmt.Sprintf(" %d", x.Word.Body.Value)
 		}
-		if err := add(w, escrow.Withheld{Word: &x.Word, Party: &s.h.status.Identity}, x.Receipt); err != nil {
+		if err := add(w, x.claim(&s.h.status.Identity), x.Receipt); err != nil {
 			return nil, refused(err)
 		}
 	}

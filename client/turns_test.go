@@ -11,6 +11,7 @@ import (
 
 	"latchkey/client/clientpb"
 	"latchkey/coin"
+	"latchkey/escrow"
 	"latchkey/examples"
 	"latchkey/settle"
 	"latchkey/wallet"
@@ -118,6 +119,26 @@ func TestDirectTitForTat(t *testing.T) {
 	}
 	alice.wait(3, "eth", "held")
 	bob.wait(3, "btc", "held")
+	bob.heardAll()
+	// What was said of the steps has its receipts, and where the log has it.
+	words, err := server{h: bob.Host}.Words(ctx, &clientpb.WordsRequest{Prove: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for _, x := range words.Words {
+		if said += x.Text + ", "; !x.Step || x.Promised == 0 || x.Entry == 0 || x.Refused != "" || len(x.Proof) > 0 {
+			t.Errorf("bob's word %v", x)
+		}
+	}
+	if said != "step 1 taken, step 3 taken, step 5 taken, " {
+		t.Errorf("bob has said %q", said)
+	}
+	for _, x := range bob.said() {
+		if _, err := bob.prove(ctx, x.claim(&bob.Host.status.Identity)); !errors.Is(err, escrow.ErrKept) {
+			t.Errorf("%s is logged, and proven withheld: %v", x.text(), err)
+		}
+	}
 	for _, x := range []struct {
 		who  *citizen
 		risk int64
@@ -212,6 +233,10 @@ func TestDirectTitForTatFailsHalfway(t *testing.T) {
 	}
 	if e := bob.told("failed"); robbed.Load() == 0 || !strings.Contains(e.Text, "step 5 of 6") || !strings.Contains(e.Text, "is reported") {
 		t.Errorf("bob says %q", e.Text)
+	}
+	bob.heardAll()
+	if x := bob.said(); len(x) != 3 || x[2].text() != "step 5 failed" || x[2].Receipt == nil {
+		t.Errorf("bob keeps of what he said: %+v", x)
 	}
 	// Bob has given 1 and 2 and got 1 and 2 that are good; the third of each side: his came back, hers is worth nothing.
 	if got := len(alice.have("eth", "held")); got != 2 {

@@ -13,14 +13,43 @@ import (
 	"latchkey/wire"
 )
 
-// Said is a word that this client spoke, and what became of it: the escrow's
-// receipt promises that it is logged by a time, the log shows whether it was.
+// Said is a word that this client spoke in a contract, or about a step of a settlement
+// tit for tat, and what became of it: the escrow's receipt promises that it is logged by
+// a time, the log shows whether it was.
 type Said struct {
-	Word    vault.SignedWord `json:"word"`
-	At      int64            `json:"at_ms"`
-	Receipt *vault.Receipt   `json:"receipt,omitempty"`
-	Entry   vault.Index      `json:"entry"` // of the log that has it; 0: not seen
+	Word    vault.SignedWord  `json:"word"`           // zero with Step
+	Step    *vault.SignedStep `json:"step,omitempty"` // instead of Word
+	At      int64             `json:"at_ms"`
+	Receipt *vault.Receipt    `json:"receipt,omitempty"`
+	Entry   vault.Index       `json:"entry"`             // of the log that has it; 0: not seen
+	Refused string            `json:"refused,omitempty"` // why the escrow did not take it
 }
+
+// text says what was said, without the value.
+func (s Said) text() string {
+	if s.Step == nil {
+		return s.Word.Body.Word
+	}
+	return fmt.Sprintf("step %d %s", s.Step.Body.Step, map[bool]string{true: "failed", false: "taken"}[s.Step.Body.Failed])
+}
+
+func (s Said) instance() wire.InstanceID {
+	if s.Step != nil {
+		return s.Step.Body.Instance
+	}
+	return s.Word.Body.Instance
+}
+
+// claim is what a proof has to show of a word.
+func (s Said) claim(by *wire.Identity) escrow.Withheld {
+	if s.Step != nil {
+		return escrow.Withheld{Step: s.Step, Party: by}
+	}
+	return escrow.Withheld{Word: &s.Word, Party: by}
+}
+
+// pending reports whether nothing is known yet of what became of a word.
+func (s Said) pending() bool { return s.Receipt == nil && s.Entry == 0 && s.Refused == "" }
 
 func saidName(word wire.Hash) string { return fmt.Sprintf("word/%x", word[:]) }
 
@@ -45,6 +74,61 @@ func (h *Host) Say(ctx context.Context, c enclave.Say) (wire.Hash, error) {
 	return word, nil
 }
 
+// keepStep keeps a word about a step, which the vault also says by itself, when all of
+// the step's chunks are claimed.
+func (h *Host) keepStep(ctx context.Context, w vault.SignedStep) {
+	name, err := w.Hash()
+	if err != nil {
+		return
+	}
+	h.wording.Lock()
+	defer h.wording.Unlock()
+	var s Said
+	if !h.store.get(saidName(name), &s) {
+		_ = h.store.put(ctx, saidName(name), Said{Step: &w, At: time.Now().UnixMilli()}) // the store keeps its failure
+	}
+}
+
+// wordRefused notes why the escrow did not take a word.
+func (h *Host) wordRefused(ctx context.Context, w vault.SignedWord, why error) {
+	name, err := w.Hash()
+	if err != nil {
+		return
+	}
+	h.wording.Lock()
+	defer h.wording.Unlock()
+	var s Said
+	if h.store.get(saidName(name), &s) && s.pending() {
+		s.Refused = why.Error()
+		_ = h.store.put(ctx, saidName(name), s) // the store keeps its failure
+	}
+}
+
+// unheard notes of words that nobody has taken that nobody will: their contract is over,
+// or their step.
+func (h *Host) unheard(ctx context.Context, st enclave.Status) {
+	by := map[wire.InstanceID]vault.Instance{}
+	for _, in := range st.Instances {
+		by[in.ID] = in
+	}
+	h.wording.Lock()
+	defer h.wording.Unlock()
+	each(h.store, "word/", func(name string, s Said) {
+		in, ok := by[s.instance()]
+		switch {
+		case !s.pending() || !ok:
+			return
+		case s.Step == nil && in.Closed:
+			s.Refused = "its contract was over before the escrow took it"
+		case s.Step != nil && (in.Step != s.Step.Body.Step || in.Settled):
+			s.Refused = "its step was over before the escrow took it"
+		default:
+			return
+		}
+		_ = h.store.put(ctx, name, s) // the store keeps its failure
+	})
+}
+
 // receipt keeps the escrow's receipt for a word or a report: the first one, which
 // promises the earliest time.
 func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
@@ -60,9 +144,11 @@ func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
 	if !h.store.get(saidName(r.Word), &s) || s.Receipt != nil {
 		return
 	}
-	s.Receipt = &r
+	s.Receipt, s.Refused = &r, ""
 	_ = h.store.put(ctx, saidName(r.Word), s) // the store keeps its failure
-	h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %q by %s", s.Word.Body.Word, clock(r.By))})
+	if s.Step == nil {                        // of a step the log is to speak, within the minute
+		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %q by %s", s.text(), clock(r.By))})
+	}
 }
 
 // heard notes which of this client's words, and which values of oracles, are in
@@ -73,20 +159,36 @@ func (h *Host) heard(ctx context.Context, entries []vault.Logged) {
 		if err == nil && e.Run != nil && e.Run.Report != nil {
 			h.observed(ctx, *e.Run, vault.Index(l.Position+1))
 		}
-		if err != nil || e.Run == nil || e.Run.Word == nil {
+		if err != nil || e.Run == nil {
 			continue
 		}
-		word, err := e.Run.Word.Hash()
+		var word wire.Hash
+		switch {
+		case e.Run.Word != nil:
+			word, err = e.Run.Word.Hash()
+		case e.Run.Step != nil:
+			word, err = e.Run.Step.Hash()
+		default:
+			continue
+		}
 		if err != nil {
 			continue
 		}
 		h.wording.Lock()
 		var s Said
 		if h.store.get(saidName(word), &s) && s.Entry == 0 {
-			s.Entry = vault.Index(l.Position + 1)
+			s.Entry, s.Refused = vault.Index(l.Position+1), ""
 			_ = h.store.put(ctx, saidName(word), s) // the store keeps its failure
 		}
 		h.wording.Unlock()
+		if e.Run.Step != nil {
+			forget(ctx, h, "word/", func(s Said) vault.Index {
+				if s.Step == nil {
+					return 0
+				}
+				return s.Entry
+			})
+		}
 	}
 }
 
@@ -101,10 +203,14 @@ func (h *Host) overdue(ctx context.Context, s enclave.Status) {
 		}
 		h.problem(what, err)
 	}
+	h.unheard(ctx, s)
 	each(h.store, "word/", func(name string, w Said) {
-		late("a word "+name[5:13], fmt.Sprintf("%q", w.Word.Body.Word), w.Word.Body.Instance, w.Receipt, w.Entry)
+		late("a word "+name[5:13], fmt.Sprintf("%q", w.text()), w.instance(), w.Receipt, w.Entry)
 	})
 	for _, in := range s.Instances {
+		if in.Said != nil {
+			h.keepStep(ctx, *in.Said)
+		}
 		for _, b := range in.Brought {
 			if b.Receipt.By != 0 { // perhaps this host ended before it was kept
 				h.receipt(ctx, b.Receipt)
@@ -126,7 +232,7 @@ func (h *Host) said() (out []Said) {
 // maxProof bounds what a proof may hold of the log, in bytes.
 const maxProof = wire.MaxSize * 3 / 4
 
-// prove reads the escrow's log and puts together what shows that a word or report, of
+// prove reads the escrow's log and puts together what shows that a word, also of a step, or report, of
 // which w has all that this client knows, is not in it. It returns escrow.ErrKept if
 // the log has it. Whether the promised time has come, the head's stamps say, which this
 // host has no keys to read: who trusts the witnesses checks that with the rest.

@@ -10,18 +10,20 @@ import (
 	"latchkey/wire"
 )
 
-// Withheld proves that an escrow gave its receipt for a word, or for a report of an
-// oracle's values, and left it out of its log: whoever trusts the log's key and its
-// witnesses can check it, without asking anybody.
+// Withheld proves that an escrow gave its receipt for a word of a contract, for one
+// about a step of a settlement tit for tat, or for a report of an oracle's values, and
+// left it out of its log: whoever trusts the log's key and its witnesses can check it,
+// without asking anybody.
 type Withheld struct {
-	Word    *vault.SignedWord `cbor:"1,keyasint,omitempty"` // or Report
-	Party   *wire.Identity    `cbor:"2,keyasint,omitempty"` // who said the word
+	Word    *vault.SignedWord `cbor:"1,keyasint,omitempty"` // or Step, or Report
+	Party   *wire.Identity    `cbor:"2,keyasint,omitempty"` // who said the word, or that of the step
 	Escrow  wire.Identity     `cbor:"3,keyasint"`
 	Receipt vault.Receipt     `cbor:"4,keyasint"`
 	Before  []byte            `cbor:"5,keyasint"` // head.Frontier of the log before the instance was locked
 	Entries [][]byte          `cbor:"6,keyasint"` // from its Lock on, all of them
 	Head    []byte            `cbor:"7,keyasint"` // witnessed after the promised time, of the log that ends with Entries
 	Report  *vault.Report     `cbor:"8,keyasint,omitempty"`
+	Step    *vault.SignedStep `cbor:"9,keyasint,omitempty"`
 }
 
 var (
@@ -96,17 +98,21 @@ func utc(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }
 // or report is for.
 func (w Withheld) Promised() (hash wire.Hash, instance wire.InstanceID, err error) {
 	switch {
-	case w.Word != nil && w.Party != nil && w.Report == nil:
+	case w.Word != nil && w.Party != nil && w.Report == nil && w.Step == nil:
 		hash, err = w.Word.Hash()
 		return hash, w.Word.Body.Instance, err
-	case w.Report != nil && w.Word == nil && w.Party == nil:
+	case w.Step != nil && w.Party != nil && w.Report == nil && w.Word == nil:
+		hash, err = w.Step.Hash()
+		return hash, w.Step.Body.Instance, err
+	case w.Report != nil && w.Word == nil && w.Party == nil && w.Step == nil:
 		hash, err = w.Report.Hash()
 		return hash, w.Report.Instance, err
 	}
-	return hash, instance, errors.New("want a word with its party, or a report")
+	return hash, instance, errors.New("want a word or that of a step, with its party, or a report")
 }
 
-// Has reports whether an entry is a step with the word or report of this hash.
+// Has reports whether an entry is a run with the word, that of a step, or report of this
+// hash.
 func Has(e vault.Entry, hash wire.Hash) bool {
 	h, err := wire.Hash{}, errors.ErrUnsupported
 	switch {
@@ -115,12 +121,15 @@ func Has(e vault.Entry, hash wire.Hash) bool {
 		h, err = e.Run.Word.Hash()
 	case e.Run.Report != nil:
 		h, err = e.Run.Report.Hash()
+	case e.Run.Step != nil:
+		h, err = e.Run.Step.Hash()
 	}
 	return err == nil && h == hash
 }
 
 // locks checks that an entry is the lock of the instance: of the word's, among whose
-// parties is the one that signed it; of the report's, whose oracle's keys signed it.
+// parties is the one that signed it; of the step's, whose receiver did; of the
+// report's, whose oracle's keys signed it.
 func (w Withheld) locks(e vault.Entry, instance wire.InstanceID) error {
 	_, id := e.Touches()
 	if e.Lock == nil || id != instance {
@@ -134,15 +143,32 @@ func (w Withheld) locks(e vault.Entry, instance wire.InstanceID) error {
 		_, _, err := a.Oracles[r.Oracle].Median(r.Signed)
 		return err
 	}
-	if int64(w.Word.Body.Role) >= int64(len(a.Parties)) {
-		return fmt.Errorf("the instance has no party %d", w.Word.Body.Role)
+	var role int64
+	if w.Step == nil {
+		role = int64(w.Word.Body.Role)
+	} else {
+		look, err := a.Outlook()
+		if err != nil {
+			return err
+		}
+		n := int64(w.Step.Body.Step)
+		if n < 1 || n > int64(len(look.Turns)) {
+			return fmt.Errorf("the instance has no step %d", n)
+		}
+		role = int64(look.Turns[n-1])
+	}
+	if role >= int64(len(a.Parties)) {
+		return fmt.Errorf("the instance has no party %d", role)
 	}
 	party, err := w.Party.ID()
 	if err != nil {
 		return err
 	}
-	if v, err := a.Parties[w.Word.Body.Role].One(); err != nil || v != party {
-		return fmt.Errorf("party %d is another vault than %s", w.Word.Body.Role, party.Short())
+	if v, err := a.Parties[role].One(); err != nil || v != party {
+		return fmt.Errorf("party %d is another vault than %s", role, party.Short())
+	}
+	if w.Step != nil {
+		return w.Step.Verify(*w.Party)
 	}
 	return w.Word.Verify(*w.Party)
 }

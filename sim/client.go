@@ -441,6 +441,9 @@ func (c *Client) hear(m message) {
 	if r.Receipt != nil && m.q.Word != nil {
 		c.w.receipts = append(c.w.receipts, receipt{m.q.Word.Body.Word, *r.Receipt})
 	}
+	if r.Receipt != nil && m.q.Step != nil {
+		c.w.receipts = append(c.w.receipts, receipt{"a word about a step", *r.Receipt})
+	}
 	if r.Receipt != nil && m.q.Report != nil {
 		c.w.receipts = append(c.w.receipts, receipt{"a report", *r.Receipt})
 	}

@@ -134,7 +134,7 @@ var allMutations = []mutation{
 
 	// The escrow and settlements that go step by step.
 	{"escrow: who speaks for a step", "a word about the other's step", "did not speak of it", []edit{{
-		fSettle, "	if err := w.verify(id); err != nil {\n		return Answer{}, err\n	}\n	r := Run", "	_ = id\n	r := Run",
+		fSettle, "	if err := w.Verify(id); err != nil {\n		return Answer{}, err\n	}\n	r := Run", "	_ = id\n	r := Run",
 	}}},
 	{"escrow: a step that is over", "a word about a step that is over", "no word about it", []edit{{fSettle, "int64(w.Body.Step) < int64(in.steps) || e.clock", "e.clock"}}},
 	{"escrow: a step to come", "a word about a step to come", "no word about it", []edit{{fSettle, "!in.closed || int64(w.Body.Step) > int64(in.steps):", "!in.closed:"}}},
@@ -234,7 +234,7 @@ var allMutations = []mutation{
 	{"vault: a step's share is here", "kept before the share is here", "the cheat works", []edit{{fSettle, "!failed && !(x != nil && (o.owns(x) || x.Swept))", "false && x == nil"}}},
 	{"vault: one word about a step", "two words about one step", "the cheat works", []edit{{fSettle, "in.Settled || in.Step != nil ||", "in.Settled ||"}}},
 	{"vault: who took a step", "forged: a step that nobody took", "the cheat works", []edit{
-		off(fSettle, "if err := r.Step.verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {"),
+		off(fSettle, "if err := r.Step.Verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {"),
 	}},
 	{"vault: whose turn it is", "forged: a step out of turn", "the cheat works", []edit{off(fReplay, "if err != nil || x.Chunk != m.chunk || to != m.to {")}},
 	{"vault: which step a word is about", "forged: a word about another step", "the cheat works", []edit{
@@ -242,7 +242,7 @@ var allMutations = []mutation{
 	}},
 	{"vault: time of a lapse", "forged: a step that lapses early", "the cheat works", []edit{off(fReplay, "if o.clock.Time < due {")}},
 	{"vault: who reported a failure", "forged: a failure that nobody reported", "the cheat works", []edit{
-		off(fSettle, "if err := r.Step.verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {"),
+		off(fSettle, "if err := r.Step.Verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {"),
 	}},
 	{"vault: time of a report", "forged: a report after its step", "the cheat works", []edit{
 		off(fSettle, "if n.At >= d.wait(in.StepAt)+grace {"),

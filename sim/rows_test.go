@@ -308,6 +308,10 @@ func TestEscrowsHostWithholdsAWord(t *testing.T) {
 		withReceipt(t, func(w *World) *Course { c, _ := w.sale(t); return c },
 			func(c *Client, on *Course) error { return c.Say(on.ID, "release", 0, false) })
 	})
+	t.Run("a word about a step, with a receipt", func(t *testing.T) {
+		withReceipt(t, func(w *World) *Course { c, _, _ := w.midway(t, "bob", "alice"); return c },
+			func(c *Client, on *Course) error { c.took(on.ID, false); return nil })
+	})
 	t.Run("a report with a receipt", func(t *testing.T) {
 		withReceipt(t, func(w *World) *Course { return w.twice(t, "alice") },
 			func(c *Client, on *Course) error {

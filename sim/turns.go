@@ -118,6 +118,11 @@ func (l *Ledger) turn(c *Course, e vault.Entry, at vault.Index) (map[wire.ChunkI
 		if e.At >= t.lapses()+graceSeconds {
 			return nil, rule("instance %s: a word at %d about a step that waited until %d", c.ID.Short(), e.At, t.lapses())
 		}
+		h, err := wire.HashOf("latchkey/signed-step/v1", *w)
+		if err != nil {
+			return nil, rule("%w", err)
+		}
+		l.words[h] = e.At
 		open.spoken = true
 	}
 	due := map[wire.ChunkID]wire.VaultID{}

@@ -195,7 +195,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 	}
 	in.spoke = wire.Hash{}
 	if r.Step != nil {
-		h, err := r.Step.hash()
+		h, err := r.Step.Hash()
 		if err != nil {
 			return err
 		}

@@ -73,7 +73,7 @@ type Outlook struct {
 	// nothing or the others stop half-way, in units of what it puts in: everything
 	// that others may be given, or, tit for tat, what settle.Loss says.
 	Loss  []int64
-	Steps int   // of tit-for-tat; 0: atomic
+	Turns []int // of tit-for-tat: for each step the party that it is for, and whose word it waits for
 	Ends  int64 // by when it is settled, if what is due happens when it is due
 }
 
@@ -83,10 +83,14 @@ func (a Agreement) Outlook() (Outlook, error) {
 	if err != nil {
 		return Outlook{}, err
 	}
-	if d.steps != nil {
-		return Outlook{d.loss[:], len(d.steps), d.ends()}, nil
+	out := Outlook{Loss: d.loss[:], Ends: d.ends()}
+	for _, s := range d.steps {
+		out.Turns = append(out.Turns, s.to)
 	}
-	out := Outlook{Loss: make([]int64, len(d.parties)), Ends: d.ends()}
+	if d.steps != nil {
+		return out, nil
+	}
+	out.Loss = make([]int64, len(d.parties))
 	for pot := range a.Pots {
 		for to := range d.parties {
 			if d.receives(pot, to) {
@@ -122,7 +126,8 @@ func (w StepWord) sign(k ed25519.PrivateKey) (*SignedStep, error) {
 	return &SignedStep{w, wire.Sign(k, purposeStep, b)}, nil
 }
 
-func (w SignedStep) verify(id wire.Identity) error {
+// Verify returns an error unless the vault with these keys said w.
+func (w SignedStep) Verify(id wire.Identity) error {
 	b, err := wire.Marshal(w.Body)
 	if err != nil {
 		return err
@@ -130,8 +135,8 @@ func (w SignedStep) verify(id wire.Identity) error {
 	return id.Verify(purposeStep, b, w.Sig)
 }
 
-// hash names a step word for its receipt.
-func (w SignedStep) hash() (wire.Hash, error) { return wire.HashOf("latchkey/signed-step/v1", w) }
+// Hash names a step word for its receipt.
+func (w SignedStep) Hash() (wire.Hash, error) { return wire.HashOf("latchkey/signed-step/v1", w) }
 
 // timed reports whether time brings a run of this kind.
 func (k RunKind) timed() bool {
@@ -156,7 +161,7 @@ func (e *Escrow) step(w SignedStep, rnd io.Reader) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	h, err := w.hash()
+	h, err := w.Hash()
 	if err != nil {
 		return Answer{}, err
 	}
@@ -173,7 +178,7 @@ func (e *Escrow) step(w SignedStep, rnd io.Reader) (Answer, error) {
 		return Answer{}, fmt.Errorf("instance %s: step %d is over: %w", in.id.Short(), w.Body.Step, ErrExpired)
 	}
 	id, _ := e.identity(in.deal.parties[in.deal.steps[in.steps-1].to])
-	if err := w.verify(id); err != nil {
+	if err := w.Verify(id); err != nil {
 		return Answer{}, err
 	}
 	r := Run{Kind: RunTaken, Step: &w, EventAt: e.clock}
@@ -196,7 +201,7 @@ func (in *running) checkStep(n Entry) error {
 	if r.Step == nil || r.Step.Body != (StepWord{r.Instance, in.Steps, r.Kind == RunFailed}) {
 		return fmt.Errorf("%w: no word about step %d", ErrDeviate, in.Steps)
 	}
-	if err := r.Step.verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {
+	if err := r.Step.Verify(in.Pledge.Parties[d.steps[in.Steps-1].to]); err != nil {
 		return fmt.Errorf("%w: step %d: %w", ErrDeviate, in.Steps, err)
 	}
 	if n.At >= d.wait(in.StepAt)+grace {

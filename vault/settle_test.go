@@ -255,11 +255,11 @@ func TestTitForTatRefused(t *testing.T) {
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
 	right := bob.deposit(denomination("xmr", coin.Ed25519), 5, 2)
 	good := w.inTurn(left, right)
-	if look, err := good.Outlook(); err != nil || !slices.Equal(look.Loss, []int64{10, 5}) || look.Steps != 4 || look.Ends != good.LockBy+4*62 {
+	if look, err := good.Outlook(); err != nil || !slices.Equal(look.Loss, []int64{10, 5}) || !slices.Equal(look.Turns, []int{1, 0, 1, 0}) || look.Ends != good.LockBy+4*62 {
 		t.Errorf("%+v, %v; want a loss of 10 and 5 of 10, 4 steps of 62 seconds", look, err)
 	}
 	atomic := w.swapOf(left, right)
-	if look, err := atomic.Outlook(); err != nil || !slices.Equal(look.Loss, []int64{10, 10}) || look.Steps != 0 || look.Ends != atomic.LockBy {
+	if look, err := atomic.Outlook(); err != nil || !slices.Equal(look.Loss, []int64{10, 10}) || look.Turns != nil || look.Ends != atomic.LockBy {
 		t.Errorf("the atomic swap: %+v, %v; want a loss of 10 and 10, no steps, and an end at once", look, err)
 	}
 	for _, x := range []struct {

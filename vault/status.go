@@ -33,6 +33,7 @@ type Instance struct {
 	Open      []wire.ChunkID  `cbor:"21,keyasint"` // chunks of the newest step that wait for this vault's word
 	State     []byte          `cbor:"22,keyasint"` // the contract's snapshot, of an open instance
 	Brought   []Brought       `cbor:"23,keyasint"` // values of oracles that wait for the log
+	Said      *SignedStep     `cbor:"25,keyasint"` // this vault's word about the newest step, until the log goes on
 	Deposits  []Filling       `cbor:"24,keyasint"` // into its later pots, without those that went back
 }
 
@@ -64,7 +65,7 @@ func (o *Owner) Instances() []Instance {
 			Party: d.Program().Parties()[in.Pledge.Mine.Body.Role], Opened: in.Opened, Closed: in.Closed, Aborted: in.Aborted,
 			Until: in.Pledge.Agreement.LockBy, Ends: d.ends(), Lock: in.Lock, Newest: in.Prev, Given: in.Given,
 			Settled: in.Settled, Broken: in.Broken, Step: in.Steps, Steps: uint32(len(d.steps)),
-			Brought: in.Brought,
+			Brought: in.Brought, Said: in.Step,
 		}
 		if in.Closed && !in.Settled {
 			x.Until = d.wait(in.StepAt)

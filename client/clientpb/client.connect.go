@@ -109,8 +109,8 @@ type ClientServiceClient interface {
 	Pay(context.Context, *PayRequest) (*PayResponse, error)
 	// Keep sets the standing choice for what is received of an asset.
 	Keep(context.Context, *KeepRequest) (*KeepResponse, error)
-	// Words lists what this client said in instances and the oracles' values that it
-	// brought, with the escrow's receipts, and where the log has them; of one that it
+	// Words lists what this client said in instances, also of the steps that it was given,
+	// and the oracles' values that it brought, with the escrow's receipts, and where the log has them; of one that it
 	// does not have, with what proves that, once the promised time has passed.
 	Words(context.Context, *WordsRequest) (*WordsResponse, error)
 }
@@ -430,8 +430,8 @@ type ClientServiceHandler interface {
 	Pay(context.Context, *PayRequest) (*PayResponse, error)
 	// Keep sets the standing choice for what is received of an asset.
 	Keep(context.Context, *KeepRequest) (*KeepResponse, error)
-	// Words lists what this client said in instances and the oracles' values that it
-	// brought, with the escrow's receipts, and where the log has them; of one that it
+	// Words lists what this client said in instances, also of the steps that it was given,
+	// and the oracles' values that it brought, with the escrow's receipts, and where the log has them; of one that it
 	// does not have, with what proves that, once the promised time has passed.
 	Words(context.Context, *WordsRequest) (*WordsResponse, error)
 }

@@ -3839,7 +3839,8 @@ type SaidWord struct {
 	Proof         []byte                 `protobuf:"bytes,7,opt,name=proof,proto3" json:"proof,omitempty"`        // escrow.Withheld, deterministic CBOR, to be checked by who trusts the witnesses
 	Problem       string                 `protobuf:"bytes,8,opt,name=problem,proto3" json:"problem,omitempty"`    // why there is no proof
 	Report        bool                   `protobuf:"varint,9,opt,name=report,proto3" json:"report,omitempty"`     // not a word: values of an oracle
-	Refused       string                 `protobuf:"bytes,10,opt,name=refused,proto3" json:"refused,omitempty"`   // of a report: why the escrow did not take it
+	Refused       string                 `protobuf:"bytes,10,opt,name=refused,proto3" json:"refused,omitempty"`   // why the escrow did not take it
+	Step          bool                   `protobuf:"varint,11,opt,name=step,proto3" json:"step,omitempty"`        // not a word of a contract: of a step of a settlement tit for tat
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3942,6 +3943,13 @@ func (x *SaidWord) GetRefused() string {
 		return x.Refused
 	}
 	return ""
+}
+
+func (x *SaidWord) GetStep() bool {
+	if x != nil {
+		return x.Step
+	}
+	return false
 }
 
 var File_client_proto protoreflect.FileDescriptor
@@ -4275,7 +4283,7 @@ const file_client_proto_rawDesc = "" +
 	"\fWordsRequest\x12\x14\n" +
 	"\x05prove\x18\x01 \x01(\bR\x05prove\"C\n" +
 	"\rWordsResponse\x122\n" +
-	"\x05words\x18\x01 \x03(\v2\x1c.latchkey.client.v1.SaidWordR\x05words\"\xfb\x01\n" +
+	"\x05words\x18\x01 \x03(\v2\x1c.latchkey.client.v1.SaidWordR\x05words\"\x8f\x02\n" +
 	"\bSaidWord\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\tR\binstance\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x12\n" +
@@ -4287,7 +4295,8 @@ const file_client_proto_rawDesc = "" +
 	"\aproblem\x18\b \x01(\tR\aproblem\x12\x16\n" +
 	"\x06report\x18\t \x01(\bR\x06report\x12\x18\n" +
 	"\arefused\x18\n" +
-	" \x01(\tR\arefused2\x87\n" +
+	" \x01(\tR\arefused\x12\x12\n" +
+	"\x04step\x18\v \x01(\bR\x04step2\x87\n" +
 	"\n" +
 	"\rClientService\x12O\n" +
 	"\x06Status\x12!.latchkey.client.v1.StatusRequest\x1a\".latchkey.client.v1.StatusResponse\x12U\n" +

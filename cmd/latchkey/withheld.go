@@ -34,7 +34,7 @@ func trust(path string) (head.Group, error) {
 }
 
 func withheld(ctx context.Context, args []string, out, talk io.Writer) error {
-	f := newFlags("withheld", "latchkey withheld lists the words that you said in contracts and the values of oracles that you brought, and\nwhether the escrow kept what its receipts promise: that each is in its log by a time. Where a promise is broken, it checks the proof, which is the receipt\nand the log up to a later head that the witnesses signed, and can write it to a file for others to check.\nIt ends with status 3 if a promise is broken.", out)
+	f := newFlags("withheld", "latchkey withheld lists the words that you said in contracts, those about the steps\nof a settlement tit for tat, and the values of oracles that you brought, and\nwhether the escrow kept what its receipts promise: that each is in its log by a time. Where a promise is broken, it checks the proof, which is the receipt\nand the log up to a later head that the witnesses signed, and can write it to a file for others to check.\nIt ends with status 3 if a promise is broken.", out)
 	socket, asJSON := clientFlags(f)
 	keys := f.String("trust", "", "configuration of your vault, whose keys of escrow and witnesses you trust")
 	to := f.String("out", "", "file to write the first proof to")
@@ -128,7 +128,10 @@ func checkProof(out io.Writer, raw []byte, g head.Group) error {
 	}
 	by, seen := time.Unix(w.Receipt.By, 0).UTC(), time.Unix(c.Time, 0).UTC()
 	what := "word"
-	if r := w.Report; r != nil {
+	if s := w.Step; s != nil {
+		said := map[bool]string{true: "failed", false: "was taken"}[s.Body.Failed]
+		fmt.Fprintf(out, "\nPROOF that %s withheld the word that step %d of instance %s %s:\n", g.Log.Name(), s.Body.Step, s.Body.Instance.Short(), said)
+	} else if r := w.Report; r != nil {
 		what = "report"
 		fmt.Fprintf(out, "\nPROOF that %s withheld values of feed %s at %s, a report to instance %s:\n", g.Log.Name(), r.Signed[0].Value.Feed, time.Unix(r.Signed[0].Value.Time, 0).UTC().Format(time.DateTime), r.Instance.Short())
 	} else {

@@ -171,7 +171,8 @@ type Result struct {
 	Talk      []Spoken                `cbor:"5,keyasint,omitempty"`
 	Status    *Status                 `cbor:"6,keyasint,omitempty"`
 	Accepted  *vault.SignedAcceptance `cbor:"7,keyasint,omitempty"`
-	Word      *vault.SignedWord       `cbor:"8,keyasint,omitempty"`
+	Word      *vault.SignedWord       `cbor:"8,keyasint,omitempty"`  // of a Say; of a Heard: that the escrow has refused
+	Step      *vault.SignedStep       `cbor:"15,keyasint,omitempty"` // of a Heard: that Receipt is for
 	Receipt   *vault.Receipt          `cbor:"9,keyasint,omitempty"`
 	Keys      []Key                   `cbor:"10,keyasint,omitempty"`
 	Papers    []vault.Paper           `cbor:"11,keyasint,omitempty"`

@@ -198,7 +198,7 @@ func (e *Enclave) took(call uint64, r Result, size int64, err error) {
 
 func result(call uint64, r Result, err error) *Result {
 	if err != nil {
-		r = Result{Error: err.Error(), NoSession: errors.Is(err, errNoSession)}
+		r = Result{Error: err.Error(), NoSession: errors.Is(err, errNoSession), Word: r.Word}
 	}
 	r.N = call
 	return &r

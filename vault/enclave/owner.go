@@ -298,7 +298,11 @@ func (e *Enclave) heard(h Heard) (Result, error) {
 	}
 	rows, err := e.owner.Hear(q, r)
 	e.keep(rows)
-	return Result{Receipt: r.Receipt}, err
+	out := Result{Receipt: r.Receipt, Step: q.Step}
+	if r.Refused != nil {
+		out.Word = q.Word
+	}
+	return out, err
 }
 
 func (e *Enclave) accept(a Accept) (Result, error) {
