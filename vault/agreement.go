@@ -108,14 +108,20 @@ func (a Agreement) check() (*deal, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d, d.admit()
+}
+
+// admit explores all outcomes. It is the most of the work of a check: whoever asks
+// for it has shown first that the agreement is theirs to make.
+func (d *deal) admit() error {
 	var lim contract.Limits
-	if b := a.Bounds; b != nil {
+	if b := d.agreement.Bounds; b != nil {
 		lim = contract.Limits{States: int(b.States), Moves: int(b.Moves)}
 	}
 	if _, err := d.Admit(d.weights, lim); err != nil {
-		return nil, fmt.Errorf("%w: outcomes: %w", ErrAgreement, err)
+		return fmt.Errorf("%w: outcomes: %w", ErrAgreement, err)
 	}
-	return d, nil
+	return nil
 }
 
 // bind is check without the exploration of all outcomes: enough for an agreement

@@ -355,8 +355,8 @@ func (e *Escrow) handDeposit(from wire.VaultID, q HandAsk) (Answer, error) {
 		if !d.receives(pot, to) {
 			continue
 		}
-		if len(rest) == 0 || rest[0].To != v || rest[0].From != from || !slices.EqualFunc(rest[0].Items, l.Order.Chunks, func(s Sealed, ce ChunkEpoch) bool { return ce == ChunkEpoch{s.Chunk, s.Epoch} }) {
-			return Answer{}, fmt.Errorf("shares for party %d: want those of the %d chunks of the deposit, sealed by the sender to vault %s", to, len(l.Order.Chunks), v.Short())
+		if err := checkMail(rest, from, v, l.Order.Chunks); err != nil {
+			return Answer{}, fmt.Errorf("shares for party %d: %w", to, err)
 		}
 		if p.rows, err = addMail(p.rows, mailRow(v, l.Entry), rest[0]); err != nil {
 			return Answer{}, err

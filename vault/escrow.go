@@ -151,6 +151,7 @@ const (
 	maxCertLife       = 5 * 366 * 24 * 3600
 	grace             = settle.Grace // seconds between a deadline and its firing, for words on their way
 	maxDue            = 128          // instances moved by one call of Due
+	maxDueRows        = 512          // rows after which it moves no more
 	maxOrder          = 1024         // chunks in one order
 	forgetEvery       = 1 << 14      // entries from one look at what is over to the next
 )

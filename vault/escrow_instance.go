@@ -26,7 +26,7 @@ func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
 	if _, ok := e.ended[id]; ok {
 		return e.say(Reply{Locked: &LockedReply{id}}, 0)
 	}
-	d, err := q.Agreement.check()
+	d, err := q.Agreement.bind()
 	if err != nil {
 		return Answer{}, err
 	}
@@ -54,6 +54,9 @@ func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
 			}
 		}
 		l.Prev = append(l.Prev, prev)
+	}
+	if err := d.admit(); err != nil { // last: anybody may bring a lock
+		return Answer{}, err
 	}
 	p := plan{entries: []Entry{{Lock: l}}}
 	in := &instance{id: id, deal: d, handed: make([]bool, len(d.parties)), acked: make([]bool, len(d.parties)), given: map[wire.ChunkID]bool{}}
@@ -178,13 +181,8 @@ func (e *Escrow) hand(from wire.VaultID, q HandAsk) (Answer, error) {
 		if len(want) == 0 {
 			continue
 		}
-		if len(rest) == 0 || rest[0].To != v || rest[0].From != from || len(rest[0].Items) != len(want) {
-			return Answer{}, fmt.Errorf("shares for party %d: want %d, sealed by the sender to vault %s", to, len(want), v.Short())
-		}
-		for i, it := range rest[0].Items {
-			if (ChunkEpoch{it.Chunk, it.Epoch}) != want[i] {
-				return Answer{}, fmt.Errorf("share %d for party %d is of chunk %s at epoch %d, want %s at %d", i, to, it.Chunk.Short(), it.Epoch, want[i].Chunk.Short(), want[i].Epoch)
-			}
+		if err := checkMail(rest, from, v, want); err != nil {
+			return Answer{}, fmt.Errorf("shares for party %d: %w", to, err)
 		}
 		if p.rows, err = addMail(p.rows, handRow(q.Instance, v, from), rest[0]); err != nil {
 			return Answer{}, err
@@ -197,6 +195,29 @@ func (e *Escrow) hand(from wire.VaultID, q HandAsk) (Answer, error) {
 	a, err := e.settle(p, Reply{})
 	a.Hold = 0 // nothing of the escrow's own leaves
 	return a, err
+}
+
+// Bounds of one sealed share and of what it is sealed with, in bytes: the escrow
+// keeps whatever a depositor leaves until its receiver has it. Sealed as
+// spec/session.md says they have 60 and 1,120.
+const (
+	maxSealed = 64
+	maxEnc    = 2048
+)
+
+// checkMail verifies that the first of the mail which a depositor leaves is these
+// chunks' shares, sealed by it to a vault.
+func checkMail(mail []Mail, from, to wire.VaultID, want []ChunkEpoch) error {
+	if len(mail) == 0 || mail[0].To != to || mail[0].From != from || len(mail[0].Items) != len(want) || len(mail[0].Enc) > maxEnc {
+		return fmt.Errorf("want those of %d chunks, sealed by the sender to vault %s", len(want), to.Short())
+	}
+	for i, it := range mail[0].Items {
+		if (ChunkEpoch{it.Chunk, it.Epoch}) != want[i] || len(it.Text) > maxSealed {
+			return fmt.Errorf("share %d is of chunk %s at epoch %d, in %d bytes; want %s at %d, in at most %d",
+				i, it.Chunk.Short(), it.Epoch, len(it.Text), want[i].Chunk.Short(), want[i].Epoch, maxSealed)
+		}
+	}
+	return nil
 }
 
 func addMail(rows []Row, k string, m Mail) ([]Row, error) {
@@ -510,7 +531,7 @@ func (e *Escrow) Due(rnd io.Reader) (Block, error) {
 	seen := map[wire.InstanceID]bool{}
 	var failed []dueItem
 	var cause error
-	for len(e.due) > 0 && e.due[0].at+grace <= e.noteTime && len(seen) < maxDue {
+	for len(e.due) > 0 && e.due[0].at+grace <= e.noteTime && len(seen) < maxDue && len(p.rows) < maxDueRows {
 		item := heap.Pop(&e.due).(dueItem)
 		in := e.instances[item.id]
 		if in == nil || in.next() != item.at || seen[item.id] {
