@@ -171,8 +171,8 @@ type headRow struct {
 	Time  int64   `cbor:"3,keyasint"` // the latest that any head showed: not always the last
 }
 
-// maxFollowed bounds the chunks of one owner's vault, which holds all in memory
-// and reports all in one status.
+// maxFollowed bounds the chunks of one owner's vault that are not swept: it holds
+// all in memory.
 const maxFollowed = 10_000
 
 // Errors of an owner's vault.
@@ -413,7 +413,13 @@ func (o *Owner) NewBatch(spec BatchSpec, rnd io.Reader) (wire.Hash, []Row, error
 	if spec.Expiry < o.head.Time+minCertLife {
 		return fail(fmt.Errorf("expiry %d is less than an hour after %d: %w", spec.Expiry, o.head.Time, ErrExpired))
 	}
-	if n := len(o.chunks) + int(spec.N); n > maxFollowed {
+	n := int(spec.N)
+	for _, c := range o.chunks {
+		if !c.Swept {
+			n++
+		}
+	}
+	if n > maxFollowed {
 		return fail(fmt.Errorf("this vault would follow %d chunks, at most %d; sweep some, or use a second vault", n, maxFollowed))
 	}
 	if len(o.batches) >= maxPendingBatches {

@@ -26,6 +26,7 @@ type Call struct {
 	Durable *Durable `cbor:"4,keyasint,omitempty"` // a Commit is durable; has no Result
 	Status  *Nothing `cbor:"5,keyasint,omitempty"`
 	Clock   *Nothing `cbor:"6,keyasint,omitempty"` // of Status, only time and size
+	Page    *Page    `cbor:"7,keyasint,omitempty"` // of Status, the page after these; nil: the first
 
 	// To a vault in the owner's role.
 	Hello  *Nothing         `cbor:"10,keyasint,omitempty"` // open a session with the escrow
@@ -61,6 +62,12 @@ func (c Call) hasty() bool { return c.Durable != nil || c.Cosigned != nil }
 
 // Nothing is the part of a call that needs no more words.
 type Nothing struct{}
+
+// Page names the last chunk and the last instance of a Status that has More.
+type Page struct {
+	Chunk    wire.ChunkID    `cbor:"1,keyasint"`
+	Instance wire.InstanceID `cbor:"2,keyasint"`
+}
 
 // Raw carries bytes from elsewhere, unopened.
 type Raw struct {
@@ -215,7 +222,8 @@ type Status struct {
 	Instances []vault.Instance  `cbor:"10,keyasint,omitempty"`
 	Pledges   []vault.Pledge    `cbor:"11,keyasint,omitempty"`
 	Batches   []wire.Hash       `cbor:"12,keyasint,omitempty"`
-	Certs     []key.Certificate `cbor:"13,keyasint,omitempty"` // of the chunks, each once
+	Certs     []key.Certificate `cbor:"13,keyasint,omitempty"` // of the chunks, each once a page
+	More      bool              `cbor:"14,keyasint,omitempty"` // chunks or instances go on in the next page
 }
 
 // ChunkStatus is one chunk of an owner's vault, without its secrets.

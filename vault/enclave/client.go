@@ -157,22 +157,38 @@ func (c *Client) Call(ctx context.Context, call Call) (Result, error) {
 	}
 }
 
-// Status asks what the vault holds and knows.
+// Status asks what the vault holds and knows, page by page.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	r, err := c.Call(ctx, Call{Status: &Nothing{}})
-	if err != nil {
-		return Status{}, err
+	var all Status
+	for page := (*Page)(nil); page == nil || all.More; {
+		r, err := c.Call(ctx, Call{Status: &Nothing{}, Page: page})
+		if err != nil {
+			return Status{}, err
+		}
+		s := *r.Status
+		if page == nil {
+			all, page = s, &Page{}
+		} else {
+			all.Chunks, all.Instances, all.Certs = append(all.Chunks, s.Chunks...), append(all.Instances, s.Instances...), append(all.Certs, s.Certs...)
+			all.More = s.More
+		}
+		if n := len(s.Chunks); n > 0 {
+			page.Chunk = s.Chunks[n-1].ID
+		}
+		if n := len(s.Instances); n > 0 {
+			page.Instance = s.Instances[n-1].ID
+		}
 	}
 	certs := map[wire.CertID]key.Certificate{}
-	for _, x := range r.Status.Certs {
+	for _, x := range all.Certs {
 		id, err := x.ID()
 		if err != nil {
 			return Status{}, fmt.Errorf("status of the vault: %w", err)
 		}
 		certs[id] = x
 	}
-	for i := range r.Status.Chunks {
-		r.Status.Chunks[i].Cert = certs[r.Status.Chunks[i].Chunk.Cert]
+	for i := range all.Chunks {
+		all.Chunks[i].Cert = certs[all.Chunks[i].Chunk.Cert]
 	}
-	return *r.Status, nil
+	return all, nil
 }

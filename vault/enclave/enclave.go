@@ -277,13 +277,15 @@ func (e *Enclave) do(c Call) (Result, int64, error) {
 				return Result{}, 0, e.failed
 			}
 			e.loaded, e.replay, e.parts = nil, nil, nil
-			return Result{Status: e.status()}, 0, nil
+			return Result{Status: e.status(Page{})}, 0, nil
 		}
 		return Result{}, 0, errNotReady
 	}
 	switch {
+	case c.Status != nil && c.Page != nil:
+		return Result{Status: e.status(*c.Page)}, 0, nil
 	case c.Status != nil:
-		return Result{Status: e.status()}, 0, nil
+		return Result{Status: e.status(Page{})}, 0, nil
 	case c.Clock != nil:
 		s := &Status{Role: e.cfg.Trust.Role}
 		if e.escrow != nil {
@@ -516,17 +518,30 @@ func (e *Enclave) commit() error {
 	if len(plain) > 0 {
 		e.out = append(e.out, Message{Commit: &Commit{Number: c.Number, Rows: plain, More: true}})
 	}
-	for len(c.Rows) > partRows { // a large commit travels in parts
-		part := &Commit{Number: c.Number, Rows: c.Rows[:partRows], More: true}
-		e.out = append(e.out, Message{Commit: part})
-		c.Rows = c.Rows[partRows:]
+	for n := firstPart(c.Rows); n < len(c.Rows); n = firstPart(c.Rows) { // a large commit travels in parts
+		e.out = append(e.out, Message{Commit: &Commit{Number: c.Number, Rows: c.Rows[:n], More: true}})
+		c.Rows = c.Rows[n:]
 	}
 	e.out = append(e.out, Message{Commit: c})
 	return nil
 }
 
-// partRows is how many rows of a commit travel in one message.
-const partRows = 1024
+// What one message has at most, so that it is never longer than maxFrame: so many
+// rows of a commit, or chunks of a status; and about so many bytes of rows, of
+// instances, of what an owner says at once, or of what one tick moves, to which one
+// more is added.
+const (
+	partRows  = 1024
+	partBytes = 1 << 19
+)
+
+// firstPart returns how many rows of a commit travel in its first message.
+func firstPart(rows []StoredRow) (n int) {
+	for size := 0; n < len(rows) && n < partRows && size < partBytes; n++ {
+		size += len(rows[n].Value)
+	}
+	return n
+}
 
 // names returns the names of all rows, in parts, to be sealed anew.
 func (e *Enclave) names(part int) (out []string, ok bool) {
@@ -582,7 +597,8 @@ func (e *Enclave) value(name string) ([]byte, error) {
 	return nil, errors.New("nobody knows it")
 }
 
-func (e *Enclave) status() *Status {
+// status says what there is, after the end of an earlier page.
+func (e *Enclave) status(after Page) *Status {
 	s := &Status{Role: e.cfg.Trust.Role, Identity: e.identity, Evidence: e.evidence, Session: e.session != nil}
 	if e.group.Check() == nil {
 		s.LogKey = e.group.Log.String()
@@ -596,8 +612,27 @@ func (e *Enclave) status() *Status {
 	o := e.owner
 	s.Now, s.Size, s.Witnessed = o.Now(), o.Size(), o.Size()
 	seen := map[wire.CertID]bool{}
-	s.Instances, s.Pledges, s.Batches = o.Instances(), o.Pledges(), o.Batches()
+	if s.Batches = o.Batches(); after == (Page{}) {
+		s.Pledges = o.Pledges()
+	}
+	size := 0
+	for _, x := range o.Instances() {
+		if bytes.Compare(x.ID[:], after.Instance[:]) <= 0 {
+			continue
+		}
+		if s.More = size > partBytes; s.More {
+			break
+		}
+		s.Instances, size = append(s.Instances, x), size+2048+64*len(x.Given)
+	}
 	for _, id := range o.Chunks() {
+		if bytes.Compare(id[:], after.Chunk[:]) <= 0 {
+			continue
+		}
+		if len(s.Chunks) == partRows {
+			s.More = true
+			break
+		}
 		c, _ := o.Chunk(id)
 		x := ChunkStatus{ID: id, Holds: o.Holds(id), Whole: len(c.Whole) > 0, Pledge: o.Pledged(id)}
 		c.Share, c.Whole, c.Path = nil, nil, nil

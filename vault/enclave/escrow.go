@@ -97,7 +97,7 @@ func (e *Enclave) doEscrow(c Call) (Result, int64, error) {
 			if err := e.add(b, err); err != nil { // what cannot go on stops neither the log nor the clock
 				r.Stuck = err.Error()
 			}
-			if len(b.Entries) == 0 {
+			if len(b.Entries) == 0 || e.bytes >= partBytes { // the rest waits for the next
 				break
 			}
 		}

@@ -117,7 +117,11 @@ func (e *Enclave) finish(f Finish) error {
 	if err != nil {
 		return err
 	}
-	r, err := e.appraise(w.From, w.Evidence, c.Time)
+	now := c.Time
+	if e.owner != nil { // an old head makes no old evidence good
+		now = max(now, e.owner.Now())
+	}
+	r, err := e.appraise(w.From, w.Evidence, now)
 	if err != nil {
 		return err
 	}
@@ -125,7 +129,7 @@ func (e *Enclave) finish(f Finish) error {
 	if e.owner != nil && !sameIdentity(e.trusted.Escrow, w.From) {
 		return errors.New("the escrow shows another HPKE key than before")
 	}
-	own, err := e.ownDigest(c.Time)
+	own, err := e.ownDigest(now)
 	if err != nil {
 		return err
 	}
@@ -189,7 +193,7 @@ func (e *Enclave) talk() (Result, error) {
 		return Result{}, err
 	}
 	var r Result
-	left := map[string]bool{}
+	size, left := 0, map[string]bool{}
 	for _, q := range qs {
 		what, id, err := nameOf(q)
 		if err != nil {
@@ -199,7 +203,7 @@ func (e *Enclave) talk() (Result, error) {
 			left[what+id] = true
 			continue
 		}
-		if _, under := e.askedRaw[what+id]; under {
+		if _, under := e.askedRaw[what+id]; under || size > partBytes { // the rest is said when some of it was heard
 			continue
 		}
 		plain, err := wire.Marshal(q)
@@ -212,7 +216,7 @@ func (e *Enclave) talk() (Result, error) {
 			return Result{}, err
 		}
 		e.asked[n], e.askedRaw[what+id] = q, n
-		r.Talk = append(r.Talk, Spoken{n, what, frame})
+		r.Talk, size = append(r.Talk, Spoken{n, what, frame}), size+len(frame)
 	}
 	e.left = left
 	return r, nil

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +73,9 @@ func (n *node) send(c enclave.Call) uint64 {
 
 func (n *node) take(ms []enclave.Message) {
 	for _, m := range ms {
+		if err := enclave.WriteFrame(io.Discard, m); err != nil { // the vault's program would end
+			n.t.Fatal(err)
+		}
 		if m.Commit != nil {
 			n.waiting = append(n.waiting, *m.Commit)
 		}
@@ -443,9 +447,12 @@ func denomination(id coin.AssetID, t coin.KeyType) coin.Denomination {
 func (n *node) chunks() []enclave.ChunkStatus {
 	n.t.Helper()
 	var own []enclave.ChunkStatus
-	for _, c := range n.must(enclave.Call{Status: &enclave.Nothing{}}).Status.Chunks {
-		if c.Chunk.Owner == n.id() {
-			own = append(own, c)
+	for page, more := (enclave.Page{}), true; more; {
+		s := n.must(enclave.Call{Status: &enclave.Nothing{}, Page: &page}).Status
+		for more = s.More; len(s.Chunks) > 0; s.Chunks = s.Chunks[1:] {
+			if page.Chunk = s.Chunks[0].ID; s.Chunks[0].Chunk.Owner == n.id() {
+				own = append(own, s.Chunks[0])
+			}
 		}
 	}
 	slices.SortFunc(own, func(a, b enclave.ChunkStatus) int { return slices.Compare(a.ID[:], b.ID[:]) })
@@ -477,13 +484,17 @@ func (w *world) deposit(o *node, d coin.Denomination, n uint32) []wire.ChunkID {
 	return ids
 }
 
-// accept has every owner accept the swap of all that the first two have.
+// accept has every owner accept a swap of chunks that the first two have.
 func (w *world) accept(a vault.Agreement) (vault.LockAsk, error) {
 	w.t.Helper()
 	q := vault.LockAsk{Agreement: a}
 	for i, o := range w.owners {
 		peer := w.owners[1-i]
-		papers := peer.must(enclave.Call{Papers: &enclave.Chunks{IDs: idsOf(peer.chunks())}}).Papers
+		var staked enclave.Chunks
+		for _, s := range a.Pots[1-i] {
+			staked.IDs = append(staked.IDs, s.Chunk)
+		}
+		papers := peer.must(enclave.Call{Papers: &staked}).Papers
 		r, err := o.call(enclave.Call{Accept: &enclave.Accept{
 			Agreement: a, Papers: papers, Peers: []enclave.Peer{{Identity: peer.status.Identity, Evidence: peer.status.Evidence}},
 		}})
