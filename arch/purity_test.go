@@ -23,7 +23,7 @@ var pure = map[string]string{
 	"attest":   "time", // instants and durations as values
 	"contract": "",
 	"settle":   "",
-	"vault":    "time", // how a refusal writes an instant
+	"vault":    "sync time", // signatures are checked while a step is planned; how a refusal writes an instant
 	"market":   "",
 
 	"contract/oracle": "",

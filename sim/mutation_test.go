@@ -115,9 +115,9 @@ var allMutations = []mutation{
 	}},
 
 	// The escrow and words.
-	{"escrow: signature of a word", "another party's word", "did not say", []edit{off(fInstance, "if err := w.Verify(id); err != nil {")}},
-	{"escrow: number of a word", "a word a second time", "after word 2", []edit{off(fInstance, "if w.Body.Seq <= in.seq[w.Body.Role] {")}},
-	{"escrow: receipt of a word", "a receipt for another word", "the cheat works", []edit{off(fInstance, "if h != in.said[w.Body.Role] {")}},
+	{"escrow: signature of a word", "another party's word", "did not say", []edit{{fInstance, "if unsigned = w.Verify(id); unsigned == nil {", "if _ = id; true {"}}},
+	{"escrow: number of a word", "a word a second time", "after word 2", []edit{{fInstance, "said := w.Body.Seq <= in.seq[w.Body.Role]", "said := false"}}},
+	{"escrow: receipt of a word", "a receipt for another word", "the cheat works", []edit{off(fInstance, "case said && h != in.said[w.Body.Role]:")}},
 	{"escrow: word in time", "a word after the grace", "hears a word of", []edit{off(fReport, "case e.clock >= deadline+grace:")}},
 
 	// The escrow and oracles.

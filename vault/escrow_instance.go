@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"latchkey/contract"
 	"latchkey/key"
@@ -295,7 +296,9 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 }
 
 // word lets a party speak. The signature is the authority: any session may bring
-// it. The receipt leaves at once and promises the entry.
+// it. The receipt leaves at once and promises the entry. The signatures, of the word
+// and under its receipt, are checked and made while the step that the word asks for
+// is planned; a plan changes nothing, and counts for nothing if a signature fails.
 func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 	in, err := e.instanceOf(w.Body.Instance)
 	if err != nil {
@@ -305,37 +308,49 @@ func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
 		return Answer{}, fmt.Errorf("instance %s has no party %d", in.id.Short(), w.Body.Role)
 	}
 	id, _ := e.identity(in.deal.parties[w.Body.Role])
-	if err := w.Verify(id); err != nil {
-		return Answer{}, err
-	}
 	h, err := w.Hash()
 	if err != nil {
 		return Answer{}, err
 	}
-	receipt, err := e.receipt(h)
-	if err != nil {
-		return Answer{}, err
-	}
-	if w.Body.Seq <= in.seq[w.Body.Role] {
-		if h != in.said[w.Body.Role] { // a receipt would promise what will not be
-			return Answer{}, fmt.Errorf("party %d has said word %d", w.Body.Role, in.seq[w.Body.Role])
-		}
-		return e.say(receipt, 0) // said before
-	}
-	if !in.open {
-		return Answer{}, fmt.Errorf("instance %s is not open: %w", in.id.Short(), ErrNotReady)
-	}
 	var p plan
-	at, err := e.within(in)
-	if err != nil {
-		return Answer{}, err
+	var receipt Reply
+	var unsigned, refused error
+	var signatures sync.WaitGroup
+	signatures.Go(func() {
+		if unsigned = w.Verify(id); unsigned == nil {
+			receipt, unsigned = e.receipt(h)
+		}
+	})
+	said := w.Body.Seq <= in.seq[w.Body.Role]
+	if !said {
+		refused = e.hear(&p, in, w, rnd)
 	}
-	if err := e.run(&p, in, Run{Kind: RunWord, Word: &w, EventAt: at}, rnd); err != nil {
-		return Answer{}, err
+	signatures.Wait()
+	switch {
+	case unsigned != nil:
+		return Answer{}, unsigned
+	case said && h != in.said[w.Body.Role]: // a receipt would promise what will not be
+		return Answer{}, fmt.Errorf("party %d has said word %d", w.Body.Role, in.seq[w.Body.Role])
+	case said:
+		return e.say(receipt, 0) // before
+	case refused != nil:
+		return Answer{}, refused
 	}
 	a, err := e.settle(p, receipt)
 	a.Hold = 0
 	return a, err
+}
+
+// hear plans the step of an instance that a word asks for.
+func (e *Escrow) hear(p *plan, in *instance, w SignedWord, rnd io.Reader) error {
+	if !in.open {
+		return fmt.Errorf("instance %s is not open: %w", in.id.Short(), ErrNotReady)
+	}
+	at, err := e.within(in)
+	if err != nil {
+		return err
+	}
+	return e.run(p, in, Run{Kind: RunWord, Word: &w, EventAt: at}, rnd)
 }
 
 // receipt promises that a word is in the log in time.
