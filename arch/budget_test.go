@@ -18,9 +18,9 @@ var budgets = map[string]int{
 	"key":      1470, // asked for: 1300; see RATIONALE.md
 	"head":     500,
 	"attest":   600,
-	"contract": 3775, // asked for: 2500; see RATIONALE.md
+	"contract": 3800, // asked for: 2500; see RATIONALE.md
 	"settle":   120,
-	"vault":    5650, // asked for: 2500; see RATIONALE.md
+	"vault":    5720, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,
 	"attest/platform":      50,
