@@ -643,6 +643,29 @@ func TestDepositOfAnotherInstance(t *testing.T) {
 	}
 }
 
+// An entry behind those seen of its instance is compared with nothing in the
+// instance's books: a pot that is none comes through to the chunk's.
+func TestDepositOfNoPot(t *testing.T) {
+	l := lend(t)
+	q := l.asked()
+	l.drop()
+	q.Order.Pot = 99
+	q.Sig = wire.Sign(l.borrower.sign, "latchkey/deposit/v1", must(t, q.Order))
+	newest := l.borrower.instance().Newest
+	n := &vault.Deposit{Order: q.Order, Sig: q.Sig, Papers: q.Papers, Prev: newest}
+	for _, ce := range q.Order.Chunks {
+		c, _ := l.borrower.o.Chunk(ce.Chunk)
+		n.Chunks = append(n.Chunks, c.Last)
+	}
+	p := l.forge(vault.Entry{At: l.now, Deposit: n})
+	later := l.forge(vault.Entry{At: l.now, Hand: &vault.Hand{Instance: l.id, Prev: newest}})
+	l.borrower.advance()
+	l.borrower.keep(l.borrower.observe(later))
+	if _, err := l.borrower.observe(p); !errors.Is(err, vault.ErrDeviate) {
+		t.Errorf("%v, want a deviation", err)
+	}
+}
+
 // exitsOf writes down how chunks leave, with shares refreshed as they should be.
 func (w *world) exitsOf(t *testing.T, to wire.VaultID, ids ...wire.ChunkID) (out []vault.Exit) {
 	t.Helper()

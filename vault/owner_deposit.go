@@ -252,6 +252,9 @@ func (t *tx) deposit(n Entry, at Index) error {
 				return fmt.Errorf("%w: chunk %s is deposited without this vault's order: %w", ErrDeviate, ce.Chunk.Short(), err)
 			}
 		}
+		if in != nil && int64(q.Order.Pot) >= int64(len(in.Pledge.Agreement.Pots)) {
+			return fmt.Errorf("%w: a deposit into pot %d of instance %s", ErrDeviate, q.Order.Pot, id.Short())
+		}
 		if in != nil && c.Owner != in.Pledge.deal.parties[in.Pledge.deal.depositor(int(q.Order.Pot))] {
 			return fmt.Errorf("%w: chunk %s is deposited by a party that does not own it", ErrDeviate, ce.Chunk.Short())
 		}
