@@ -136,6 +136,9 @@ func (w *World) Clone(ctx context.Context, copied, listen string, note []byte) (
 // Client returns a caller of the second escrow.
 func (c *Clone) Client() *escrow.Client { return escrow.NewClient(c.serve.url, httpClient()) }
 
+// Size returns how many entries are on its disk.
+func (c *Clone) Size() int64 { return int64(c.disk.Next()) }
+
 // Close stops the second escrow.
 func (c *Clone) Close() {
 	c.serve.close()

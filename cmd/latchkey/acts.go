@@ -136,6 +136,9 @@ func (d *demoRun) sweeps(ctx context.Context) error {
 		return err
 	}
 	d.figures(fmt.Sprintf("on chain: %s: none for the exchange itself", onChain(t)), t)
+	if n := devnet.Total(t.Other); n != 0 {
+		return fmt.Errorf("the nodes have %s that neither funds nor sweeps, want none", tally(n, "transaction"))
+	}
 	return nil
 }
 

@@ -12,10 +12,14 @@ import (
 	"latchkey/wire"
 )
 
-// refusedCheat tells how a cheat was refused; a cheat that was not is an error.
-func (d *demoRun) refusedCheat(what string, err error) error {
+// refusedCheat tells how a cheat was refused. A cheat that was not is an error, and
+// so is one that came to nothing for another reason: it was not tried.
+func (d *demoRun) refusedCheat(what, reason string, err error) error {
 	if err == nil || errors.Is(err, devnet.ErrCheated) {
 		return fmt.Errorf("%s: %w: %w", what, devnet.ErrCheated, err)
+	}
+	if !strings.Contains(err.Error(), reason) {
+		return fmt.Errorf("%s: it is not refused because %q: %w", what, reason, err)
 	}
 	d.tell("", "cheat", what, nil)
 	d.tell("", "refused", "  refused: "+lastReason(err), nil)
@@ -126,7 +130,7 @@ func (d *demoRun) locked(ctx context.Context) (map[wire.ChunkID]bool, error) {
 		return nil, err
 	}
 	_, err = d.clients["alice"].Claim(ctx, &clientpb.ClaimRequest{Chunks: []string{list[0].Id}})
-	if err := d.refusedCheat("Alice's host claims a chunk that is locked in the purchase", plain(err)); err != nil {
+	if err := d.refusedCheat("Alice's host claims a chunk that is locked in the purchase", "chunk is locked in instance", plain(err)); err != nil {
 		return nil, err
 	}
 	r, err := d.world.RogueHost(ctx, "alice", "alice-copy")
@@ -135,7 +139,7 @@ func (d *demoRun) locked(ctx context.Context) (map[wire.ChunkID]bool, error) {
 	}
 	defer r.Close()
 	err = r.Claim(ctx, d.world.Escrow(), nil, first)
-	return ids, d.refusedCheat("a modified host has the old copy of her vault claim it, which knows nothing of the lock", err)
+	return ids, d.refusedCheat("a modified host has the old copy of her vault claim it, which knows nothing of the lock", "the escrow refused: chunk "+first.Short()+": chunk is locked in instance", err)
 }
 
 // award ends a purchase and returns what came back to Alice of the chunks that
@@ -178,7 +182,7 @@ func (d *demoRun) oldEpoch(ctx context.Context, locked map[wire.ChunkID]bool, ba
 		}
 		defer r.Close()
 		err = r.Claim(ctx, d.world.Escrow(), nil, id)
-		return d.refusedCheat(fmt.Sprintf("an order of an old epoch is replayed: the chunk came back to Alice, at epoch %d by now", c.Epoch), err)
+		return d.refusedCheat(fmt.Sprintf("an order of an old epoch is replayed: the chunk came back to Alice, at epoch %d by now", c.Epoch), fmt.Sprintf("another epoch: it is at %d, the order says 0", c.Epoch), err)
 	}
 	return errors.New("nothing of the purchase came back to alice")
 }
@@ -234,7 +238,7 @@ func (d *demoRun) passedOn(ctx context.Context, note []byte, passed wire.ChunkID
 	}
 	defer r.Close()
 	err = r.Claim(ctx, d.world.Escrow(), nil, passed)
-	if err := d.refusedCheat("Bob's vault, restored from an old copy, claims a chunk that it has passed on to Carol", err); err != nil {
+	if err := d.refusedCheat("Bob's vault, restored from an old copy, claims a chunk that it has passed on to Carol", "the escrow refused: chunk "+passed.Short()+": not the owner of this chunk", err); err != nil {
 		return err
 	}
 	r.Close()
@@ -247,17 +251,25 @@ func (d *demoRun) passedOn(ctx context.Context, note []byte, passed wire.ChunkID
 		return err
 	}
 	defer second.Close()
-	short, cancel := context.WithTimeoutCause(ctx, 700*time.Millisecond, errors.New("its vault decides, and lets nothing go: no quorum of witnesses has signed"))
-	defer cancel()
+	const nothing = "its vault decides, and lets nothing go: no quorum of witnesses has signed"
+	before := second.Size()
+	short, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() { // that its vault has decided is durable; then it would have answered at once
+		for second.Size() == before && short.Err() == nil {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(500 * time.Millisecond)
+		stop(errors.New(nothing))
+	}()
 	err = r.Claim(short, second.Client(), note, passed)
-	if strings.Contains(err.Error(), "deadline exceeded") { // whichever end gave up first
-		<-short.Done()
+	if short.Err() != nil && !errors.Is(err, devnet.ErrCheated) {
 		err = context.Cause(short)
 	}
-	if err := d.refusedCheat("a second escrow, started from a copy of the first one's disk, is to release its share to that vault", err); err != nil {
+	if err := d.refusedCheat("a second escrow, started from a copy of the first one's disk, is to release its share to that vault", nothing, err); err != nil {
 		return err
 	}
-	return d.refusedCheat("its operator asks the witnesses to sign", second.Witness(ctx, d.world))
+	return d.refusedCheat("its operator asks the witnesses to sign", "no quorum of witnesses: 0 of 3 cosignatures", second.Witness(ctx, d.world))
 }
 
 // withholding has the escrow's operator take a word, give the receipt, and go on

@@ -195,6 +195,9 @@ func (d *demoRun) dispute(ctx context.Context) error {
 	took, txs := last-began.UnixMilli(), count(end)-count(start)
 	d.figures(fmt.Sprintf("%s, %d ms after the award; on chain since the deposits: %s", strings.Join(parts, ", "), took, tally(txs, "transaction")),
 		map[string]int64{"ms": took, "transactions": int64(txs)})
+	if txs != 0 {
+		return fmt.Errorf("the nodes have %s for the contract, want none", tally(txs, "transaction"))
+	}
 	return nil
 }
 
@@ -251,6 +254,9 @@ func (d *demoRun) payments(ctx context.Context) error {
 	}
 	txs := count(hops) - count(start)
 	d.figures("on chain for both payments: "+tally(txs, "transaction"), map[string]int{"transactions": txs})
+	if txs != 0 {
+		return fmt.Errorf("the nodes have %s for the payments, want none before a sweep", tally(txs, "transaction"))
+	}
 	s, err := d.clients["alice"].Status(ctx, &clientpb.StatusRequest{})
 	if err != nil {
 		return plain(err)
@@ -274,5 +280,8 @@ func (d *demoRun) payments(ctx context.Context) error {
 	swept := devnet.Total(end.Sweeps) - devnet.Total(hops.Sweeps)
 	rest := count(end) - count(hops) - swept
 	d.figures(fmt.Sprintf("on chain for the claim: %s, %s", tally(swept, "sweeping transaction"), tally(rest, "other")), map[string]int{"sweeps": swept, "others": rest})
+	if swept != 1 || rest != 0 {
+		return fmt.Errorf("the nodes have %s and %s for one claim, want its sweep alone", tally(swept, "sweeping transaction"), tally(rest, "other"))
+	}
 	return nil
 }
