@@ -73,12 +73,12 @@ func cases(t testing.TB, file string) (out []testCase) {
 	return f.Cases
 }
 
-// TestVectors judges the vectors of wire, head, log and session, and the points
-// of key, a second time. A file in one of these folders without a judge fails.
+// TestVectors judges the vectors of wire, head, log and session a second time, and
+// of key all but generation and certificates. A file in one of these folders, but
+// for key's, without a judge fails.
 func TestVectors(t *testing.T) {
 	log := logOf(t)
 	group := groupOf(t)
-	points := map[string]byte{"secp256k1": 1, "ed25519": 2}
 	judges := map[string]func(testCase) error{
 		"wire/amount.json": amounts,
 		"wire/denomination.json": func(c testCase) error {
@@ -100,11 +100,11 @@ func TestVectors(t *testing.T) {
 		"log/signed.json":     signedBy,
 
 		"key/point.json": func(c testCase) error {
-			_, err := parsePoint(points[c.str("type")], c.hex("point"))
+			_, err := parsePoint(keyTypes[c.str("type")], c.hex("point"))
 			return err
 		},
 		"key/share.json": func(c testCase) error {
-			kind := points[c.str("type")]
+			kind := keyTypes[c.str("type")]
 			k, err := parseScalar(kind, c.hex("scalar"))
 			if err != nil {
 				return err
@@ -115,6 +115,10 @@ func TestVectors(t *testing.T) {
 			}
 			return nil
 		},
+
+		"key/proof.json":   proof,
+		"key/refresh.json": refresh,
+		"key/tree.json":    path,
 
 		"head/key.json": func(c testCase) error {
 			k, err := parseVKey(c.str("vkey"), map[string]byte{"log": 1, "witness": 4}[c.str("kind")])
