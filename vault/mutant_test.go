@@ -122,7 +122,7 @@ func (c *client) shadow(p int64, raw []byte) *client {
 // books says what a vault believes of chunks and instances.
 func (c *client) books() string {
 	var b bytes.Buffer
-	fmt.Fprintln(&b, c.o.Pledges(), c.o.Instances())
+	fmt.Fprintf(&b, "%v %x\n", c.o.Pledges(), encoded(c.w.t, c.o.Instances())) // not printed: an instance has a pointer
 	for _, id := range c.o.Chunks() {
 		x, _ := c.o.Chunk(id)
 		raw, err := wire.Marshal(x)
@@ -205,4 +205,13 @@ func diffOf(a, b []byte) string {
 		i++
 	}
 	return fmt.Sprintf("from byte %d: %x…, was %x…", i, b[i:min(len(b), i+40)], a[i:min(len(a), i+40)])
+}
+
+func encoded(t testing.TB, v any) []byte {
+	t.Helper()
+	b, err := wire.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
