@@ -119,6 +119,9 @@ func (l *lexer) scan() token {
 		l.off += n
 		t.kind, t.text = tBad, fmt.Sprintf("the character %q has no meaning here", r)
 		t.mend = "names are letters, digits and _; words stand in \"quotes\"; a comment begins with #"
+		if mend := map[rune]string{'\'': "words stand in \"quotes\"", ';': "leave it out: nothing stands between two statements", '%': "write share(amount, 50, 100)", '&': "write `and`", '|': "write `or`", '!': "write `not`, or `!=`", '{': "what is done follows a colon"}[r]; mend != "" {
+			t.mend = mend
+		}
 	}
 	return t
 }
