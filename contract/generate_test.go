@@ -54,7 +54,7 @@ func (w *writer) amount(depth int) string {
 }
 
 func (w *writer) number(depth int) string {
-	leaves := []string{"n", "c", "2", "-1"}
+	leaves := []string{"n", "c", "2", "-1", "big", "cash / 1.00", "share(big, n, 9223372036854775807)", "big / 9223372036854775807", "-7 / 2"}
 	if w.roles {
 		leaves = append(leaves, "count(member)", "sum(member: mark)", "count(member: mark > 0)")
 	}
@@ -71,7 +71,7 @@ func (w *writer) number(depth int) string {
 		return w.pick("leaf", leaves...)
 	}
 	a, b := w.number(depth-1), w.number(depth-1)
-	return w.pick("number", "("+a+" + "+b+")", "("+a+" - "+b+")", a+" * "+b, "max(1, "+a+")", a, b)
+	return w.pick("number", "max(-9, min(9, "+a+"))", "share("+a+", "+b+", max(1, "+a+"))", "share("+a+", min(9, max(-9, "+b+")), min(-1, "+b+"))", a+" / max(1, "+b+")", "("+a+" + "+b+")", "("+a+" - "+b+")", a+" * "+b, "max(1, "+a+")", a, b)
 }
 
 func (w *writer) condition(depth int) string {
@@ -170,6 +170,8 @@ term v : units 0..6
 term n : number -3..6
 term d : duration 1 minutes .. 1 hours
 term t : time
+term big : number -9_223_372_036_854_775_807..9_223_372_036_854_775_807
+term cash : money -1_000_000_000_000.00..92_233_720_368_547_758.07
 pot pot1 = u units from ann
 pot pot2 = 2 * v units from ben
 later pot pot3 = u + 1 from carl
@@ -279,7 +281,7 @@ func TestGeneratedContracts(t *testing.T) {
 			terms = append(terms, rapid.Int64Range(1, 3).Draw(t, "members"))
 		}
 		terms = append(terms, rapid.Int64Range(1, 8).Draw(t, "u"), rapid.Int64Range(0, 6).Draw(t, "v"), rapid.Int64Range(-3, 6).Draw(t, "n"),
-			rapid.Int64Range(60, 3600).Draw(t, "d"), noon+rapid.Int64Range(-100, 2000).Draw(t, "t"))
+			rapid.Int64Range(60, 3600).Draw(t, "d"), noon+rapid.Int64Range(-100, 2000).Draw(t, "t"), rapid.OneOf(rapid.Int64Range(-9223372036854775807, 9223372036854775807), rapid.SampledFrom([]int64{-9223372036854775807, 9223372036854775807, 0, 1, -1})).Draw(t, "big"), rapid.SampledFrom([]int64{-100_000_000_000_000, 9223372036854775807, 0, 1, -1}).Draw(t, "cash"))
 		if w.roles {
 			for range terms[0] {
 				terms = append(terms, rapid.Int64Range(0, 4).Draw(t, "weight"))
