@@ -81,8 +81,8 @@ func Phases(src []byte) (*Drawing, error) {
 	return d, nil
 }
 
-// link is an arrow from a row to a card, on a lane of its own to the right of the cards.
-type link struct{ from, row, to, lane int }
+// link is an arrow from a row to a card, on a lane of its own to the right of the cards. It is the nth that leaves the row, from above.
+type link struct{ from, row, to, nth, lane int }
 
 type routes struct {
 	arrows []link
@@ -94,13 +94,13 @@ type routes struct {
 func route(cards []card) (r routes) {
 	for i, c := range cards {
 		for j, row := range c.rows {
-			for _, to := range row.to {
-				r.arrows = append(r.arrows, link{i, j, to, 0})
+			for nth, to := range slices.Sorted(slices.Values(row.to)) {
+				r.arrows = append(r.arrows, link{i, j, to, nth, 0})
 			}
 		}
 	}
 	reach := func(a link) (lo, hi float64) {
-		from, to := cards[a.from].rows[a.row].y+cards[a.from].rows[a.row].h/2, cards[a.to].y+titleH/2
+		from, to := a.leaves(cards), cards[a.to].y+titleH/2
 		return min(from, to), max(from, to)
 	}
 	slices.SortStableFunc(r.arrows, func(a, b link) int {
@@ -124,6 +124,12 @@ func route(cards []card) (r routes) {
 		r.count = max(r.count, a.lane+1)
 	}
 	return r
+}
+
+// leaves is the height at which an arrow begins: those of one row share it between them.
+func (a link) leaves(cards []card) float64 {
+	r := &cards[a.from].rows[a.row]
+	return r.y + r.h*float64(a.nth+1)/float64(len(r.to)+1)
 }
 
 func (d *Drawing) card(c card) {
@@ -162,8 +168,8 @@ func circle(x, y, r float64) []point {
 }
 
 func (d *Drawing) arrow(cards []card, a link) {
-	from, to := cards[a.from].rows[a.row], cards[a.to]
-	y, ty := from.y+from.h/2, to.y+titleH/2
+	to := cards[a.to]
+	y, ty := a.leaves(cards), to.y+titleH/2
 	edge := cardX + cardW
 	x := edge + 24 + float64(a.lane)*lane
 	c := palette[a.to%(len(palette)-1)]

@@ -289,3 +289,16 @@ func ExamplePhases() {
 	fmt.Println(d.Title, strings.Contains(string(d.SVG()), "until ‘t’"))
 	// Output: The phases of A true
 }
+
+// TestArrowsOfOneClause has a clause that leads to two phases: both arrows can be seen, each from a height of its own.
+func TestArrowsOfOneClause(t *testing.T) {
+	both := row{y: 100, h: 60, to: []int{1, 0}}
+	cards := []card{{y: 50, rows: []row{both}}, {y: 300}}
+	got := map[float64]int{}
+	for _, a := range route(cards).arrows {
+		got[a.leaves(cards)] = a.to
+	}
+	if diff := cmp.Diff(map[float64]int{120: 0, 140: 1}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
