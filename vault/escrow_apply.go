@@ -192,6 +192,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 			return err
 		}
 		in.reports = append(in.reports, taken{h, at, r.Report.time(), r.Report.Oracle})
+		in.reports = in.reports[max(0, len(in.reports)-maxTaken):]
 	}
 	in.spoke = wire.Hash{}
 	if r.Step != nil {

@@ -46,6 +46,9 @@ type Brought struct {
 	Receipt Receipt `cbor:"2,keyasint"` // By 0: not yet. With it the escrow is not asked again, so a report that is withheld blocks no other
 }
 
+// maxTaken is how many of an instance's newest reports the escrow remembers.
+const maxTaken = 1024
+
 // A taken report is in the log.
 type taken struct {
 	hash   wire.Hash
@@ -89,6 +92,9 @@ func (e *Escrow) report(q Report, rnd io.Reader) (Answer, error) {
 	}
 	if q.After > in.last {
 		return Answer{}, fmt.Errorf("a report after entry %d, and instance %s stands at %d", int64(q.After)-1, in.id.Short(), int64(in.last)-1)
+	}
+	if len(in.reports) == maxTaken && in.reports[0].at > q.After { // there may have been others in between
+		return Answer{}, fmt.Errorf("a report after entry %d, and %d more were taken since: follow the log, and bring it again", int64(q.After)-1, maxTaken)
 	}
 	for i := len(in.reports) - 1; i >= 0 && in.reports[i].at > q.After; i-- {
 		switch x := in.reports[i]; {

@@ -147,3 +147,53 @@ func TestWithheldReportBlocksNoOther(t *testing.T) {
 		t.Errorf("alice's vault goes on saying %d things, %v", len(qs), err)
 	}
 }
+
+// TestManyReports brings more values than an escrow remembers. What was brought before the oldest of these cannot be told
+// from what was not, and is refused; its own log, replayed, says the same.
+func TestManyReports(t *testing.T) {
+	w, alice, _, id, _, _ := openedCfd(t)
+	opened := alice.instance().Newest
+	last := opened
+	seen := w.now
+	next := func(after vault.Index) vault.Request {
+		if seen++; seen > w.now {
+			w.now += 32
+			w.witness()
+		}
+		return vault.Request{Report: &vault.Report{Instance: id, After: after, Signed: signed(t, seen, 1500_00, 1600_00)}}
+	}
+	taken := func(w *world, q vault.Request) int {
+		t.Helper()
+		a, err := w.escrow.Handle(alice.id, q, w.rnd)
+		w.persist(a.Block, err)
+		if a.Reply.Receipt == nil {
+			t.Fatal("a report without a receipt")
+		}
+		return len(a.Block.Entries)
+	}
+	const remembered = 1024
+	var second vault.Request
+	for i := range remembered {
+		q := next(last)
+		if i == 1 {
+			second = q
+		}
+		if n := taken(w, q); n != 1 {
+			t.Fatalf("value %d makes %d entries", i, n)
+		}
+		last = vault.Index(len(w.entries))
+	}
+	other, more := next(opened), next(last)
+	for _, w := range []*world{w.restarted(t), w} {
+		w.witness()
+		if n := taken(w, second); n != 0 {
+			t.Errorf("a report that was brought makes %d entries more", n)
+		}
+		if _, err := w.escrow.Handle(alice.id, other, w.rnd); err == nil || !strings.Contains(err.Error(), "follow the log") {
+			t.Errorf("a report from before all that is remembered: %v", err)
+		}
+		if n := taken(w, more); n != 1 {
+			t.Errorf("the next value makes %d entries", n)
+		}
+	}
+}
