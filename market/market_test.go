@@ -515,6 +515,33 @@ func TestPauseShown(t *testing.T) {
 	}
 }
 
+// What a third party of the contract complains of is about both sides: it tells nothing
+// of the one about the other, and their clients meet again with new offers.
+func TestNoPauseForAThirdParty(t *testing.T) {
+	w := newWorld(t, testPolicy())
+	for _, name := range []string{"alice", "bob", "judge"} {
+		w.enrol(name, name)
+	}
+	w.deposit("alice", "btc", 10, 4)
+	w.deposit("bob", "btc", 10, 4)
+	offer := func(n int, role uint8) Offer {
+		return Offer{
+			ID: offerID(n), Contract: w.bet, Settle: Atomic, Escrow: w.escrow,
+			Parties: []wire.VaultID{{}, {}, vault("judge")}, Role: role, Counter: 1 - role, Terms: []int64{0, w.now + 5000},
+			Give: Quantity{"btc-5", 20}, Want: Quantity{"btc-5", 20}, Sole: true, Until: w.now + 1000,
+		}
+	}
+	w.do(Place{vault("alice"), offer(1, 0)})
+	p := proposalsIn(w.do(Place{vault("bob"), offer(1, 1)}))[0]
+	e := w.do(Decline{vault("judge"), p.ID, Untrusted})[0].Fact.(*Ended)
+	if len(e.Accused) != 2 || e.Pause != 0 || !e.Avoid {
+		t.Errorf("ended as %+v", e)
+	}
+	if n := len(proposalsIn(w.do(Place{vault("alice"), offer(2, 0)}))); n != 1 {
+		t.Errorf("%d proposals with a new offer, want 1", n)
+	}
+}
+
 // When all have accepted, only the escrow's word ends a proposal. It is asked again and again.
 func TestEscrowHasTheLastWord(t *testing.T) {
 	for _, word := range []string{"never", "locked", "aborted"} {
