@@ -34,6 +34,7 @@ func TestRunPage(t *testing.T) {
 			t.Skipf("the page needs %s: %v", tool, err)
 		}
 	}
+	t.Parallel() // beside TestSystemd, which has a network of its own
 	root, err := Root()
 	if err != nil {
 		t.Fatal(err)
