@@ -22,7 +22,8 @@ var shBlock = regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$")
 
 // TestRunPage does what docs/run.md says, block by block in one shell: separate
 // folders, processes and loopback addresses, certificates by openssl, TLS
-// everywhere, a deposit, an exchange, sweeps, a change of a certificate. Then it
+// everywhere, a deposit, an exchange, sweeps, nodes that stand still, reorganise and
+// lie, a change of a certificate. Then it
 // looks whether a secret came into a log, and whether every process ends in an
 // orderly way.
 func TestRunPage(t *testing.T) {
@@ -122,6 +123,9 @@ echo "all have ended"
 	}
 	if !strings.Contains(out.String(), "not funded: 0 of ") {
 		t.Error("Bob's client does not say that what Alice offers is not there")
+	}
+	if !strings.Contains(out.String(), "\nPROBLEM sweep of eth ") {
+		t.Error("Bob's client does not say that what he has bought is empty")
 	}
 	found := []string{"ERROR   state       the key"}
 	if strings.Contains(out.String(), "a full disk is not tried") {
@@ -246,8 +250,8 @@ func look(page, folder string) (all map[string]string, missing []string) {
 	for _, x := range []struct{ who, line string }{
 		{"escrow", "latchkey_vaults_enrolled 2"}, {"escrow", `latchkey_witness_up{witness="w4.example"} 1`}, {"escrow", "latchkey_instances_open 0"},
 		{"escrow", `latchkey_refused_total{limit="address"} 0`}, {"switchboard", "latchkey_vaults_enrolled 2"}, {"switchboard", `latchkey_rate_ok{asset="btc"} 1`},
-		{"switchboard", `latchkey_market_events_total{event="waslocked"} 1`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"},
-		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 2`}, {"client", `latchkey_chunks{state="lost"} 0`},
+		{"switchboard", `latchkey_market_events_total{event="waslocked"} 3`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"},
+		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 4`}, {"client", `latchkey_chunks{state="lost"} 0`},
 	} {
 		if !strings.Contains(all[x.who], "\n"+x.line+"\n") {
 			missing = append(missing, fmt.Sprintf("%s has no line %q", x.who, x.line))
