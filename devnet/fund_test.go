@@ -14,7 +14,7 @@ import (
 
 // Alice's btc are locked for Bob's eth, for which he puts up a premium first; he brings
 // them later, in two parts, over real processes and chains: the sides change hands, and
-// he has his premium back.
+// he has his premium back. Then the escrow's operator withholds a report.
 func TestSwapWithPremiumIsFilled(t *testing.T) {
 	p := start(t, false)
 	ctx := t.Context()
@@ -132,4 +132,5 @@ func TestSwapWithPremiumIsFilled(t *testing.T) {
 	}
 	p.claimAll(t)
 	audit(ctx, t, p.world, p)
+	p.withholdReport(t)
 }
