@@ -142,7 +142,7 @@ func (e *exam) recognise(path string) bool {
 	}
 	i := slices.IndexFunc(marks, func(m struct{ field, role string }) bool { _, has := fields[m.field]; return has })
 	if i < 0 {
-		e.fail("role", "say --role client, escrow, switchboard, witness or vault", "%s does not show whose configuration it is", path)
+		e.fail("role", "say --role client, escrow, switchboard, witness or vault; a connector is examined with the client that names it", "%s does not show whose configuration it is", path)
 		return false
 	}
 	e.report.Role = marks[i].role

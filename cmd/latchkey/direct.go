@@ -517,8 +517,11 @@ func say(ctx context.Context, args []string, out, talk io.Writer) error {
 
 // wholeInstance returns the id of the instance that a user names by some digits.
 func wholeInstance(ctx context.Context, c clientpb.ClientServiceClient, digits string) (string, error) {
-	if n := len(digits); n < 8 || n >= 64 {
+	switch n := len(digits); {
+	case n >= 64:
 		return digits, nil
+	case n < 8:
+		return "", &hinted{fmt.Errorf("%w: instance %q: want eight digits or more", errUsage, digits), "latchkey status lists the deals; the eight digits that it shows are enough"}
 	}
 	s, err := c.Status(ctx, &clientpb.StatusRequest{})
 	if err != nil {

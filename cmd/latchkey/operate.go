@@ -111,7 +111,7 @@ func newestHead(ctx context.Context, args []string, out, talk io.Writer) error {
 	}
 	d, err := escrow.NewClient(*at, call).Describe(ctx)
 	if err != nil {
-		return err
+		return &hinted{err, "--escrow is the URL of an escrow's host, https://HOST:7201; --ca names the authority that signed its certificate, where the system does not know it"}
 	}
 	if len(d.Head) == 0 {
 		return errors.New("the escrow has no witnessed head yet")

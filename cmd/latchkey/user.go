@@ -40,8 +40,11 @@ func dial(socket string) (clientpb.ClientServiceClient, error) {
 func plain(err error) error {
 	var c *connect.Error
 	if errors.As(err, &c) {
-		if c.Code() == connect.CodeUnavailable {
+		switch c.Code() {
+		case connect.CodeUnavailable:
 			return &hinted{errors.New(c.Message()), "is the client's host running? see its log"}
+		case connect.CodeUnimplemented: // 404, from a connector or for metrics
+			return &hinted{fmt.Errorf("what listens there is no client's host: %s", c.Message()), "name the address in field listen of client.toml"}
 		}
 		return errors.New(c.Message())
 	}
@@ -78,6 +81,18 @@ func tally[N int | int64 | uint | uint32 | uint64](n N, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// contractAs says which side of what contract a deal is; of one that was declined as it
+// came, neither is known.
+func contractAs(contract, role string) string {
+	switch {
+	case contract == "":
+		return "a proposal"
+	case role == "":
+		return contract
+	}
+	return contract + " as " + role
 }
 
 func when(unix, now int64) string {
@@ -132,11 +147,11 @@ func status(ctx context.Context, args []string, out, _ io.Writer) error {
 	}
 	head(len(s.Deals), "\nDEAL\tCONTRACT\tSTATE\tAT RISK\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Deals {
-		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%s\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, tally(d.AtRisk, "unit"), d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+		fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Id, contractAs(d.Contract, d.Role), d.State, tally(d.AtRisk, "unit"), d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
 	}
 	head(len(s.Drafts), "\nDRAFT\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Drafts {
-		fmt.Fprintf(t, "%.8s\t%s as %s\t%s\t%s\t%s\t%s\n", d.Id, d.Contract, d.Role, d.State, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+		fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\t%s\t%s\n", d.Id, contractAs(d.Contract, d.Role), d.State, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
 	}
 	head(len(s.Offers), "\nOFFER\tWAITS FOR\tTHEN")
 	for _, o := range s.Offers {
@@ -210,6 +225,9 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err := parse(f, args, 0, 0); err != nil {
 		return err
 	}
+	if *asset == "" {
+		return &hinted{fmt.Errorf("%w: deposit: --asset is missing", errUsage), "latchkey deposit --asset btc --usd 500; latchkey status shows the wallets that there are"}
+	}
 	n, err := cents(*usd)
 	if err != nil {
 		return err
@@ -268,6 +286,8 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 		return err
 	}
 	switch {
+	case *give == "" || *want == "" || *give == *want:
+		return &hinted{fmt.Errorf("%w: exchange: --give %q --want %q: want two assets", errUsage, *give, *want), "latchkey exchange --give btc --want eth --usd 500"}
 	case *premium < -maxPremium || *premium > maxPremium:
 		return &hinted{fmt.Errorf("%w: --premium %d: want %d to %d basis points", errUsage, *premium, -maxPremium, maxPremium), "100 basis points are one per cent"}
 	case *role > 1:
@@ -275,11 +295,11 @@ func exchange(ctx context.Context, args []string, out, talk io.Writer) error {
 	case *good < time.Second:
 		return &hinted{fmt.Errorf("%w: --good-for %s: want a second or more", errUsage, *good), "an hour is 1h"}
 	}
-	c, err := dial(*socket)
+	how, pace, settled, err := manner()
 	if err != nil {
 		return err
 	}
-	how, pace, settled, err := manner()
+	c, err := dial(*socket)
 	if err != nil {
 		return err
 	}
@@ -319,9 +339,14 @@ func settleFlags(f *flag.FlagSet) func() (how string, pace *clientpb.Pace, text 
 				return "", nil, "", &hinted{fmt.Errorf("%w: %d is too great for a pace", errUsage, n), "latchkey " + f.Name() + " -h"}
 			}
 		}
-		text := "step by step, tit for tat"
-		if *how == "atomic" {
+		text := ""
+		switch *how {
+		case "atomic":
 			text = "all at once"
+		case "tit-for-tat":
+			text = "step by step, tit for tat"
+		default:
+			return "", nil, "", &hinted{fmt.Errorf("%w: --settle %q: want atomic or tit-for-tat", errUsage, *how), "latchkey " + f.Name() + " -h"}
 		}
 		return *how, &clientpb.Pace{First: pace[0], Growth: pace[1], Most: pace[2], Wait: pace[3]}, text, nil
 	}

@@ -72,3 +72,20 @@ func TestClaimByDigits(t *testing.T) {
 		}
 	}
 }
+
+// Who asks a wallet's connector, or for metrics, hears that it is the wrong address.
+func TestWrongAddress(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.NewServeMux()}
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { s.Close() })
+	var out, talk strings.Builder
+	code := run(t.Context(), []string{"status", "--client", "unix:" + path}, &out, &talk)
+	if code != 1 || !strings.HasPrefix(talk.String(), "error: what listens there is no client's host") || !strings.Contains(talk.String(), "hint: name the address in field listen of client.toml") {
+		t.Errorf("status %d, %q", code, talk.String())
+	}
+}

@@ -67,6 +67,10 @@ func withheld(ctx context.Context, args []string, out, talk io.Writer) error {
 		}
 		out = io.Discard
 	}
+	if len(r.Words) == 0 && !*asJSON {
+		fmt.Fprintln(talk, "this client has said no word and brought no value")
+		return nil
+	}
 	t := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "WORD OR VALUE\tINSTANCE\tSAID\tPROMISED BY\t")
 	var proofs [][]byte
