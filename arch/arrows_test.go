@@ -78,7 +78,7 @@ var rows = map[string]row{
 	"host/hosttest": {own: "head attest attest/policyfile attest/sim", kit: true, why: "it tests the commands of hosts"},
 	"escrow":        {own: trusted + " vault/... attest/... event/... gate host", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells + "; the escrow knows no wallet and no market"},
 	"switchboard":   {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/...", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells},
-	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... examples studio/figures", other: rpc + " " + toml, why: asShells},
+	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... examples studio/figures studio/play", other: rpc + " " + toml, why: asShells},
 	"doctor":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... client", other: toml, why: "the doctor reads configurations and asks peers"},
 	"sim":           {own: trusted + " market rate vault/session escrow event wallet wallet/fake", other: "golang.org/x/mod/sumdb/...", why: "the simulation drives the machines themselves, in one process without network and disk"},
 

@@ -13,6 +13,7 @@ import (
 	"latchkey/coin"
 	"latchkey/contract"
 	"latchkey/studio/figures"
+	"latchkey/studio/play"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
 )
@@ -104,11 +105,8 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 		out.Warnings = append(out.Warnings, "its outcomes cannot be shown, and no vault will sign it as it stands: "+err.Error())
 		return out, nil
 	}
-	way := func(events []contract.Event) string {
-		var words []string
-		for _, e := range events {
-			words = append(words, p.Describe(e))
-		}
+	way := func(opens int64, events []contract.Event) string {
+		words := play.Steps(p, opens, events)
 		if len(words) == 0 {
 			return "at once"
 		}
@@ -119,11 +117,11 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 			Party: p.Parties()[x.Party], Pot: p.Pots()[x.Pot].Name, Least: x.Least, Most: x.Most,
 			LeastAmount: units[x.Pot].of(x.Least), MostAmount: units[x.Pot].of(x.Most),
 			Asset: string(units[x.Pot].asset), Decimals: uint32(units[x.Pot].decimals),
-			LeastWay: way(x.LeastPath), MostWay: way(x.MostPath),
+			LeastWay: way(x.LeastOpens, x.LeastPath), MostWay: way(x.MostOpens, x.MostPath),
 		})
 	}
 	for _, x := range r.Rounding {
-		out.Warnings = append(out.Warnings, fmt.Sprintf("line %d: a give may ask for %s and come out as %d, for chunks are not divisible: after %s", x.Line, tally(x.Asked, "unit"), x.Given, way(x.Path)))
+		out.Warnings = append(out.Warnings, fmt.Sprintf("line %d: a give may ask for %s and come out as %d, for chunks are not divisible: after %s", x.Line, tally(x.Asked, "unit"), x.Given, way(x.Opens, x.Path)))
 	}
 	return out, nil
 }

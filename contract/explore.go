@@ -38,9 +38,10 @@ type Report struct {
 // `at open`. Its events carry the times at which they were played where something depends on them, no times
 // elsewhere; those of a way need not rise.
 type Payout struct {
-	Party, Pot          int
-	Least, Most         int64
-	LeastPath, MostPath []Event
+	Party, Pot            int
+	Least, Most           int64
+	LeastOpens, MostOpens int64 // when it was opened, where something depends on that; else 0
+	LeastPath, MostPath   []Event
 }
 
 // Rounding is the worst case of one give: it asks for so many units at the end of the path, and the chunks make so many of it.
@@ -496,8 +497,8 @@ func (x *explorer) report() Report {
 	w := x.ways()
 	for i := range rep.Payouts {
 		pay := &rep.Payouts[i]
-		pay.Least, pay.LeastPath = w.best(pay.Pot, pay.Party, -1)
-		pay.Most, pay.MostPath = w.best(pay.Pot, pay.Party, 1)
+		pay.Least, pay.LeastOpens, pay.LeastPath = w.best(pay.Pot, pay.Party, -1)
+		pay.Most, pay.MostOpens, pay.MostPath = w.best(pay.Pot, pay.Party, 1)
 		if x.bytes += eventBytes * (len(pay.LeastPath) + len(pay.MostPath)); !x.bounded(x.count) {
 			return rep
 		}
@@ -554,7 +555,7 @@ func (w *ways) cost(from int32, m *move, party int, sign int64) (c int64) {
 // best returns the most or the least that a party can get of a pot, and a shortest way there. It works backwards from
 // the end, the cheapest first (Dijkstra, A note on two problems in connexion with graphs, Numerische Mathematik 1, 1959):
 // in time that no contract can make worse than the number of its moves.
-func (w *ways) best(pot, party int, sign int64) (int64, []Event) {
+func (w *ways) best(pot, party int, sign int64) (units, opens int64, way []Event) {
 	if w.pot != pot {
 		w.pot = pot
 		for i := range w.states {
@@ -579,23 +580,23 @@ func (w *ways) best(pot, party int, sign int64) (int64, []Event) {
 			}
 		}
 	}
-	var way []Event
 	for i := int32(unopened); i != closed; {
 		moves := w.states[i].moves
 		j := slices.IndexFunc(moves, func(m move) bool {
 			v := w.vals[m.to]
 			return v.cost+w.cost(i, &m, party, sign) == w.vals[i].cost && v.moves+1 == w.vals[i].moves
 		})
-		if i != unopened {
-			way = append(way, moves[j].ev)
+		if ev := moves[j].ev; i != unopened {
+			way = append(way, ev)
+		} else {
+			opens = ev.At
 		}
 		i = moves[j].to
 	}
-	units := w.vals[unopened].cost
-	if sign > 0 {
+	if units = w.vals[unopened].cost; sign > 0 {
 		units = w.free[unopened] - units
 	}
-	return units, way
+	return units, opens, way
 }
 
 func (w *ways) before(i, j int) bool {

@@ -151,16 +151,16 @@ func showReport(out io.Writer, b *bound, r contract.Report) error {
 			if pay.Party != i {
 				continue
 			}
-			fmt.Fprintf(out, "  %s, %s, %s: %s\n", party, pots[pay.Pot].Name, figures.Number(pay.Least), play.Way(p, pay.LeastPath))
+			fmt.Fprintf(out, "  %s, %s, %s: %s\n", party, pots[pay.Pot].Name, figures.Number(pay.Least), play.Way(p, pay.LeastOpens, pay.LeastPath))
 			if pay.Most != pay.Least {
-				fmt.Fprintf(out, "  %s, %s, %s: %s\n", party, pots[pay.Pot].Name, figures.Number(pay.Most), play.Way(p, pay.MostPath))
+				fmt.Fprintf(out, "  %s, %s, %s: %s\n", party, pots[pay.Pot].Name, figures.Number(pay.Most), play.Way(p, pay.MostOpens, pay.MostPath))
 			}
 		}
 	}
 	if len(r.Rounding) > 0 {
 		fmt.Fprintln(out, "\nWhat rounding to whole chunks can cost")
 		for _, round := range r.Rounding {
-			fmt.Fprintf(out, "  line %d gives %s of %s where %s are asked for: %s\n", round.Line, figures.Number(round.Given), pots[round.Pot].Name, figures.Number(round.Asked), play.Way(p, round.Path))
+			fmt.Fprintf(out, "  line %d gives %s of %s where %s are asked for: %s\n", round.Line, figures.Number(round.Given), pots[round.Pot].Name, figures.Number(round.Asked), play.Way(p, round.Opens, round.Path))
 		}
 	}
 	if w := p.Warnings(); len(w) > 0 {
@@ -209,18 +209,11 @@ func explorationJSON(b *bound, r contract.Report, found *contract.Error) explora
 		Contract: p.Name(), Hash: hex.EncodeToString(h[:]), Terms: b.settings.Values(b.program), Chunks: b.weights,
 		States: r.States, Moves: r.Moves, Payouts: []payout{}, Rounding: []rounding{}, Findings: []finding{},
 	}
-	way := func(events []contract.Event) []string {
-		list := []string{}
-		for _, ev := range events {
-			list = append(list, play.Tell(p, ev))
-		}
-		return list
-	}
 	for _, pay := range r.Payouts {
-		e.Payouts = append(e.Payouts, payout{p.Parties()[pay.Party], p.Pots()[pay.Pot].Name, pay.Least, way(pay.LeastPath), pay.Most, way(pay.MostPath)})
+		e.Payouts = append(e.Payouts, payout{p.Parties()[pay.Party], p.Pots()[pay.Pot].Name, pay.Least, play.Steps(p, pay.LeastOpens, pay.LeastPath), pay.Most, play.Steps(p, pay.MostOpens, pay.MostPath)})
 	}
 	for _, round := range r.Rounding {
-		e.Rounding = append(e.Rounding, rounding{round.Line, p.Pots()[round.Pot].Name, round.Asked, round.Given, way(round.Path)})
+		e.Rounding = append(e.Rounding, rounding{round.Line, p.Pots()[round.Pot].Name, round.Asked, round.Given, play.Steps(p, round.Opens, round.Path)})
 	}
 	if found != nil {
 		e.Findings = findings(b.path, found.Findings)

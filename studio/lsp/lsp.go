@@ -133,8 +133,9 @@ type diagnostic struct {
 
 type document struct {
 	TextDocument struct {
-		URI  string `json:"uri"`
-		Text string `json:"text"`
+		URI     string `json:"uri"`
+		Version *int   `json:"version"`
+		Text    string `json:"text"`
 	} `json:"textDocument"`
 	Position       position `json:"position"`
 	ContentChanges []struct {
@@ -206,7 +207,7 @@ func (s *server) answer(m *request) (any, *failure) {
 	var d document
 	if strings.HasPrefix(m.Method, "textDocument/") {
 		if err := json.Unmarshal(m.Params, &d); err != nil {
-			return nil, &failure{codeParams, err.Error()}
+			return nil, &failure{codeParams, "these are no parameters of " + m.Method}
 		}
 	}
 	uri := d.TextDocument.URI
@@ -218,7 +219,9 @@ func (s *server) answer(m *request) (any, *failure) {
 		for _, c := range d.ContentChanges {
 			text = changed(text, c.Range, c.Text)
 		}
-		s.docs[uri] = text
+		if open {
+			s.docs[uri] = text
+		}
 	case "textDocument/didClose":
 		delete(s.docs, uri)
 	case "textDocument/hover", "textDocument/formatting", "textDocument/documentSymbol":
@@ -251,11 +254,16 @@ func (s *server) publish(m *request) error {
 	if err := json.Unmarshal(m.Params, &d); err != nil || !s.initialized {
 		return nil // the protocol has no answer to a notification
 	}
-	list := []diagnostic{}
+	params := map[string]any{"uri": d.TextDocument.URI, "diagnostics": []diagnostic{}}
 	if text, open := s.docs[d.TextDocument.URI]; open {
-		list = diagnostics(text)
+		params["diagnostics"] = diagnostics(text)
+		if d.TextDocument.Version != nil { // what is said of an older text the editor drops
+			params["version"] = *d.TextDocument.Version
+		}
+	} else if m.Method == "textDocument/didChange" {
+		return nil
 	}
-	return s.send(notification{"2.0", "textDocument/publishDiagnostics", map[string]any{"uri": d.TextDocument.URI, "diagnostics": list}})
+	return s.send(notification{"2.0", "textDocument/publishDiagnostics", params})
 }
 
 func diagnostics(text string) []diagnostic {

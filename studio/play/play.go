@@ -353,13 +353,26 @@ func inChunks(weights []string) string {
 	return fmt.Sprintf("in %d chunks: %s", n, figures.List(alike, "and"))
 }
 
-// Way says a way through a contract that an exploration found, with the moments on which something depends.
-func Way(p *contract.Program, way []contract.Event) string {
-	words := []string{"the contract opens"}
+// Steps says a way through a contract that an exploration found, event by event, with the moments on which something
+// depends. It begins with the opening where something depends on that.
+func Steps(p *contract.Program, opens int64, way []contract.Event) []string {
+	words := []string{}
+	if opens > 1 && opens <= contract.MaxTime { // an exploration opens at 1 where any moment will do
+		words = append(words, "the contract opens at "+figures.Time(opens))
+	}
 	for _, ev := range way {
 		if words = append(words, Tell(p, ev)); ev.Kind != contract.Deadline && ev.At > 0 && ev.At <= contract.MaxTime {
 			words[len(words)-1] += " at " + figures.Time(ev.At)
 		}
+	}
+	return words
+}
+
+// Way says such a way in one sentence.
+func Way(p *contract.Program, opens int64, way []contract.Event) string {
+	words := Steps(p, opens, way)
+	if len(words) == len(way) {
+		words = append([]string{"the contract opens"}, words...)
 	}
 	return strings.Join(words, ", ")
 }

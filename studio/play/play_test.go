@@ -338,3 +338,32 @@ phase Open until now + 1 days
 		}
 	}
 }
+
+// TestStepsSayWhen checks that a way says when the contract opens, and when its words are said, where something depends on it.
+func TestStepsSayWhen(t *testing.T) {
+	p, err := contract.Compile([]byte("contract T\nparties a, b\nterm t : time\npot p = 10 units from a\npot q = 1 units from a\n" +
+		"at open: if now > t then give all of p to b end\nphase A until t + 10 days when b says \"take\" if now > t + 1 days: give all of q to b close at deadline: close\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := p.Bind([]int64{1_800_000_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Admit([][]int64{{10}, {1}}, contract.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[int][]string{
+		0: {"the contract opens at 2027-01-15 08:00:01 UTC", "the deadline passes"},
+		1: {"b says \"take\" at 2027-01-16 08:00:01 UTC"},
+	}
+	for _, pay := range r.Payouts {
+		if got := Steps(p, pay.MostOpens, pay.MostPath); pay.Party == 1 && !slices.Equal(got, want[pay.Pot]) {
+			t.Errorf("pot %d: %q, want %q", pay.Pot, got, want[pay.Pot])
+		}
+		if got, want := Way(p, pay.LeastOpens, pay.LeastPath), "the contract opens, "; pay.Party == 1 && !strings.HasPrefix(got, want) {
+			t.Errorf("pot %d: %q, want it to begin with %q", pay.Pot, got, want)
+		}
+	}
+}

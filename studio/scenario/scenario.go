@@ -431,9 +431,9 @@ func bound(s *play.Session, report contract.Report, text string) string {
 	}
 	switch {
 	case got.Least < least:
-		return fmt.Sprintf("%s can end up with %s of %s: %s", p.Parties()[who], figures.Number(got.Least), potName, play.Way(p, got.LeastPath))
+		return fmt.Sprintf("%s can end up with %s of %s: %s", p.Parties()[who], figures.Number(got.Least), potName, play.Way(p, got.LeastOpens, got.LeastPath))
 	case got.Most > most:
-		return fmt.Sprintf("%s can end up with %s of %s: %s", p.Parties()[who], figures.Number(got.Most), potName, play.Way(p, got.MostPath))
+		return fmt.Sprintf("%s can end up with %s of %s: %s", p.Parties()[who], figures.Number(got.Most), potName, play.Way(p, got.MostOpens, got.MostPath))
 	}
 	return ""
 }
