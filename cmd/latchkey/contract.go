@@ -216,7 +216,7 @@ func bind(path string, words []string, t *termFlags, partly bool, talk io.Writer
 		case t.file != "":
 			return nil, err
 		default:
-			fmt.Fprintf(talk, "warning: %s: %v\n", file, err)
+			fmt.Fprintf(talk, "warning: %v\n", err)
 		}
 	}
 	for _, w := range words {

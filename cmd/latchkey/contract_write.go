@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -64,6 +65,9 @@ func contractNew(_ context.Context, args []string, out, talk io.Writer) error {
 			return err
 		}
 		fmt.Fprintln(out, file.path)
+	}
+	if strings.Contains(path, " ") {
+		path = strconv.Quote(path)
 	}
 	fmt.Fprintf(talk, "next: latchkey contract explain %s\n", path)
 	return nil

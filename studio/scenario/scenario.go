@@ -21,6 +21,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"latchkey/contract"
 	"latchkey/studio/figures"
@@ -79,6 +81,9 @@ func Parse(src []byte) (*File, error) {
 		text := strings.TrimSpace(uncomment(lines.Text()))
 		if text == "" {
 			continue
+		}
+		if strings.ContainsFunc(text, func(r rune) bool { return r != '\t' && (r == utf8.RuneError || !unicode.IsPrint(r)) }) {
+			return nil, Failure{n, "", "this line holds an invisible or broken character"} // it may be shown on a terminal
 		}
 		word, rest, _ := strings.Cut(text, " ")
 		rest = strings.TrimSpace(rest)

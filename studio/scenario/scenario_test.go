@@ -139,6 +139,9 @@ func TestFailures(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	for src, want := range map[string]string{
 		"open":                                  "line 1: `open` stands before the first scenario, where only term, chunks and always may stand",
+		"open\n\x1b[31mred":                     "line 1: `open` stands before the first scenario, where only term, chunks and always may stand",
+		"term a = 5\n\x1b[31mred":               "line 2: this line holds an invisible or broken character",
+		"term a = \xff":                         "line 1: this line holds an invisible or broken character",
 		"scenario":                              "line 1: a scenario has a name: `scenario the goods arrive`",
 		"term price 5":                          "line 1: write `term price = 20`, or `chunks payment = 10 5 5`",
 		"scenario x\nopen\nterm price = 5":      "line 3, scenario \"x\": terms and chunks are set before the first step",
