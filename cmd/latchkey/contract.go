@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"latchkey/contract"
 	"latchkey/studio/figures"
@@ -133,6 +134,19 @@ func countFindings(list []contract.Finding) string {
 	return fmt.Sprintf("%d errors", n)
 }
 
+// maxShown is the longest line of a source, in bytes, that is shown with what is wrong in it.
+const maxShown = 500
+
+// visible returns a line of a source that a stranger may have written, with ? for what could steer a terminal.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
 // showFindings prints findings with the lines that they are about.
 func showFindings(w io.Writer, path string, src []byte, list []contract.Finding) {
 	lines := strings.Split(string(src), "\n")
@@ -141,8 +155,8 @@ func showFindings(w io.Writer, path string, src []byte, list []contract.Finding)
 			fmt.Fprintf(w, "%s: %s: %s\n", path, f.Severity, f.What)
 		} else {
 			fmt.Fprintf(w, "%s:%d:%d: %s: %s\n", path, f.Line, f.Col, f.Severity, f.What)
-			if f.Line <= len(lines) {
-				text := strings.TrimRight(lines[f.Line-1], "\r")
+			if f.Line <= len(lines) && len(lines[f.Line-1]) <= maxShown {
+				text := visible(strings.TrimRight(lines[f.Line-1], "\r"))
 				lead := []byte(text[:min(f.Col-1, len(text))])
 				for i, c := range lead {
 					if c != '\t' {
