@@ -77,7 +77,7 @@ func ExampleWay() {
 		return
 	}
 	most := report.Payouts[1]
-	fmt.Println(most.Most, play.Way(s.Deal.Program(), most.MostPath))
+	fmt.Println(most.Most, play.Way(s.Deal.Program(), most.MostOpens, most.MostPath))
 	// Output:
 	// 5 the contract opens, taker says "take"
 }
