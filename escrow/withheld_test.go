@@ -14,6 +14,7 @@ import (
 
 	"latchkey/contract/oracle"
 	"latchkey/head"
+	"latchkey/settle"
 	"latchkey/vault"
 	"latchkey/wire"
 )
@@ -30,6 +31,7 @@ type court struct {
 	instance  wire.InstanceID
 	lock      int                  // its position
 	oracle    []ed25519.PrivateKey // in the order of their public keys
+	parties   []vault.Recipients
 }
 
 func newCourt(t testing.TB) *court { return courtOf(t, rand.Text()) }
@@ -66,9 +68,10 @@ func courtOf(t testing.TB, name string) *court {
 	for _, k := range c.oracle {
 		q.Keys = append(q.Keys, k[32:])
 	}
+	c.parties = []vault.Recipients{{writerOf(t, key("other")).id}, {c.party.id}}
 	lock := vault.Entry{Lock: &vault.Lock{
 		Agreement: vault.Agreement{
-			Source: []byte("contract"), Parties: []vault.Recipients{{writerOf(t, key("other")).id}, {c.party.id}}, Oracles: []oracle.Quorum{q},
+			Source: []byte("contract"), Parties: c.parties, Oracles: []oracle.Quorum{q},
 		},
 		Acceptances: []vault.SignedAcceptance{{Body: vault.Acceptance{Role: 0}}, {Body: vault.Acceptance{Role: 1}}},
 	}}
@@ -97,6 +100,42 @@ func (c *court) word(seq uint64) vault.SignedWord {
 		c.t.Fatal(err)
 	}
 	w.Sig = wire.Sign(c.party.sign, "latchkey/word/v1", b)
+	return w
+}
+
+// inTurns locks, in the log, an instance that is settled tit for tat: two chunks a side,
+// four steps, of which the party of this court receives the first and the third.
+func (c *court) inTurns() {
+	c.t.Helper()
+	a := vault.Agreement{
+		Source:  []byte("contract Swap\nparties alice, bob\npot hers = 10 units from alice\npot his = 10 units from bob\nat open:\n  give all of hers to bob\n  give all of his to alice\n  close\n"),
+		Parties: []vault.Recipients{c.parties[0], c.parties[1]}, Settle: vault.TitForTat, Pace: &settle.Pace{First: 5, Growth: 100, Most: 5, Wait: 60},
+		Pots: [][]vault.Stake{{{Chunk: wire.ChunkID{1}, Weight: 5}, {Chunk: wire.ChunkID{2}, Weight: 5}}, {{Chunk: wire.ChunkID{3}, Weight: 5}, {Chunk: wire.ChunkID{4}, Weight: 5}}},
+	}
+	lock := vault.Entry{Lock: &vault.Lock{Agreement: a, Acceptances: []vault.SignedAcceptance{{Body: vault.Acceptance{Role: 0, Nonce: [16]byte{7}}}, {Body: vault.Acceptance{Role: 1}}}}}
+	_, c.instance = lock.Touches()
+	c.lock = len(c.entries)
+	c.add(lock)
+	c.add(vault.Entry{Run: &vault.Run{Instance: c.instance, Kind: vault.RunOpen}})
+}
+
+// step is what the party says of a step.
+func (c *court) step(n uint32, failed bool) vault.SignedStep {
+	c.t.Helper()
+	w := vault.SignedStep{Body: vault.StepWord{Instance: c.instance, Step: n, Failed: failed}}
+	b, err := wire.Marshal(w.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	w.Sig = wire.Sign(c.party.sign, "latchkey/step/v1", b)
+	return w
+}
+
+// proofOfStep is the proof of a word about a step.
+func (c *court) proofOfStep(s vault.SignedStep, by, at int64) Withheld {
+	c.t.Helper()
+	w := c.proof(c.word(1), by, at)
+	w.Word, w.Step, w.Receipt = nil, &s, c.receipt(s, by)
 	return w
 }
 
@@ -274,5 +313,46 @@ func TestWithheld(t *testing.T) {
 	}
 	if _, err := (Withheld{}).Check(head.Group{}); !errors.Is(err, ErrProof) {
 		t.Errorf("nothing under no keys: %v", err)
+	}
+}
+
+// A word about a step is proven withheld as others are; who says it has to be the one
+// that the step was for, by the plan of the agreement in the log.
+func TestWithheldStep(t *testing.T) {
+	c := newCourt(t)
+	c.inTurns()
+	mine, kept := c.step(3, true), c.step(1, false)
+	c.add(vault.Entry{Run: &vault.Run{Instance: c.instance, Kind: vault.RunTaken, Step: &kept}})
+	c.add(vault.Entry{Run: &vault.Run{Instance: c.instance, Kind: vault.RunLapsed}})
+	good := c.proofOfStep(mine, 1000, 1001)
+	if _, err := good.Check(c.group); err != nil {
+		t.Fatalf("a step's word withheld is not proven: %v", err)
+	}
+	for _, x := range []struct {
+		name string
+		w    Withheld
+		want error
+	}{
+		{"one that is logged", c.proofOfStep(kept, 1000, 1001), ErrKept},
+		{"at the promised second", c.proofOfStep(mine, 1000, 1000), ErrKept},
+		{"of a step that is another's", c.proofOfStep(c.step(2, false), 1000, 1001), ErrProof},
+		{"of no step", c.proofOfStep(c.step(0, false), 1000, 1001), ErrProof},
+		{"of a step that does not come", c.proofOfStep(c.step(5, false), 1000, 1001), ErrProof},
+		{"a receipt for the opposite", func() Withheld { w := good; w.Receipt = c.receipt(c.step(3, false), 1000); return w }(), ErrProof},
+		{"nobody's signature", func() Withheld {
+			s := mine
+			s.Sig = make([]byte, 64)
+			return c.proofOfStep(s, 1000, 1001)
+		}(), ErrProof},
+		{"a word beside it", func() Withheld { w := good; x := c.word(1); w.Word = &x; return w }(), ErrProof},
+		{"without its party", func() Withheld { w := good; w.Party = nil; return w }(), ErrProof},
+	} {
+		if _, err := x.w.Check(c.group); !errors.Is(err, x.want) {
+			t.Errorf("%s: %v, want %v", x.name, err, x.want)
+		}
+	}
+	atomic := newCourt(t)
+	if _, err := atomic.proofOfStep(atomic.step(1, false), 1000, 1001).Check(atomic.group); !errors.Is(err, ErrProof) {
+		t.Errorf("of an instance without steps: %v", err)
 	}
 }

@@ -27,7 +27,7 @@ func TestWithheldVectors(t *testing.T) {
 	c.add(vault.Entry{Run: &vault.Run{Instance: c.instance, Kind: vault.RunReport, Report: &noted}})
 	c.add(vault.Entry{Drop: &vault.Drop{}})
 	var made vectors.File[withheldVector]
-	made.About = "Proofs that the escrow of log escrow.test/log withheld a word or a report, under the keys of SHA-256(court/escrow) and court/witness0 to 3 (w0.test to w3.test; k = 3, f = 1)."
+	made.About = "Proofs that the escrow of log escrow.test/log withheld a word, one about a step, or a report, under the keys of SHA-256(court/escrow) and court/witness0 to 3 (w0.test to w3.test; k = 3, f = 1)."
 	add := func(name, expect string, w Withheld) {
 		raw, err := wire.Marshal(w)
 		if err != nil {
@@ -63,6 +63,13 @@ func TestWithheldVectors(t *testing.T) {
 	add("a word and a report", "error: no proof", of(func(w *Withheld) { w.Word, w.Party = &word, &c.party.identity }))
 	add("neither", "error: no proof", of(func(w *Withheld) { w.Report = nil }))
 	add("a word whose party is not shown", "error: no proof", of(func(w *Withheld) { w.Report, w.Word, w.Receipt = nil, &word, c.receipt(word, 1000) }))
+	c.inTurns()
+	taken, failed := c.step(1, false), c.step(3, true)
+	c.add(vault.Entry{Run: &vault.Run{Instance: c.instance, Kind: vault.RunTaken, Step: &taken}})
+	add("a word about a step", "ok", c.proofOfStep(failed, 1000, 1001))
+	add("a word about a step that is logged", "error: the promise is not broken", c.proofOfStep(taken, 1000, 1001))
+	add("a word about a step that was for the other party", "error: no proof", c.proofOfStep(c.step(2, false), 1000, 1001))
+	add("a word about a step that does not come", "error: no proof", c.proofOfStep(c.step(5, false), 1000, 1001))
 	vectors.Check(t, *update, "../spec/vectors/direct/withheld.json", made,
 		func(v withheldVector) (string, string) { return v.Name, v.Expect },
 		func(v withheldVector) error {

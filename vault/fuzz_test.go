@@ -334,7 +334,8 @@ func (c *client) restart(t testing.TB) {
 func (c *client) state() string {
 	c.w.t.Helper()
 	var b bytes.Buffer
-	fmt.Fprintln(&b, c.o.Size(), c.o.Now(), c.o.Batches(), c.o.Pledges(), c.o.Instances())
+	fmt.Fprintln(&b, c.o.Size(), c.o.Now(), c.o.Batches(), c.o.Pledges())
+	fmt.Fprintf(&b, "%x\n", encoded(c.w.t, c.o.Instances())) // not printed: an instance has a pointer
 	for _, id := range c.o.Chunks() {
 		x, _ := c.o.Chunk(id)
 		raw, err := wire.Marshal(x)
