@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -427,3 +430,35 @@ phase Repay until by
     close
   at deadline: close
 `
+
+func TestLimitsInTheConfiguration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "client.toml")
+	const head = "name = \"a\"\nlisten = \"unix:l\"\ndata = \"d\"\nsocket = \"s\"\nescrow = \"http://127.0.0.1:1\"\nswitchboard = \"http://127.0.0.1:1\"\n"
+	const tail = "[[wallet]]\nasset = \"btc\"\nurl = \"unix:w\"\n"
+	for _, x := range []struct {
+		text, err string
+		want      Limits
+	}{
+		{head + tail, "", Limits{}},
+		{head + "[tit_for_tat]\nmax_loss = 10\nmax_round = 20\nmin_wait = 60\nmax_wait = 3600\n" + tail, "", Limits{10, 20, 60, 3600}},
+		{head + "[tit_for_tat]\nmin_wait = 61\nmax_wait = 60\n" + tail, "tit_for_tat: min_wait 61 is more than max_wait 60", Limits{}},
+		{head + "[tit_for_tat]\nmax_lose = 1\n" + tail, "max_lose", Limits{}},
+	} {
+		if err := os.WriteFile(path, []byte(x.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := ReadFile(path)
+		if x.err != "" {
+			if err == nil || !strings.Contains(err.Error(), x.err) {
+				t.Errorf("%v, want %q", err, x.err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cfg, err := f.Host(slog.New(slog.DiscardHandler)); err != nil || cfg.Limits != x.want {
+			t.Errorf("%+v, %v; want %+v", cfg.Limits, err, x.want)
+		}
+	}
+}
