@@ -552,9 +552,12 @@ func (h *Host) owned(ctx context.Context, name string, d Deal, s enclave.Status)
 			}
 			own = append(own, c)
 		}
-		if d.State, d.Owned = "owned", time.Now().UnixMilli(); in.Aborted {
+		switch d.State, d.Owned = "owned", time.Now().UnixMilli(); {
+		case in.Aborted:
 			d.State, d.Reason = "ended", "aborted: it was not open in time; all went back"
 			h.draftEnds(ctx, d)
+		case d.Role == payer && h.payment(d).Request != "":
+			d.State = "paid"
 		}
 		if in.Broken {
 			d.Reason = "a step failed: what was not given by then went back"
@@ -576,8 +579,8 @@ func (h *Host) tellOwned(ctx context.Context, d Deal, own []enclave.ChunkStatus)
 	e := Event{Kind: "owned", Deal: d.id(), At: d.Owned, Count: len(own), With: short(d.With)}
 	took := d.Owned - d.Accepted
 	e.Text = fmt.Sprintf("owns %s, %d ms after it accepted", tally(len(own), "chunk"), took)
-	var draft Draft
-	paid := d.State == "owned" && d.Draft != "" && h.store.get(draftName(d.Draft), &draft) && draft.Request != ""
+	draft := h.payment(d)
+	paid := d.State != "ended" && draft.Request != ""
 	switch {
 	case paid && d.Role == payer:
 		e.Kind, e.Text = "paid", fmt.Sprintf("paid %s: %s, without a transaction, %d ms after it was asked to", named(d.With), strings.Join(d.Gives, ", "), took)
@@ -601,6 +604,14 @@ func (h *Host) tellOwned(ctx context.Context, d Deal, own []enclave.ChunkStatus)
 		_ = h.store.put(ctx, requestName(draft.Request), q) // the store keeps its failure
 	}
 	h.store.journal(ctx, e)
+}
+
+// payment returns the draft that a deal came from, if it answers a payment request.
+func (h *Host) payment(d Deal) (draft Draft) {
+	if d.Draft == "" || !h.store.get(draftName(d.Draft), &draft) || draft.Request == "" {
+		return Draft{}
+	}
+	return draft
 }
 
 // draftEnds notes that the deal which a draft became came to nothing, so that

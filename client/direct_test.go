@@ -56,6 +56,9 @@ func TestPaymentsHop(t *testing.T) {
 		}
 		return ""
 	})
+	if b, c := bob.deal(id), carol.deal(id); b.State != "paid" || c.State != "owned" || !b.Settled || b.Wait.Then != "it is settled" {
+		t.Errorf("the deal is %s for bob, then %s, and %s for carol", b.State, b.Wait.Then, c.State)
+	}
 	if _, _, err := alice.Pay(ctx, q, false); err == nil {
 		t.Error("alice, who has nothing, pays")
 	}

@@ -79,7 +79,7 @@ type Deal struct {
 	Contract  string          `json:"contract"`
 	With      []wire.VaultID  `json:"with"`
 	Notice    []byte          `json:"notice"` // until accepted: what the switchboard sent
-	State     string          `json:"state"`  // proposed, accepted, locking, locked, owned, ended, declined
+	State     string          `json:"state"`  // proposed, accepted, locking, locked, owned, paid, ended, declined
 	Reason    string          `json:"reason"`
 	Lock      []byte          `json:"lock"` // vault.LockAsk, CBOR, once all accepted
 	Instance  wire.InstanceID `json:"instance"`

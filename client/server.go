@@ -320,7 +320,7 @@ func (h *Host) dealStatus(d Deal, st enclave.Status) *clientpb.Deal {
 		}
 	case "locked":
 		w.WaitsFor = "the contract"
-	case "owned":
+	case "owned", "paid":
 		w.WaitsFor, w.Then = "nothing", "it is settled"
 		if d.Reason != "" {
 			w.Then += "; " + d.Reason

@@ -127,7 +127,7 @@ func (p *play) describe(ctx context.Context) string {
 			}
 		}
 		for _, d := range s.Deals {
-			if d.State != "owned" && d.State != "ended" && d.State != "declined" {
+			if d.State != "owned" && d.State != "paid" && d.State != "ended" && d.State != "declined" {
 				fmt.Fprintf(&b, "  deal %s %.8s: %s, waits for %s until %d\n", d.Id, d.Instance, d.State, d.Wait.WaitsFor, d.Wait.Until)
 			}
 		}
@@ -164,7 +164,7 @@ func (p *play) rest(t *testing.T, states ...string) {
 				}
 			}
 			for _, d := range s.Deals {
-				if d.State != "owned" && d.State != "ended" && d.State != "declined" {
+				if d.State != "owned" && d.State != "paid" && d.State != "ended" && d.State != "declined" {
 					return fmt.Sprintf("%s: deal %s is %s, waits for %s", name, d.Id, d.State, d.Wait.WaitsFor)
 				}
 			}

@@ -498,7 +498,7 @@ type Deal struct {
 	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"` // empty before it is locked
 	Contract      string                 `protobuf:"bytes,3,opt,name=contract,proto3" json:"contract,omitempty"`
 	Role          string                 `protobuf:"bytes,4,opt,name=role,proto3" json:"role,omitempty"`
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"` // proposed, accepted, locking, locked, settling, owned, paid, ended, declined
 	Wait          *Wait                  `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
 	Gives         []string               `protobuf:"bytes,7,rep,name=gives,proto3" json:"gives,omitempty"`                              // what this side puts in
 	Gets          []string               `protobuf:"bytes,8,rep,name=gets,proto3" json:"gets,omitempty"`                                // what it got
