@@ -21,9 +21,9 @@ func draftDealName(id string) string { return "deal/draft-" + id }
 // maxDrafts bounds what strangers can make this client keep.
 const maxDrafts = 200
 
-// offered takes a draft from its proposer, or the draft again with more pots
+// drafted takes a draft from its proposer, or the draft again with more pots
 // filled.
-func (h *Host) offered(ctx context.Context, from wire.VaultID, id draftID, o draftOffer) error {
+func (h *Host) drafted(ctx context.Context, from wire.VaultID, id draftID, o draftBody) error {
 	var d Draft
 	known := h.store.get(draftName(id.String()), &d)
 	switch {
@@ -49,7 +49,7 @@ func (h *Host) offered(ctx context.Context, from wire.VaultID, id draftID, o dra
 	if !known {
 		return h.firstSeen(ctx, from, id, s)
 	}
-	old, err := d.offer()
+	old, err := d.body()
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 	if n >= maxDrafts {
 		return fmt.Errorf("%w: %d drafts wait for the user already", errDraft, n)
 	}
-	if err := h.cfg.Limits.allow(s.offer.Agreement.Pace); err != nil {
+	if err := h.cfg.Limits.allow(s.body.Agreement.Pace); err != nil {
 		return errors.Join(err, h.post(ctx, from, letter{Draft: id, Decline: &draftDecline{err.Error()}})) // not kept: anybody can send such
 	}
 	p := s.deal.Program()
@@ -96,12 +96,12 @@ func (h *Host) firstSeen(ctx context.Context, from wire.VaultID, id draftID, s *
 		ID: id.String(), From: from, Role: s.role, Contract: p.Name(), State: draftProposed, Accepted: map[string][]byte{},
 		Mine: make([][]vault.Stake, len(p.Pots())), Known: make([]bool, len(p.Pots())), Began: time.Now().UnixMilli(),
 	}
-	if err := d.set(s.offer); err != nil {
+	if err := d.set(s.body); err != nil {
 		return err
 	}
 	text := fmt.Sprintf("vault %s proposes %s with this side as %s%s: draft %.8s; see latchkey review", from.Short(), d.Contract, p.Parties()[d.Role], s.paceText(), d.ID)
-	if s.offer.Request != (draftID{}) {
-		d.Request = s.offer.Request.String()
+	if s.body.Request != (draftID{}) {
+		d.Request = s.body.Request.String()
 		if err := h.asRequested(ctx, d.ID, s); err != nil {
 			return errors.Join(err, h.post(ctx, from, letter{Draft: id, Decline: &draftDecline{err.Error()}})) // not kept: anybody can send such
 		}
@@ -155,7 +155,7 @@ func (h *Host) answered(ctx context.Context, from wire.VaultID, l letter) error 
 	if !h.store.get(draftName(l.Draft.String()), &d) {
 		return fmt.Errorf("%w: it is unknown here", errDraft)
 	}
-	o, err := d.offer()
+	o, err := d.body()
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (h *Host) answered(ctx context.Context, from wire.VaultID, l letter) error 
 }
 
 // takeFill puts a party's chunks into its pots.
-func (h *Host) takeFill(ctx context.Context, d Draft, o draftOffer, role int, f draftFill) error {
+func (h *Host) takeFill(ctx context.Context, d Draft, o draftBody, role int, f draftFill) error {
 	st, err := h.vaultStatus(ctx)
 	if err != nil {
 		return err
@@ -217,7 +217,7 @@ func (h *Host) takeFill(ctx context.Context, d Draft, o draftOffer, role int, f 
 }
 
 // takeAcceptance keeps a party's acceptance, if it is one of the agreement.
-func (h *Host) takeAcceptance(ctx context.Context, d Draft, o draftOffer, from wire.VaultID, role int, s vault.SignedAcceptance) error {
+func (h *Host) takeAcceptance(ctx context.Context, d Draft, o draftBody, from wire.VaultID, role int, s vault.SignedAcceptance) error {
 	hash, err := o.Agreement.Hash()
 	if err != nil {
 		return err
@@ -242,7 +242,7 @@ func (h *Host) takeAcceptance(ctx context.Context, d Draft, o draftOffer, from w
 func (h *Host) endDraft(ctx context.Context, d Draft, state, why string) error {
 	d.State, d.Reason = state, why
 	h.hurry(d.ID) // it is not sent any more
-	o, err := d.offer()
+	o, err := d.body()
 	if err != nil {
 		return err
 	}
@@ -335,7 +335,7 @@ func (h *Host) answerDraft(ctx context.Context, id string, yes bool, why string,
 
 // sketch looks at a draft as self.
 func (d Draft) sketch(self wire.VaultID, now int64) (*sketch, error) {
-	o, err := d.offer()
+	o, err := d.body()
 	if err != nil {
 		return nil, err
 	}
@@ -344,7 +344,7 @@ func (d Draft) sketch(self wire.VaultID, now int64) (*sketch, error) {
 
 // setAside picks this side's chunks for its pots.
 func (h *Host) setAside(ctx context.Context, d *Draft, s *sketch, st enclave.Status) error {
-	o := s.offer
+	o := s.body
 	until, err := s.ends()
 	if err != nil {
 		return err
@@ -425,7 +425,7 @@ func (h *Host) drafts(ctx context.Context, st enclave.Status) {
 		if !h.store.get(name, &d) || d.over() || d.State == draftAccepted { // a letter may have come meanwhile
 			return
 		}
-		o, err := d.offer()
+		o, err := d.body()
 		switch {
 		case err != nil:
 		case st.Now >= o.Agreement.LockBy:
@@ -442,7 +442,7 @@ func (h *Host) drafts(ctx context.Context, st enclave.Status) {
 
 // lead is the proposer's part: send the draft to whoever has not answered; when
 // all others have accepted the complete agreement, sign and lock it.
-func (h *Host) lead(ctx context.Context, d Draft, o draftOffer, st enclave.Status) error {
+func (h *Host) lead(ctx context.Context, d Draft, o draftBody, st enclave.Status) error {
 	s, err := sketchOf(o, h.id, h.id, o.Agreement.Escrow, st.Now)
 	if err != nil {
 		return err
@@ -462,7 +462,7 @@ func (h *Host) lead(ctx context.Context, d Draft, o draftOffer, st enclave.Statu
 		if send {
 			id, err := d.id()
 			if err == nil {
-				err = h.post(ctx, v, letter{Draft: id, Offer: &o})
+				err = h.post(ctx, v, letter{Draft: id, Propose: &o})
 			}
 			if err != nil {
 				return err
@@ -477,7 +477,7 @@ func (h *Host) lead(ctx context.Context, d Draft, o draftOffer, st enclave.Statu
 
 // join is the part of a party that agreed: give chunks for its pots, and accept
 // the agreement once it is complete.
-func (h *Host) join(ctx context.Context, d Draft, o draftOffer, st enclave.Status) error {
+func (h *Host) join(ctx context.Context, d Draft, o draftBody, st enclave.Status) error {
 	s, err := sketchOf(o, d.From, h.id, o.Agreement.Escrow, st.Now)
 	if err != nil {
 		return err
@@ -522,7 +522,7 @@ func (h *Host) sign(ctx context.Context, d Draft, s *sketch) error {
 		h.store.journal(ctx, Event{Kind: "checked", Deal: d.ID, Text: fmt.Sprintf("draft %.8s of %s is complete%s", d.ID, d.Contract, s.turnsText(loss))})
 	}
 	started := time.Now().UnixMilli()
-	a := s.offer.Agreement
+	a := s.body.Agreement
 	r, err := h.call(ctx, enclave.Call{Accept: &enclave.Accept{Agreement: a, Peers: peers, Papers: others, InsecureVendors: h.cfg.InsecureVendors}})
 	switch {
 	case undecided(ctx, err):
@@ -602,7 +602,7 @@ func certain(err error) bool {
 // ofOthers returns what the vault needs to judge the other parties: papers of the
 // chunks that are not this side's, and evidence.
 func (h *Host) ofOthers(ctx context.Context, s *sketch) (list []vault.Paper, peers []enclave.Peer, err error) {
-	for i, pot := range s.offer.Agreement.Pots {
+	for i, pot := range s.body.Agreement.Pots {
 		for _, x := range pot {
 			if s.depositor(i) != s.role && !s.isLater(i) {
 				list = append(list, s.papers[x.Chunk])
@@ -627,7 +627,7 @@ func (h *Host) ofOthers(ctx context.Context, s *sketch) (list []vault.Paper, pee
 // theirs to check.
 func (h *Host) receivableFunded(ctx context.Context, s *sketch) error {
 	var n switchboard.Notice
-	for i, pot := range s.offer.Agreement.Pots {
+	for i, pot := range s.body.Agreement.Pots {
 		if s.depositor(i) == s.role || s.isLater(i) || !slices.Contains(s.deal.Candidates(i), s.role) {
 			continue
 		}

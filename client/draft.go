@@ -34,8 +34,8 @@ type Draft struct {
 	From     wire.VaultID      `json:"from"`
 	Role     int               `json:"role"` // of this side
 	Contract string            `json:"contract"`
-	Offer    []byte            `json:"offer"`    // draftOffer, CBOR, as far as it is filled
-	State    string            `json:"state"`    // offered, agreed, accepted, done, ended, declined
+	Body     []byte            `json:"offer"`    // draftBody, CBOR, as far as it is filled
+	State    string            `json:"state"`    // proposed, agreed, accepted, ended, declined
 	Reason   string            `json:"reason"`   // of its end
 	Filled   map[string]bool   `json:"filled"`   // proposer: by role, who sent chunks
 	Accepted map[string][]byte `json:"accepted"` // by role: vault.SignedAcceptance, CBOR
@@ -59,8 +59,8 @@ const (
 
 func draftName(id string) string { return "draft/" + id }
 
-func (d Draft) offer() (o draftOffer, err error) {
-	err = wire.Unmarshal(d.Offer, &o)
+func (d Draft) body() (o draftBody, err error) {
+	err = wire.Unmarshal(d.Body, &o)
 	return o, err
 }
 
@@ -69,9 +69,9 @@ func (d Draft) mine(self wire.VaultID) bool { return d.From == self }
 // over reports whether nothing more is to be done about a draft.
 func (d Draft) over() bool { return d.State == draftEnded || d.State == draftDeclined }
 
-func (d *Draft) set(o draftOffer) error {
+func (d *Draft) set(o draftBody) error {
 	raw, err := wire.Marshal(o)
-	d.Offer = raw
+	d.Body = raw
 	return err
 }
 
@@ -86,7 +86,7 @@ func (d Draft) id() (id draftID, err error) {
 // A sketch is a draft whose parts were looked at, as far as they need no vault
 // and no wallet.
 type sketch struct {
-	offer   draftOffer
+	body    draftBody
 	deal    *contract.Deal
 	parties []wire.VaultID
 	papers  map[wire.ChunkID]vault.Paper
@@ -98,7 +98,7 @@ func (s *sketch) depositor(pot int) int { return s.deal.Program().Pots()[pot].Fr
 
 // missing returns the pots that are not filled yet.
 func (s *sketch) missing() (out []int) {
-	for i, pot := range s.offer.Agreement.Pots {
+	for i, pot := range s.body.Agreement.Pots {
 		if len(pot) == 0 && s.deal.PotUnits(i) > 0 {
 			out = append(out, i)
 		}
@@ -107,7 +107,7 @@ func (s *sketch) missing() (out []int) {
 }
 
 // weights returns what Admit takes.
-func (s *sketch) weights() [][]int64 { return stakeWeights(s.offer.Agreement) }
+func (s *sketch) weights() [][]int64 { return stakeWeights(s.body.Agreement) }
 
 func stakeWeights(a vault.Agreement) [][]int64 {
 	out := make([][]int64, len(a.Pots))
@@ -121,7 +121,7 @@ func stakeWeights(a vault.Agreement) [][]int64 {
 
 // limits returns how far outcomes are explored: as the vaults do.
 func (s *sketch) limits() contract.Limits {
-	if b := s.offer.Agreement.Bounds; b != nil {
+	if b := s.body.Agreement.Bounds; b != nil {
 		return contract.Limits{States: int(b.States), Moves: int(b.Moves)}
 	}
 	return contract.Limits{}
@@ -129,7 +129,7 @@ func (s *sketch) limits() contract.Limits {
 
 // sketchOf looks at a draft, as self. It decides nothing about who owns what: the
 // vault does, of the complete agreement.
-func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch, error) {
+func sketchOf(o draftBody, from, self, escrow wire.VaultID, now int64) (*sketch, error) {
 	fail := func(format string, args ...any) (*sketch, error) {
 		return nil, fmt.Errorf("%w: %w", errDraft, fmt.Errorf(format, args...))
 	}
@@ -138,7 +138,7 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 	if err != nil {
 		return fail("contract: %w", err)
 	}
-	s := &sketch{offer: o, role: -1, from: -1, papers: map[wire.ChunkID]vault.Paper{}}
+	s := &sketch{body: o, role: -1, from: -1, papers: map[wire.ChunkID]vault.Paper{}}
 	if s.deal, err = p.Bind(a.Terms); err != nil {
 		return fail("%w", err)
 	}
@@ -191,10 +191,10 @@ func sketchOf(o draftOffer, from, self, escrow wire.VaultID, now int64) (*sketch
 
 // denomination returns that of a filled pot, or of one that is filled later.
 func (s *sketch) denomination(pot int) coin.Denomination {
-	if d, ok := laterOf(s.offer.Agreement, s.deal.Program())[pot]; ok {
+	if d, ok := laterOf(s.body.Agreement, s.deal.Program())[pot]; ok {
 		return d
 	}
-	for _, x := range s.offer.Agreement.Pots[pot] {
+	for _, x := range s.body.Agreement.Pots[pot] {
 		paper := s.papers[x.Chunk]
 		if c, err := paper.Cert.Unverified(); err == nil {
 			return c.Denomination
@@ -212,11 +212,11 @@ func (s *sketch) checkPot(i int) error {
 	if s.isLater(i) {
 		return s.checkLater(i)
 	}
-	pot, ask, units := s.offer.Agreement.Pots[i], s.offer.Asks[i], s.deal.PotUnits(i)
+	pot, ask, units := s.body.Agreement.Pots[i], s.body.Asks[i], s.deal.PotUnits(i)
 	asked := ask != draftAsk{}
 	var named coin.AssetID // that its chunks must be; empty: any
 	if x := s.deal.Program().Pots()[i].Asset; x >= 0 {
-		named = s.offer.Agreement.Assets[x]
+		named = s.body.Agreement.Assets[x]
 	}
 	if asked && named != "" && ask.Asset != named {
 		return fmt.Errorf("%s is asked for, the contract wants %s", ask.Asset, named)
@@ -287,8 +287,8 @@ func (s *sketch) unseen(known []bool) (string, error) {
 
 // continues reports whether a draft is an earlier one with more pots filled, and
 // nothing else changed. What self put in is as it put it in.
-func (s *sketch) continues(old draftOffer, mine [][]vault.Stake) error {
-	a, b := s.offer.Agreement, old.Agreement
+func (s *sketch) continues(old draftBody, mine [][]vault.Stake) error {
+	a, b := s.body.Agreement, old.Agreement
 	bare := func(x vault.Agreement) string { // all of it but the pots
 		x.Pots = nil
 		raw, err := wire.Marshal(x)
@@ -297,7 +297,7 @@ func (s *sketch) continues(old draftOffer, mine [][]vault.Stake) error {
 		}
 		return string(raw)
 	}
-	if bare(a) != bare(b) || len(a.Pots) != len(b.Pots) || !slices.Equal(s.offer.Asks, old.Asks) || s.offer.Request != old.Request {
+	if bare(a) != bare(b) || len(a.Pots) != len(b.Pots) || !slices.Equal(s.body.Asks, old.Asks) || s.body.Request != old.Request {
 		return errors.New("it is another agreement than the one first shown under this name")
 	}
 	for i := range a.Pots {
@@ -379,7 +379,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	if role < 0 {
 		return "", errors.New("this client is no party of it")
 	}
-	o := draftOffer{Request: request, Agreement: vault.Agreement{
+	o := draftBody{Request: request, Agreement: vault.Agreement{
 		Source: p.Source, Terms: p.Terms, Escrow: self, LockBy: p.LockBy,
 		Pots: make([][]vault.Stake, len(program.Pots())), Bounds: p.Bounds,
 	}, Asks: make([]draftAsk, len(program.Pots()))}
@@ -396,7 +396,7 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 			return "", err
 		}
 	}
-	bare := &sketch{offer: o, deal: deal, parties: p.Parties, role: role, from: role}
+	bare := &sketch{body: o, deal: deal, parties: p.Parties, role: role, from: role}
 	until, err := h.permitted(bare)
 	if err != nil {
 		return "", err

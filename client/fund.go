@@ -35,7 +35,7 @@ func (s *sketch) isLater(pot int) bool { return s.deal.Program().Pots()[pot].Lat
 // checkLater checks what is agreed of a pot that is filled later.
 func (s *sketch) checkLater(i int) error {
 	var sum int64
-	for _, x := range s.offer.Agreement.Pots[i] {
+	for _, x := range s.body.Agreement.Pots[i] {
 		if x.Chunk != (wire.ChunkID{}) || x.Epoch != 0 {
 			return errors.New("it is filled later, and names a chunk already")
 		}
@@ -44,15 +44,15 @@ func (s *sketch) checkLater(i int) error {
 	if units := s.deal.PotUnits(i); sum != units {
 		return fmt.Errorf("it is to hold %d units, the contract wants %d", sum, units)
 	}
-	if s.offer.Asks[i] != (draftAsk{}) {
+	if s.body.Asks[i] != (draftAsk{}) {
 		return errors.New("it is filled later, and somebody is asked to fill it now")
 	}
-	d, ok := laterOf(s.offer.Agreement, s.deal.Program())[i]
+	d, ok := laterOf(s.body.Agreement, s.deal.Program())[i]
 	if !ok && sum > 0 {
 		return errors.New("it is filled later, and of no denomination")
 	}
-	if x := s.deal.Program().Pots()[i].Asset; ok && x >= 0 && s.offer.Agreement.Assets[x] != d.Asset.ID {
-		return fmt.Errorf("it is to hold %s, the contract wants %s", d.Asset.ID, s.offer.Agreement.Assets[x])
+	if x := s.deal.Program().Pots()[i].Asset; ok && x >= 0 && s.body.Agreement.Assets[x] != d.Asset.ID {
+		return fmt.Errorf("it is to hold %s, the contract wants %s", d.Asset.ID, s.body.Agreement.Assets[x])
 	}
 	return nil
 }

@@ -15,10 +15,10 @@ import (
 )
 
 // A letter is what hosts say to each other about one draft. Exactly one of the
-// parts from Offer on is set.
+// parts from Propose on is set.
 type letter struct {
 	Draft   draftID                 `cbor:"1,keyasint"`
-	Offer   *draftOffer             `cbor:"2,keyasint,omitempty"` // its proposer's: a draft, complete or not
+	Propose *draftBody              `cbor:"2,keyasint,omitempty"` // its proposer's: a draft, complete or not
 	Fill    *draftFill              `cbor:"3,keyasint,omitempty"` // to the proposer: chunks for the sender's pots
 	Accept  *vault.SignedAcceptance `cbor:"4,keyasint,omitempty"` // to the proposer: of the complete agreement
 	Decline *draftDecline           `cbor:"5,keyasint,omitempty"`
@@ -29,9 +29,9 @@ type draftID [16]byte
 
 func (id draftID) String() string { return fmt.Sprintf("%x", id[:]) }
 
-// draftOffer is an agreement that may still lack the chunks of others. It is
+// draftBody is an agreement that may still lack the chunks of others. It is
 // complete when every pot holds what the contract wants.
-type draftOffer struct {
+type draftBody struct {
 	Agreement vault.Agreement `cbor:"1,keyasint"`
 	Asks      []draftAsk      `cbor:"2,keyasint"` // by pot: what somebody else is to put in
 	Papers    papers          `cbor:"3,keyasint"` // of the chunks that are in
@@ -98,7 +98,7 @@ func (p papers) unpack() ([]vault.Paper, error) {
 
 // parts returns how many parts of a letter are set.
 func (l letter) parts() (n int) {
-	for _, set := range []bool{l.Offer != nil, l.Fill != nil, l.Accept != nil, l.Decline != nil} {
+	for _, set := range []bool{l.Propose != nil, l.Fill != nil, l.Accept != nil, l.Decline != nil} {
 		if set {
 			n++
 		}
@@ -247,8 +247,8 @@ func (h *Host) letter(ctx context.Context, s escrow.Signed) error {
 	h.dealing.Lock()
 	defer h.dealing.Unlock()
 	switch {
-	case l.Offer != nil:
-		err = h.offered(ctx, w.From, l.Draft, *l.Offer)
+	case l.Propose != nil:
+		err = h.drafted(ctx, w.From, l.Draft, *l.Propose)
 	default:
 		err = h.answered(ctx, w.From, l)
 	}

@@ -107,7 +107,7 @@ const maxStakes = 1024
 // the smallest chunks. There are no more steps than that, and heavier chunks may make
 // what can be lost more.
 func (s *sketch) outlook(own [][]vault.Stake) (look vault.Outlook, exact bool, err error) {
-	a := s.offer.Agreement
+	a := s.body.Agreement
 	a.Pots = slices.Clone(a.Pots)
 	var missing []int
 	room := maxStakes
@@ -139,11 +139,11 @@ func (s *sketch) outlook(own [][]vault.Stake) (look vault.Outlook, exact bool, e
 }
 
 // inTurn reports whether a draft is settled tit for tat.
-func (s *sketch) inTurn() bool { return s.offer.Agreement.Settle == vault.TitForTat }
+func (s *sketch) inTurn() bool { return s.body.Agreement.Settle == vault.TitForTat }
 
 // checkSettle checks how a draft is to be settled.
 func (s *sketch) checkSettle() error {
-	switch a := s.offer.Agreement; {
+	switch a := s.body.Agreement; {
 	case a.Settle == vault.Atomic && a.Pace == nil:
 		return nil
 	case a.Settle != vault.TitForTat || a.Pace == nil:
@@ -183,7 +183,7 @@ func (s *sketch) paceText() string {
 	if !s.inTurn() {
 		return ""
 	}
-	return ", settled tit for tat, " + paceText(*s.offer.Agreement.Pace)
+	return ", settled tit for tat, " + paceText(*s.body.Agreement.Pace)
 }
 
 // turnsText is the same with what this side can lose.
@@ -197,7 +197,7 @@ func (s *sketch) turnsText(loss int64) string {
 // ends returns by when a draft would be settled: see outlook.
 func (s *sketch) ends() (int64, error) {
 	if !s.inTurn() {
-		return s.deal.LastDeadline(s.offer.Agreement.LockBy), nil
+		return s.deal.LastDeadline(s.body.Agreement.LockBy), nil
 	}
 	look, _, err := s.outlook(nil)
 	return look.Ends, err
@@ -209,7 +209,7 @@ func (h *Host) permitted(s *sketch) (int64, error) {
 	if err := s.checkSettle(); err != nil {
 		return 0, err
 	}
-	if err := h.cfg.Limits.allow(s.offer.Agreement.Pace); err != nil {
+	if err := h.cfg.Limits.allow(s.body.Agreement.Pace); err != nil {
 		return 0, err
 	}
 	return s.ends()
@@ -218,7 +218,7 @@ func (h *Host) permitted(s *sketch) (int64, error) {
 // pick is pickUnits for a pot of a draft. What goes tit for tat is to be light: a step
 // has at least one chunk.
 func (s *sketch) pick(free []enclave.ChunkStatus, asset coin.AssetID, unit coin.Amount, units int64) ([]enclave.ChunkStatus, error) {
-	if p := s.offer.Agreement.Pace; p != nil {
+	if p := s.body.Agreement.Pace; p != nil {
 		for _, most := range []uint32{p.First, p.Most} {
 			light := slices.DeleteFunc(slices.Clone(free), func(c enclave.ChunkStatus) bool { return c.Chunk.Weight > most })
 			if list, err := pickUnits(light, asset, unit, units); err == nil {
@@ -235,8 +235,8 @@ func (h *Host) settlement(ctx context.Context, s *sketch, own [][]vault.Stake) (
 	if err != nil {
 		return nil, look, err
 	}
-	out := &clientpb.Settlement{Settle: settleName(s.offer.Agreement.Settle), Steps: uint32(len(look.Turns)), Exact: exact}
-	if p := s.offer.Agreement.Pace; p != nil {
+	out := &clientpb.Settlement{Settle: settleName(s.body.Agreement.Settle), Steps: uint32(len(look.Turns)), Exact: exact}
+	if p := s.body.Agreement.Pace; p != nil {
 		out.Pace = &clientpb.Pace{First: p.First, Growth: p.Growth, Most: p.Most, Wait: p.Wait}
 	}
 	for role, name := range s.deal.Program().Parties() {

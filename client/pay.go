@@ -87,7 +87,7 @@ func (h *Host) worthOf(ctx context.Context, id coin.AssetID, cents uint64) (coin
 // contract Pay, in the right coins, in full, with chunks that live on.
 func (h *Host) asRequested(ctx context.Context, id string, s *sketch) error {
 	var q Requested
-	name := requestName(s.offer.Request.String())
+	name := requestName(s.body.Request.String())
 	if !h.store.get(name, &q) {
 		return errors.New("it answers a payment request that this client did not make")
 	}
@@ -99,7 +99,7 @@ func (h *Host) asRequested(ctx context.Context, id string, s *sketch) error {
 		return errors.New("a payment is by the contract Pay, from its payer")
 	}
 	var total coin.Amount
-	for _, x := range s.offer.Agreement.Pots[0] {
+	for _, x := range s.body.Agreement.Pots[0] {
 		c, err := s.papers[x.Chunk].Cert.Unverified() // the vault verifies it, with everything else
 		if err != nil {
 			return err
@@ -107,7 +107,7 @@ func (h *Host) asRequested(ctx context.Context, id string, s *sketch) error {
 		if a := c.Denomination.Asset; a.ID != r.Asset || a.Chain != r.Chain {
 			return fmt.Errorf("it pays %s on %s, asked for was %s on %s", a.ID, a.Chain, r.Asset, r.Chain)
 		}
-		if s.offer.Agreement.LockBy >= c.Expiry-min(claimMargin, (c.Expiry-c.Made)/10) {
+		if s.body.Agreement.LockBy >= c.Expiry-min(claimMargin, (c.Expiry-c.Made)/10) {
 			return fmt.Errorf("chunk %s would have to be claimed at once: its certificate ends at %s", x.Chunk.Short(), clock(c.Expiry))
 		}
 		each, err := c.Denomination.Deposit(c.Weight)
@@ -121,7 +121,7 @@ func (h *Host) asRequested(ctx context.Context, id string, s *sketch) error {
 	if total.Cmp(r.Amount) < 0 {
 		return fmt.Errorf("it pays %s, asked for was %s", total, r.Amount)
 	}
-	if s.offer.Agreement.LockBy > r.Expiry+120 {
+	if s.body.Agreement.LockBy > r.Expiry+120 {
 		return errors.New("the payment request has expired")
 	}
 	q.State, q.Draft = "paying", id

@@ -87,8 +87,8 @@ func FuzzRequest(f *testing.F) {
 
 // A letter that reads is written as the same bytes, and looked at without panic.
 func FuzzLetter(f *testing.F) {
-	o := someOffer(f)
-	for _, l := range []letter{{Offer: &o}, {Fill: &draftFill{Pots: [][]vault.Stake{{{Weight: 5}}}}}, {Accept: &vault.SignedAcceptance{}}, {Decline: &draftDecline{"no"}}} {
+	o := someDraft(f)
+	for _, l := range []letter{{Propose: &o}, {Fill: &draftFill{Pots: [][]vault.Stake{{{Weight: 5}}}}}, {Accept: &vault.SignedAcceptance{}}, {Decline: &draftDecline{"no"}}} {
 		raw, err := wire.Marshal(l)
 		if err != nil {
 			f.Fatal(err)
@@ -104,20 +104,20 @@ func FuzzLetter(f *testing.F) {
 		if err != nil || !bytes.Equal(again, raw) {
 			t.Fatalf("written as %x: %v", again, err)
 		}
-		if l.Offer != nil {
-			if s, err := sketchOf(*l.Offer, them, me, wire.VaultID{8}, 100); err == nil {
+		if l.Propose != nil {
+			if s, err := sketchOf(*l.Propose, them, me, wire.VaultID{8}, 100); err == nil {
 				_ = s.missing()
-				_ = s.continues(*l.Offer, nil)
+				_ = s.continues(*l.Propose, nil)
 			}
 		}
 	})
 }
 
-// someOffer is a swap proposed by them, whose second pot is to be filled by me.
-func someOffer(t testing.TB) draftOffer {
+// someDraft is a swap proposed by them, whose second pot is to be filled by me.
+func someDraft(t testing.TB) draftBody {
 	t.Helper()
 	p := paper(t, wanted, 7)
-	return draftOffer{
+	return draftBody{
 		Agreement: vault.Agreement{
 			Source: []byte(swap), Terms: []int64{50, 50}, Parties: []vault.Recipients{{them}, {me}}, Escrow: wire.VaultID{8}, LockBy: 1000, Settle: vault.Atomic,
 			Pots: [][]vault.Stake{{{Chunk: p.Chunk.ID(), Weight: 50}}, {}},
@@ -127,8 +127,8 @@ func someOffer(t testing.TB) draftOffer {
 }
 
 // potsOf has a swap's pots name their assets, and the agreement say which.
-func potsOf(left, right coin.AssetID) func(o *draftOffer) {
-	return func(o *draftOffer) {
+func potsOf(left, right coin.AssetID) func(o *draftBody) {
+	return func(o *draftBody) {
 		o.Agreement.Source = []byte(strings.NewReplacer(
 			"pot left_side", "term one : asset\nterm other : asset\npot left_side", "a units from", "a units of one from", "b units from", "b units of other from").Replace(swap))
 		o.Agreement.Assets = []coin.AssetID{left, right}
@@ -137,7 +137,7 @@ func potsOf(left, right coin.AssetID) func(o *draftOffer) {
 
 func TestSketch(t *testing.T) {
 	mine := paper(t, wanted, 9)
-	fill := func(o *draftOffer) {
+	fill := func(o *draftBody) {
 		o.Agreement.Pots[1] = []vault.Stake{{Chunk: mine.Chunk.ID(), Weight: 50}}
 		list, err := o.Papers.unpack()
 		if err != nil {
@@ -147,46 +147,46 @@ func TestSketch(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, want string
-		change     func(o *draftOffer)
+		change     func(o *draftBody)
 	}{
-		{"as proposed", "", func(*draftOffer) {}},
+		{"as proposed", "", func(*draftBody) {}},
 		{"filled", "", fill},
-		{"no contract", "contract", func(o *draftOffer) { o.Agreement.Source = []byte("garbage") }},
-		{"terms out of range", "term", func(o *draftOffer) { o.Agreement.Terms[0] = 0 }},
-		{"a term less", "terms", func(o *draftOffer) { o.Agreement.Terms = []int64{50} }},
-		{"another escrow", "escrow", func(o *draftOffer) { o.Agreement.Escrow[0]++ }},
-		{"no way to settle", "settled", func(o *draftOffer) { o.Agreement.Settle = 0 }},
-		{"tit for tat", "settled", func(o *draftOffer) { o.Agreement.Settle = vault.TitForTat }},
-		{"one party twice", "two parties", func(o *draftOffer) { o.Agreement.Parties[1] = vault.Recipients{them} }},
-		{"without this client", "no party", func(o *draftOffer) { o.Agreement.Parties[1] = vault.Recipients{{77}} }},
-		{"without its proposer", "no party", func(o *draftOffer) { o.Agreement.Parties[0] = vault.Recipients{{77}} }},
-		{"two vaults of one party", "recipients", func(o *draftOffer) { o.Agreement.Parties[0] = vault.Recipients{them, {77}} }},
-		{"too late", "lock by", func(o *draftOffer) { o.Agreement.LockBy = 100 }},
-		{"too long", "lock by", func(o *draftOffer) { o.Agreement.LockBy = 101 + maxLockWait }},
-		{"a pot less", "pots", func(o *draftOffer) { o.Agreement.Pots = o.Agreement.Pots[:1] }},
-		{"an ask less", "asks", func(o *draftOffer) { o.Asks = nil }},
-		{"its own pot empty", "nobody is asked", func(o *draftOffer) { o.Agreement.Pots[0] = nil }},
-		{"an empty pot without an ask", "nobody is asked", func(o *draftOffer) { o.Asks[1] = draftAsk{} }},
-		{"no papers", "without its papers", func(o *draftOffer) { o.Papers = papers{} }},
-		{"a paper without its certificate", "without its certificate", func(o *draftOffer) { o.Papers.Certs = nil }},
-		{"fewer units than the contract wants", "holds 50 units", func(o *draftOffer) { o.Agreement.Terms[0] = 51 }},
-		{"another weight than its certificate's", "denomination or weight", func(o *draftOffer) { o.Agreement.Pots[0][0].Weight = 20 }},
-		{"other coins than asked", "asked for was", func(o *draftOffer) { fill(o); o.Asks[1].Asset = "eth" }},
-		{"on another chain than asked", "asked for was", func(o *draftOffer) { fill(o); o.Asks[1].Chain = "fake:2" }},
-		{"in smaller units than asked", "asked for was", func(o *draftOffer) { fill(o); o.Asks[1].Unit = coin.NewAmount(11_000) }},
-		{"an oracle that the contract does not read", "1 oracles and 0 assets, contract Swap has 0", func(o *draftOffer) { o.Agreement.Oracles = []oracle.Quorum{{}} }},
-		{"an asset that the contract does not name", "0 oracles and 1 assets", func(o *draftOffer) { o.Agreement.Assets = []coin.AssetID{"btc"} }},
-		{"bounds that no vault bears", "want 1 to 200000", func(o *draftOffer) { o.Agreement.Bounds = &vault.Bounds{States: 1, Moves: 1 << 30} }},
+		{"no contract", "contract", func(o *draftBody) { o.Agreement.Source = []byte("garbage") }},
+		{"terms out of range", "term", func(o *draftBody) { o.Agreement.Terms[0] = 0 }},
+		{"a term less", "terms", func(o *draftBody) { o.Agreement.Terms = []int64{50} }},
+		{"another escrow", "escrow", func(o *draftBody) { o.Agreement.Escrow[0]++ }},
+		{"no way to settle", "settled", func(o *draftBody) { o.Agreement.Settle = 0 }},
+		{"tit for tat", "settled", func(o *draftBody) { o.Agreement.Settle = vault.TitForTat }},
+		{"one party twice", "two parties", func(o *draftBody) { o.Agreement.Parties[1] = vault.Recipients{them} }},
+		{"without this client", "no party", func(o *draftBody) { o.Agreement.Parties[1] = vault.Recipients{{77}} }},
+		{"without its proposer", "no party", func(o *draftBody) { o.Agreement.Parties[0] = vault.Recipients{{77}} }},
+		{"two vaults of one party", "recipients", func(o *draftBody) { o.Agreement.Parties[0] = vault.Recipients{them, {77}} }},
+		{"too late", "lock by", func(o *draftBody) { o.Agreement.LockBy = 100 }},
+		{"too long", "lock by", func(o *draftBody) { o.Agreement.LockBy = 101 + maxLockWait }},
+		{"a pot less", "pots", func(o *draftBody) { o.Agreement.Pots = o.Agreement.Pots[:1] }},
+		{"an ask less", "asks", func(o *draftBody) { o.Asks = nil }},
+		{"its own pot empty", "nobody is asked", func(o *draftBody) { o.Agreement.Pots[0] = nil }},
+		{"an empty pot without an ask", "nobody is asked", func(o *draftBody) { o.Asks[1] = draftAsk{} }},
+		{"no papers", "without its papers", func(o *draftBody) { o.Papers = papers{} }},
+		{"a paper without its certificate", "without its certificate", func(o *draftBody) { o.Papers.Certs = nil }},
+		{"fewer units than the contract wants", "holds 50 units", func(o *draftBody) { o.Agreement.Terms[0] = 51 }},
+		{"another weight than its certificate's", "denomination or weight", func(o *draftBody) { o.Agreement.Pots[0][0].Weight = 20 }},
+		{"other coins than asked", "asked for was", func(o *draftBody) { fill(o); o.Asks[1].Asset = "eth" }},
+		{"on another chain than asked", "asked for was", func(o *draftBody) { fill(o); o.Asks[1].Chain = "fake:2" }},
+		{"in smaller units than asked", "asked for was", func(o *draftBody) { fill(o); o.Asks[1].Unit = coin.NewAmount(11_000) }},
+		{"an oracle that the contract does not read", "1 oracles and 0 assets, contract Swap has 0", func(o *draftBody) { o.Agreement.Oracles = []oracle.Quorum{{}} }},
+		{"an asset that the contract does not name", "0 oracles and 1 assets", func(o *draftBody) { o.Agreement.Assets = []coin.AssetID{"btc"} }},
+		{"bounds that no vault bears", "want 1 to 200000", func(o *draftBody) { o.Agreement.Bounds = &vault.Bounds{States: 1, Moves: 1 << 30} }},
 		{"a pot that holds what the contract says", "", potsOf("btc", "btc")},
 		{"a pot that holds another asset", "it holds btc, the contract wants eth", potsOf("eth", "btc")},
 		{"a pot that is to hold another asset", "btc is asked for, the contract wants eth", potsOf("btc", "eth")},
-		{"an asset that the contract fixes otherwise", "asset ltc, the contract says btc", func(o *draftOffer) {
+		{"an asset that the contract fixes otherwise", "asset ltc, the contract says btc", func(o *draftBody) {
 			o.Agreement.Source = []byte(strings.Replace(swap, "a units from", `a units of "btc" from`, 1))
 			o.Agreement.Assets = []coin.AssetID{"ltc"}
 		}},
-		{"in units that are a little less", "", func(o *draftOffer) { fill(o); o.Asks[1].Unit = coin.NewAmount(10_300) }},
+		{"in units that are a little less", "", func(o *draftBody) { fill(o); o.Asks[1].Unit = coin.NewAmount(10_300) }},
 	} {
-		o := someOffer(t)
+		o := someDraft(t)
 		c.change(&o)
 		_, err := sketchOf(o, them, me, wire.VaultID{8}, 100)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -227,27 +227,27 @@ func TestNameIn(t *testing.T) {
 
 // A draft that comes again may have more pots filled, and nothing else changed.
 func TestDraftContinues(t *testing.T) {
-	first := someOffer(t)
+	first := someDraft(t)
 	mine := paper(t, wanted, 9)
 	stake := vault.Stake{Chunk: mine.Chunk.ID(), Weight: 50}
 	for _, c := range []struct {
 		name, want string
-		change     func(o *draftOffer)
+		change     func(o *draftBody)
 	}{
-		{"the same", "", func(*draftOffer) {}},
-		{"filled with what this side put in", "", func(o *draftOffer) { o.Agreement.Pots[1] = []vault.Stake{stake} }},
-		{"filled with something else", "of this side", func(o *draftOffer) { o.Agreement.Pots[1] = []vault.Stake{{Weight: 50}} }},
-		{"with other terms", "another agreement", func(o *draftOffer) { o.Agreement.Terms = []int64{50, 49} }},
-		{"with another text", "another agreement", func(o *draftOffer) { o.Agreement.Source = []byte(swap + " ") }},
-		{"with another party", "another agreement", func(o *draftOffer) { o.Agreement.Parties = []vault.Recipients{{them}, {{5}}} }},
-		{"until later", "another agreement", func(o *draftOffer) { o.Agreement.LockBy++ }},
-		{"for another request", "another agreement", func(o *draftOffer) { o.Request[0]++ }},
-		{"asking for other coins", "another agreement", func(o *draftOffer) { o.Asks = []draftAsk{{}, {Asset: "eth"}} }},
-		{"with other chunks of its own", "other chunks", func(o *draftOffer) { o.Agreement.Pots[0] = []vault.Stake{{Weight: 50}} }},
+		{"the same", "", func(*draftBody) {}},
+		{"filled with what this side put in", "", func(o *draftBody) { o.Agreement.Pots[1] = []vault.Stake{stake} }},
+		{"filled with something else", "of this side", func(o *draftBody) { o.Agreement.Pots[1] = []vault.Stake{{Weight: 50}} }},
+		{"with other terms", "another agreement", func(o *draftBody) { o.Agreement.Terms = []int64{50, 49} }},
+		{"with another text", "another agreement", func(o *draftBody) { o.Agreement.Source = []byte(swap + " ") }},
+		{"with another party", "another agreement", func(o *draftBody) { o.Agreement.Parties = []vault.Recipients{{them}, {{5}}} }},
+		{"until later", "another agreement", func(o *draftBody) { o.Agreement.LockBy++ }},
+		{"for another request", "another agreement", func(o *draftBody) { o.Request[0]++ }},
+		{"asking for other coins", "another agreement", func(o *draftBody) { o.Asks = []draftAsk{{}, {Asset: "eth"}} }},
+		{"with other chunks of its own", "other chunks", func(o *draftBody) { o.Agreement.Pots[0] = []vault.Stake{{Weight: 50}} }},
 	} {
-		o := someOffer(t)
+		o := someDraft(t)
 		c.change(&o)
-		err := (&sketch{offer: o}).continues(first, [][]vault.Stake{nil, {stake}})
+		err := (&sketch{body: o}).continues(first, [][]vault.Stake{nil, {stake}})
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
 		}

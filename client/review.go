@@ -28,7 +28,7 @@ func (h *Host) Review(ctx context.Context, id string) (*clientpb.ReviewResponse,
 	if err != nil {
 		return nil, err
 	}
-	o, err := d.offer()
+	o, err := d.body()
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (h *Host) worthOfPot(ctx context.Context, s *sketch, i int) worth {
 	if d := s.denomination(i); d.ID != "" {
 		return worth{d.Asset.ID, d.Asset.Decimals, d.Unit}
 	}
-	ask := s.offer.Asks[i]
+	ask := s.body.Asks[i]
 	w := worth{asset: ask.Asset, unit: ask.Unit}
 	h.mu.Lock()
 	info, ok := h.assets[ask.Asset]
@@ -280,7 +280,7 @@ func (h *Host) draftStatus(d Draft, st enclave.Status) *clientpb.Draft {
 		Id: d.ID, Contract: d.Contract, State: d.State, From: d.From.String(),
 		Wait: &clientpb.Wait{What: "draft " + d.ID, WaitsFor: "nothing", Then: d.Reason},
 	}
-	o, err := d.offer()
+	o, err := d.body()
 	if err != nil {
 		return out
 	}
