@@ -182,7 +182,7 @@ func (d *demoRun) oldEpoch(ctx context.Context, locked map[wire.ChunkID]bool, ba
 		}
 		defer r.Close()
 		err = r.Claim(ctx, d.world.Escrow(), nil, id)
-		return d.refusedCheat(fmt.Sprintf("an order of an old epoch is replayed: the chunk came back to Alice, at epoch %d by now", c.Epoch), fmt.Sprintf("another epoch: it is at %d, the order says 0", c.Epoch), err)
+		return d.refusedCheat(fmt.Sprintf("an order of an old epoch is replayed: the chunk came back to Alice, at epoch %d by now", c.Epoch), fmt.Sprintf("another epoch: it is at %d, the order says %d", c.Epoch, c.Epoch-1), err)
 	}
 	return errors.New("nothing of the purchase came back to alice")
 }
