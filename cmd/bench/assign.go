@@ -70,7 +70,7 @@ func (w *world) assigns(o options) (out []figure, err error) {
 	note := "key secp256k1; the lock, handing over and opening not included; "
 	// A round is several times as many as are under way at once: else most of it is
 	// its beginning and its end, where not so many are.
-	for _, x := range []struct{ atOnce, rounds, each int }{{1, 5, 48}, {64, 5, 512}, {1024, 3, 4096}} {
+	for _, x := range []struct{ atOnce, rounds, each int }{{1, 5, 48}, {64, 5, 256}, {1024, 3, 2048}} {
 		f := figure{
 			name: fmt.Sprintf("single assigns, %s at a time", short(float64(x.atOnce))), unit: "assigns/s", limit: l.atMost(x.atOnce, 1), goal: "60%", note: note,
 		}

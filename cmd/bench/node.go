@@ -164,14 +164,21 @@ func (n *node) deposit(ctx context.Context, spec vault.BatchSpec, count int) ([]
 	if err := rest(ctx, n); err != nil {
 		return nil, err
 	}
-	s, err := n.call(enclave.Call{Status: &enclave.Nothing{}})
-	if err != nil {
-		return nil, err
-	}
 	var ids []wire.ChunkID
-	for _, c := range s.Status.Chunks {
-		if c.Chunk.Owner == n.id && c.Chunk.Instance == (wire.InstanceID{}) && c.Pledge == (wire.Hash{}) && !c.Chunk.Claim {
-			ids = append(ids, c.ID)
+	for page, more := (*enclave.Page)(nil), true; more && len(ids) < count; {
+		r, err := n.call(enclave.Call{Status: &enclave.Nothing{}, Page: page})
+		if err != nil {
+			return nil, err
+		}
+		page, more = &enclave.Page{}, r.Status.More
+		for _, c := range r.Status.Chunks {
+			page.Chunk = c.ID
+			if c.Chunk.Owner == n.id && c.Chunk.Instance == (wire.InstanceID{}) && c.Pledge == (wire.Hash{}) && !c.Chunk.Claim {
+				ids = append(ids, c.ID)
+			}
+		}
+		for _, in := range r.Status.Instances {
+			page.Instance = in.ID
 		}
 	}
 	if len(ids) < count {
