@@ -41,12 +41,18 @@ func Refresh(b []Share, old []Point, rand io.Reader) ([]Refreshed, error) {
 			return nil, fmt.Errorf("refresh share %d: %w", i, err)
 		}
 	}
+	bases := make([]*element, len(secrets)) // also those of a single b are work for two cores
+	_ = each(len(bases), 1, func(i, j int) error {
+		for k := i; k < j; k++ {
+			bases[k] = secrets[k].scalar().base()
+		}
+		return nil
+	})
 	out := make([]Refreshed, len(b))
 	err := each(len(b), 1, func(i, j int) error {
 		var xs []*element
 		for k := i; k < j; k++ {
-			r, next := secrets[2*k].scalar().base(), secrets[2*k+1].scalar().base()
-			xs = append(xs, r, next, r.plus(next)) // r + b' is b
+			xs = append(xs, bases[2*k], bases[2*k+1], bases[2*k].plus(bases[2*k+1])) // r + b' is b
 		}
 		ps, err := points(xs...)
 		for k := i; k < j && err == nil; k++ {

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"latchkey/coin"
@@ -81,6 +82,12 @@ const (
 	maxStates = 200_000
 	maxMoves  = 1_000_000
 )
+
+func (a Agreement) names(id wire.ChunkID) bool {
+	return slices.ContainsFunc(a.Pots, func(pot []Stake) bool {
+		return slices.ContainsFunc(pot, func(s Stake) bool { return s.Chunk == id })
+	})
+}
 
 // utc writes an instant, in Unix seconds, as refusals do.
 func utc(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }

@@ -255,32 +255,24 @@ func (o *Owner) pledged(id wire.ChunkID) (h wire.Hash, until int64, ok bool) {
 	if h, ok = o.named(id, func(_ wire.Hash, p *pledge) bool { return p.Agreement.LockBy >= o.head.Time }); ok {
 		return h, o.pledges[h].Agreement.LockBy, true
 	}
-	for _, i := range sorted(o.running) {
-		for _, x := range o.running[i].Orders {
-			if x.Order.By >= o.head.Time && x.Order.names(id) {
-				return o.running[i].Pledge.deal.hash, x.Order.By, true
+	for _, in := range o.running {
+		for _, x := range in.Orders {
+			if x.Order.By >= o.head.Time && x.Order.names(id) { // no other does: what is pledged is not ordered
+				return in.Pledge.deal.hash, x.Order.By, true
 			}
 		}
 	}
 	return h, 0, false
 }
 
-// named returns the first pledge that counts and names a chunk.
-func (o *Owner) named(id wire.ChunkID, counts func(wire.Hash, *pledge) bool) (wire.Hash, bool) {
-	for _, h := range sorted(o.pledges) {
-		p := o.pledges[h]
-		if !counts(h, p) {
-			continue
-		}
-		for _, pot := range p.Agreement.Pots {
-			for _, s := range pot {
-				if s.Chunk == id {
-					return h, true
-				}
-			}
+// named returns the pledge that counts and names a chunk, of several the least.
+func (o *Owner) named(id wire.ChunkID, counts func(wire.Hash, *pledge) bool) (least wire.Hash, ok bool) {
+	for h, p := range o.pledges {
+		if (!ok || slices.Compare(h[:], least[:]) < 0) && counts(h, p) && p.Agreement.names(id) {
+			least, ok = h, true
 		}
 	}
-	return wire.Hash{}, false
+	return least, ok
 }
 
 // row returns the row of one part of the state.

@@ -20,6 +20,8 @@ import (
 	"regexp"
 	"runtime/pprof"
 	"syscall"
+
+	"latchkey/gate"
 )
 
 // options are the flags.
@@ -61,6 +63,7 @@ func main() {
 	traced := flag.Bool("trace", false, "with -run exchange: show what each exchange waits for")
 	flag.IntVar(&o.chunks, "chunks", 1_000_000, "chunks in the escrow whose memory and restart are measured")
 	flag.Parse()
+	gate.Heap() // as the programs of an escrow and of its witnesses do
 	if *traced {
 		o.trace = new(trace)
 	}

@@ -18,6 +18,7 @@ import (
 
 func main() {
 	path := gate.Arguments("escrow", "the host of an escrow's vault: its log, its network, its witnesses", "docs/config.md")
+	gate.Heap()
 	ctx, stop := gate.Signals(context.Background())
 	defer stop()
 	if err := run(ctx, path); err != nil {

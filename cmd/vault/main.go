@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"latchkey/attest"
@@ -36,6 +37,9 @@ func run(path string) error {
 	c, err := config.Read(path)
 	if err != nil {
 		return err
+	}
+	if c.Trust.Role == "escrow" && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as gate.Heap does for the host
 	}
 	p, err := sim.OpenPlatform(c.Platform)
 	if err != nil {
