@@ -35,7 +35,8 @@ const (
 	opNot
 )
 
-// apply computes an operation; a condition is 0 or 1. A result out of range comes back as the nearest int64 and false.
+// apply computes an operation that is no comparison; a condition is 0 or 1. A result out of range comes back as the
+// nearest int64 and false.
 func (o op) apply(a, b, c int64) (int64, bool) {
 	switch o {
 	case opAdd:
@@ -54,22 +55,10 @@ func (o op) apply(a, b, c int64) (int64, bool) {
 		return muldiv(a, 1, b)
 	case opShare:
 		return muldiv(a, b, c)
-	case opMin:
+	case opMin, opAnd:
 		return min(a, b), true
-	case opMax:
+	case opMax, opOr:
 		return max(a, b), true
-	case opEq:
-		return truthOf(a == b), true
-	case opNe:
-		return truthOf(a != b), true
-	case opLt:
-		return truthOf(a < b), true
-	case opLe:
-		return truthOf(a <= b), true
-	case opAnd:
-		return a & b, true
-	case opOr:
-		return a | b, true
 	}
 	return 1 - a, true // opNot
 }

@@ -200,7 +200,7 @@ func (t *trace) within(c *clause) {
 	}
 }
 
-func (t *trace) deposited(r run, pot int) {
+func (t *trace) deposited(r *run, pot int) {
 	if t != nil {
 		*t.env.at(opLeft, pot), *t.env.at(opFilled, pot) = point(r.s.left(pot)), point(r.d.filled(&r.s, pot))
 	}
@@ -212,13 +212,14 @@ func (t *trace) sealed(i int, h [32]byte) {
 	}
 }
 
-// give follows a give that r, a copy, is about to run. Between two amounts for which the rule picks the same chunks it
-// picks them for every amount. What is reported must be asked for by some value: where the bound of the interval is not
-// reached at one of its ends and would be the worst rounding so far, the interval is split.
-func (t *trace) give(r run, s *stmt) {
+// give follows a give that a run is about to make, on copies of it. Between two amounts for which the rule picks the
+// same chunks it picks them for every amount. What is reported must be asked for by some value: where the bound of the
+// interval is not reached at one of its ends and would be the worst rounding so far, the interval is split.
+func (t *trace) give(live *run, s *stmt) {
 	if t == nil {
 		return
 	}
+	r := *live
 	left := t.env.at(opLeft, s.index)
 	had, asked := left.lo, t.env.eval(s.expr)
 	n := note{s, asked.lo, 0, had, t.env.at(opInput, 0).lo, t.env.at(opNow, 0).lo}
@@ -401,7 +402,7 @@ func (r *run) gains() (list []gain) {
 
 // place returns the place where a run has led, by the next move of the one from which it came.
 func (x *explorer) place(r *run, from int) int32 {
-	if r.s.closed {
+	if r.s.phase == none {
 		return closed
 	}
 	r.s.now, r.s.until = 0, 0

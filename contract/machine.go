@@ -104,13 +104,14 @@ func (d *Deal) Open(weights [][]int64, now int64) (State, Outcome, error) {
 // state is s and nothing happened. A deadline that is due comes before anything else: until it has fired, every other
 // event is refused with ErrOverdue. It fires as a step of its own whose time is the deadline, however late the event.
 func (d *Deal) Step(s State, ev Event) (State, Outcome, error) {
-	if s.Closed() {
+	if s.c == nil || s.phase == none { // as Closed, which would copy it
 		return s, Outcome{}, ErrClosed
 	}
 	if ev.At < s.now || ev.At > farAway {
 		return s, Outcome{}, fmt.Errorf("%w: time %d, the contract stands at %d", ErrEvent, ev.At, s.now)
 	}
-	r := run{d: d, s: s}
+	var r run // filled in place: a literal is made beside it and copied
+	r.d, r.s = d, s
 	r.s.now = ev.At
 	switch due := ev.At >= s.until; {
 	case due && ev.Kind == Deadline:
@@ -130,7 +131,7 @@ func (d *Deal) Step(s State, ev Event) (State, Outcome, error) {
 func (d *Deal) Deadline(s State) (at int64, ok bool) { return s.until, !s.Closed() }
 
 func (r *run) outcome() Outcome {
-	return Outcome{Gives: r.gives, Closed: r.s.closed, Phase: r.s.Phase(), Line: int(r.line)}
+	return Outcome{Gives: r.gives, Closed: r.s.phase == none, Phase: int(r.s.phase), Line: int(r.line)}
 }
 
 func (r *run) open() {
@@ -226,7 +227,7 @@ func (r *run) deposit(ph *phase, ev *Event) (*clause, error) {
 		words[int32(r.s.c.vars)+i/64] &^= 1 << (i % 64)
 	}
 	words[r.d.p.varLater()+int(r.d.p.pots[ev.Pot].slot)] += ev.Value
-	r.exploring.deposited(*r, ev.Pot)
+	r.exploring.deposited(r, ev.Pot)
 	part := r.s.missing(r.d.p, ev.Pot) > 0
 	waited := false
 	for i := range ph.clauses {
@@ -265,19 +266,22 @@ func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 	if ev.Oracle < 0 || ev.Oracle >= len(p.oracles) {
 		return nil, fmt.Errorf("%w: contract %s reads no oracle number %d", ErrEvent, p.name, ev.Oracle+1)
 	}
-	if f := p.oracles[ev.Oracle]; ev.Value < f.Lo || ev.Value > f.Hi || ev.Observed < 0 || ev.Observed > ev.At {
+	if f := &p.oracles[ev.Oracle]; ev.Value < f.Lo || ev.Value > f.Hi || ev.Observed < 0 || ev.Observed > ev.At {
 		return nil, fmt.Errorf("%w: oracle %s: its value %d is outside its range %d..%d, or observed after %d", ErrEvent, f.Name, ev.Value, f.Lo, f.Hi, ev.At)
 	}
 	newest, fresh := p.varNewest()+ev.Oracle, false
+	last := r.s.words()[newest]
 	for i := range ph.clauses {
 		c := &ph.clauses[i]
-		if c.oracle != ev.Oracle || c.kind != onEach && c.kind != onFor {
+		if c.kind != onEach && c.kind != onFor || c.oracle != ev.Oracle {
 			continue
 		}
 		t := r.eval(c.time)
-		fits := c.kind == onFor && ev.Observed == t && r.s.said&c.mask() == 0
-		if c.kind == onEach && ev.Observed > r.s.words()[newest] && ev.At-ev.Observed <= t {
-			fits, fresh = true, true
+		fits := ev.Observed > last && ev.At-ev.Observed <= t
+		if c.kind == onFor {
+			fits = ev.Observed == t && r.s.said&c.mask() == 0
+		} else if fits {
+			fresh = true
 		}
 		if !fits || !r.holds(c.guard) {
 			continue
@@ -314,7 +318,7 @@ func (r *run) do(body []stmt) bool {
 		s := &body[i]
 		switch s.kind {
 		case stGive:
-			r.exploring.give(*r, s)
+			r.exploring.give(r, s)
 			r.give(s.index, s.to, r.eval(s.expr))
 		case stSet:
 			v := r.eval(s.expr)
@@ -367,7 +371,7 @@ func (r *run) close() {
 	for pot := range r.d.p.pots {
 		r.give(pot, r.d.p.pots[pot].From, math.MaxInt64)
 	}
-	r.s = State{c: r.s.c, closed: true, now: r.s.now}
+	r.s = State{c: r.s.c, phase: none, now: r.s.now}
 }
 
 // words returns the words of the state that is being made, to be written.
@@ -408,7 +412,8 @@ func (r *run) value(n *node) int64 {
 	return r.compute(n)
 }
 
-func (r *run) compute(n *node) int64 {
+func (r *run) compute(n *node) (v int64) {
+	ok := true
 	switch n.op {
 	case opConst:
 		return n.v
@@ -430,22 +435,26 @@ func (r *run) compute(n *node) int64 {
 		return r.d.p.curves[n.v].at(r.eval(n.a))
 	case opNot:
 		return 1 - r.eval(n.a)
-	case opAnd:
-		if r.eval(n.a) == 0 {
-			return 0
+	case opAnd, opOr:
+		if v = r.eval(n.a); v == truthOf(n.op == opOr) {
+			return v
 		}
 		return r.eval(n.b)
-	case opOr:
-		if r.eval(n.a) != 0 {
-			return 1
-		}
-		return r.eval(n.b)
+	case opEq:
+		return truthOf(r.eval(n.a) == r.eval(n.b))
+	case opNe:
+		return truthOf(r.eval(n.a) != r.eval(n.b))
+	case opLt:
+		return truthOf(r.eval(n.a) < r.eval(n.b))
+	case opLe:
+		return truthOf(r.eval(n.a) <= r.eval(n.b))
+	case opMul:
+		v, ok = muldiv(r.eval(n.a), r.eval(n.b), 1)
+	case opShare:
+		v, ok = muldiv(r.eval(n.a), r.eval(n.b), r.eval(n.c))
+	default:
+		v, ok = n.op.apply(r.eval(n.a), r.eval(n.b), 0)
 	}
-	a, b, c := r.eval(n.a), r.eval(n.b), int64(0)
-	if n.op == opShare {
-		c = r.eval(n.c)
-	}
-	v, ok := n.op.apply(a, b, c)
 	if !ok {
 		r.broken(n.pos)
 	}

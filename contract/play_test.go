@@ -435,7 +435,7 @@ func FuzzDecodeState(f *testing.F) {
 			f.Fatal(err)
 		}
 		f.Add(i, encode(f, s))
-		f.Add(i, encode(f, State{c: s.c, closed: true, now: noon}))
+		f.Add(i, encode(f, State{c: s.c, phase: none, now: noon}))
 	}
 	f.Add(2, []byte{1, 2, 0, 0, 3, 0})
 	f.Fuzz(func(t *testing.T, i int, b []byte) {

@@ -43,7 +43,7 @@ func replay(d *Deal, weights [][]int64, opens int64, way []Event, late int) (ask
 		if r.fault != nil {
 			return nil, r.fault
 		}
-		for j := d.p.varNewest(); j < d.p.varLater() && !r.s.closed; j++ {
+		for j := d.p.varNewest(); j < d.p.varLater() && !r.s.Closed(); j++ {
 			r.words()[j] = 0 // the values of an oracle count as independent of each other
 		}
 		s, notes = r.s, tr.notes

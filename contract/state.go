@@ -73,14 +73,13 @@ func (d *Deal) newChunks(weights [][]int64) (*chunks, error) {
 // State is where an instance stands. It is a value: Step returns a new one and leaves the old one as it was. The zero
 // State is of no instance and counts as closed.
 type State struct {
-	c      *chunks
-	closed bool
-	phase  int32
-	now    int64    // logical time of the last step
-	until  int64    // when the phase's deadline is due
-	said   uint64   // voices heard and values taken in this phase, at the bits of its clauses
-	few    [2]int64 // the words, where there are no more
-	many   []int64  // the words, where there are more; never written after it is made
+	c     *chunks
+	phase int32    // none when closed
+	now   int64    // logical time of the last step
+	until int64    // when the phase's deadline is due
+	said  uint64   // voices heard and values taken in this phase, at the bits of its clauses
+	few   [2]int64 // the words, where there are no more
+	many  []int64  // the words, where there are more; never written after it is made
 }
 
 // words returns the words of s itself: counters; of each oracle the time of its newest value; of each later pot how many of its
@@ -93,7 +92,7 @@ func (s *State) words() []int64 {
 }
 
 // Closed tells that the contract is over: nothing is left to give.
-func (s State) Closed() bool { return s.closed || s.c == nil }
+func (s State) Closed() bool { return s.c == nil || s.phase == none }
 
 // Phase returns the index of the present phase, -1 when closed.
 func (s State) Phase() int {
@@ -197,7 +196,7 @@ func (s State) AppendBinary(b []byte) ([]byte, error) {
 		return b, fmt.Errorf("encode state: %w: no instance", ErrSnapshot)
 	}
 	b = append(b, snapshotVersion)
-	if s.closed {
+	if s.phase == none {
 		return binary.AppendUvarint(append(b, 0), uint64(s.now)), nil
 	}
 	b = binary.AppendUvarint(b, uint64(s.phase)+1)
@@ -257,7 +256,7 @@ func (s *State) decode(p *Program, b []byte) bool {
 	version, at := uvarint(snapshotVersion), uvarint(uint64(len(p.phases)))
 	s.now = int64(uvarint(farAway))
 	if at == 0 {
-		*s = State{c: s.c, closed: true, now: s.now}
+		*s = State{c: s.c, phase: none, now: s.now}
 		return ok && version == snapshotVersion
 	}
 	s.phase = int32(at - 1)

@@ -261,7 +261,7 @@ var allMutations = []mutation{
 	}}},
 	{"vault: feed of a value", "forged: a price of another feed", "the cheat works", []edit{{fMedian, "s.Value.Feed != q.Feed || ", ""}}},
 	{"vault: one time of all values", "forged: prices of two times", "the cheat works", []edit{{fMedian, " || s.Value.Time != signed[0].Value.Time {", " {"}}},
-	{"vault: time of a value", "forged: a price for another time", "the cheat works", []edit{{fMachine, "c.kind == onFor && ev.Observed == t &&", "c.kind == onFor &&"}}},
+	{"vault: time of a value", "forged: a price for another time", "the cheat works", []edit{{fMachine, "fits = ev.Observed == t && ", "fits = "}}},
 	{"vault: a value of the future", "forged: a price before its time", "the cheat works", []edit{{fMachine, " || ev.Observed > ev.At {", " {"}}},
 	{"vault: range of a value", "forged: a price out of its range", "the cheat works", []edit{{fMachine, " || ev.Value > f.Hi", ""}}},
 	{"vault: instance of a report", "forged: a price of another instance", "the cheat works", []edit{{fReplay, " || r.Report != nil && r.Report.Instance != r.Instance {", " {"}}},
