@@ -70,10 +70,11 @@ func (p *Program) newEnv() *env {
 }
 
 func (e *env) clone() *env {
-	c := &env{}
-	if n := len(e.spare); n > 0 {
-		c, e.spare = e.spare[n-1], e.spare[:n-1]
+	if len(e.spare) == 0 {
+		e.spare = append(e.spare, &env{})
 	}
+	c := e.spare[len(e.spare)-1]
+	e.spare = e.spare[:len(e.spare)-1]
 	e.step(len(e.vars) / 16)
 	vars, facts := append(c.vars[:0], e.vars...), append(c.facts[:0], e.facts...)
 	*c = *e

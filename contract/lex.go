@@ -166,9 +166,13 @@ func (l *lexer) space() (at pos, ok bool) {
 			l.line, l.lineStart = l.line+1, l.off+1
 		case '#':
 			text, _, _ := strings.Cut(l.src[l.off:], "\n")
+			n := 0 // nearly every comment is ASCII, and to look at runes takes its time
+			for n < len(text) && (text[n] >= ' ' && text[n] < 0x7f || text[n] == '\t') {
+				n++
+			}
 			l.off += len(text) - 1
-			if bad := strings.IndexFunc(text, invisible); bad >= 0 {
-				at = pos{l.line + 1, int32(l.off-l.lineStart-len(text)+bad) + 2}
+			if bad := strings.IndexFunc(text[n:], invisible); bad >= 0 {
+				at = pos{l.line + 1, int32(l.off-l.lineStart-len(text)+n+bad) + 2}
 				l.off++
 				return at, false
 			}
@@ -180,10 +184,7 @@ func (l *lexer) space() (at pos, ok bool) {
 }
 
 func invisible(r rune) bool {
-	if r < utf8.RuneSelf { // nearly every comment is ASCII, and the tables take their time
-		return r < ' ' && r != '\t' && r != '\r' || r == 0x7f
-	}
-	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	return r != '\t' && r != '\r' && (r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp))
 }
 
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' }

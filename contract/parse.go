@@ -59,7 +59,7 @@ type parser struct {
 
 // parse reads a source for the given numbers of holders of its roles; where there are none, for the greatest.
 func parse(source string, counts []int64) (*Program, *findings) {
-	p := &parser{lexer: lexer{src: source}, Program: &Program{nodes: make([]node, 0, 32+len(source)/24), counts: counts}, symbols: make([]symbol, 0, 16), each: none, any: none, operators: operators()}
+	p := &parser{lexer: lexer{src: source}, Program: &Program{nodes: make([]node, 0, 16+len(source)/32), counts: counts}, symbols: make([]symbol, 0, 16), each: none, any: none, operators: operators()}
 	for i := range p.holder {
 		p.holder[i] = none
 	}
