@@ -28,12 +28,16 @@ const maxMessage = 1 << 20
 var ErrProtocol = errors.New("language server protocol")
 
 // Serve answers an editor until it says exit or its stream ends. It returns nil if
-// the editor said shutdown first, as it should.
+// the editor said shutdown first, as it should, or ended its stream before it said
+// initialize.
 func Serve(in io.Reader, out io.Writer) error {
 	s := &server{out: out, docs: make(map[string]string)}
 	r := bufio.NewReader(in)
 	for {
 		body, err := readMessage(r)
+		if errors.Is(err, io.EOF) && !s.initialized {
+			return nil
+		}
 		if errors.Is(err, io.EOF) {
 			return s.ended()
 		}
@@ -153,7 +157,7 @@ type server struct {
 }
 
 func (s *server) ended() error {
-	if s.initialized && !s.down {
+	if !s.down {
 		return fmt.Errorf("%w: the editor left without a shutdown", ErrProtocol)
 	}
 	return nil

@@ -11,17 +11,22 @@ import (
 
 func TestServeRefuses(t *testing.T) {
 	for in, want := range map[string]string{
-		"Content-Length: 99999999\r\n\r\n":      "Content-Length",
-		"Content-Length: -1\r\n\r\n":            "Content-Length",
-		"Content-Length: x\r\n\r\n":             "Content-Length",
-		"hello\r\n\r\n":                         "read a header",
-		"Content-Length: 5\r\n\r\n{}":           "read a message",
-		frame(`{"id":1,"method":"initialize"}`): "without a shutdown",
+		"Content-Length: 99999999\r\n\r\n":                                 "Content-Length",
+		"Content-Length: -1\r\n\r\n":                                       "Content-Length",
+		"Content-Length: x\r\n\r\n":                                        "Content-Length",
+		"hello\r\n\r\n":                                                    "read a header",
+		"Content-Length: 5\r\n\r\n{}":                                      "read a message",
+		frame(`{"id":1,"method":"initialize"}`):                            "without a shutdown",
+		frame(`{"method":"exit"}`):                                         "without a shutdown",
+		frame(`{"id":1,"method":"shutdown"}`) + frame(`{"method":"exit"}`): "without a shutdown", // refused before initialize
 	} {
 		err := Serve(strings.NewReader(in), io.Discard)
 		if !errors.Is(err, ErrProtocol) || !strings.Contains(err.Error(), want) {
 			t.Errorf("Serve(%q) = %v, want %s", in, err, want)
 		}
+	}
+	if err := Serve(strings.NewReader(""), io.Discard); err != nil {
+		t.Errorf("an empty stream: %v", err)
 	}
 	var out bytes.Buffer
 	if err := Serve(strings.NewReader(frame("no json")), &out); err != nil || !strings.Contains(out.String(), "-32700") {
