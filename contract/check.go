@@ -165,7 +165,11 @@ func (c *checker) phase(ph *phase) {
 		if certain = certain || cl.kind == onDeadline && cl.guard == none; cl.guard != none {
 			e.eval(cl.guard)
 		}
-		if cl.guard != none && !e.refine(cl.guard, true) {
+		holds := cl.guard == none || e.refine(cl.guard, true)
+		if cl.seal != none { // which changes between the condition and the body
+			e.assign(opSealed, cl.seal, point(truthOf(cl.carries == aSeal)))
+		}
+		if !holds {
 			c.fail(cl.pos, "the condition of this clause can never hold", "change the condition, or remove the clause")
 		} else if ended := c.walk(cl.body, e); !ended && cl.kind == onDeadline {
 			c.fail(cl.pos, "after the deadline this phase is over, and nothing follows", "end every way through `at deadline` with `next` or `close`")

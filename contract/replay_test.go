@@ -22,6 +22,9 @@ func replay(d *Deal, weights [][]int64, opens int64, way []Event, late int) (ask
 	var notes []note
 	same := 0
 	for i, ev := range append([]Event{{At: opens}}, way...) {
+		if i > 0 && s.closed { // another meaning of its values led elsewhere
+			return nil, fmt.Errorf("%s: %w", d.p.Describe(ev), ErrClosed)
+		}
 		tr := trace{env: *d.env()}
 		tr.env.load(d, s)
 		r := run{d: d, s: s, exploring: &tr}
