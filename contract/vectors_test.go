@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -70,6 +71,38 @@ type admitCase struct {
 	Chunks  [][]int64  `json:"chunks"`
 	Payouts [][4]int64 `json:"payouts,omitempty"` // pot, party, least, most
 }
+
+// snapshotCase is a snapshot, and whether a state of the instance encodes to it.
+type snapshotCase struct {
+	Name     string      `json:"name"`
+	Expect   string      `json:"expect"`
+	Source   string      `json:"source"`
+	Terms    []int64     `json:"terms"`
+	Chunks   [][]int64   `json:"chunks"`
+	Snapshot vectors.Hex `json:"snapshot"`
+}
+
+// snapshotSource has all that a snapshot holds: voices of a word and of a value, a counter, an oracle, a later pot and a
+// sealed value.
+const snapshotSource = `contract Snapshot
+parties a, b, c
+term t : time
+pot p = 9 units from a
+later pot q = 3 units from b
+counter k = -1 in -2..5
+oracle o in 0..9
+sealed z in 0..9
+phase A until t
+  when 2 of a, b, c say "x": close
+  when oracle o for t - 1 hours: set k = o / 2
+  when oracle o each 60 seconds: stay
+  when each deposit q: give all of q to a
+  when b says "seal" with sealed z if k = 5: stay
+  when b says "show" with opened z: give all of p to b
+  at deadline: next B
+phase B until t + 1 days
+  at deadline: close
+`
 
 // event is the step as the machine takes it.
 func (s playStep) event() Event {
@@ -199,6 +232,9 @@ func TestVectors(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
 		script(t, string(text), func(p *Program, source string, terms []int64, weights [][]int64, ev Event, s State, o Outcome, err error) {
 			step := stepOf(t, ev, s, o, err)
+			for i := range weights {
+				weights[i] = append([]int64{}, weights[i]...) // an empty list, not null
+			}
 			if step.Kind == "open" {
 				plays.Cases = append(plays.Cases, playCase{fmt.Sprintf("%s %d", name, len(plays.Cases)), "ok", source, terms, weights, nil})
 			}
@@ -225,6 +261,9 @@ func TestVectors(t *testing.T) {
 
 	admits := vectors.File[admitCase]{About: "what the exploration says of deals; spec/contract.md section 5"}
 	admit := func(name, source string, terms []int64, chunks [][]int64) {
+		for i := range chunks {
+			chunks[i] = append([]int64{}, chunks[i]...)
+		}
 		c := admitCase{Name: name, Expect: "ok", Source: source, Terms: terms, Chunks: chunks}
 		report, err := mustBind(source, terms...).Admit(chunks, Limits{})
 		if err != nil {
@@ -259,6 +298,62 @@ func TestVectors(t *testing.T) {
 			return fmt.Errorf("got %v", got)
 		}
 		reproduces(t, mustBind(c.Source, c.Terms...), c.Chunks, Limits{})
+		return err
+	})
+}
+
+// TestSnapshotVectors does so for snapshots, among them such as no state encodes to.
+func TestSnapshotVectors(t *testing.T) {
+	snapshots := vectors.File[snapshotCase]{About: "snapshots, and what no state encodes to; spec/contract.md section 7"}
+	const now, until, voices, counter, newest, later, sealed, gone = "80a4a7da06", "64", "01", "01", "00", "02", "00", "18"
+	far, over, zeros, seal := "80808080808080"+"10", "81808080808080"+"10", strings.Repeat("00", 32), strings.Repeat("00", 31)+"07"
+	far2 := "8080808080808020" // far, as a varint
+	for _, c := range []struct{ name, expect, snapshot string }{
+		{"as it is", "ok", "0101" + now + until + voices + counter + newest + later + sealed + gone},
+		{"a value was taken for its time, all is deposited and sealed", "ok", "0101" + now + until + "09" + "0a" + far2 + "06" + "01" + seal + "00"},
+		{"all chunks are given", "ok", "0101" + now + until + voices + counter + newest + "06" + sealed + "1f"},
+		{"another phase", "ok", "0102" + now + until + "00" + counter + newest + later + sealed + gone},
+		{"the latest time there is", "ok", "0101" + far + far + voices + counter + newest + later + sealed + gone},
+		{"closed", "ok", "0100" + now},
+		{"empty", "error", ""},
+		{"another version", "error", "0201" + now + until + voices + counter + newest + later + sealed + gone},
+		{"a phase that is not there", "error", "0103" + now + until + "00" + counter + newest + later + sealed + gone},
+		{"now is too late", "error", "0101" + over + until + voices + counter + newest + later + sealed + gone},
+		{"closed too late", "error", "0100" + over},
+		{"the deadline is too far", "error", "0101" + now + over + voices + counter + newest + later + sealed + gone},
+		{"a uvarint is not minimal", "error", "0101" + now + "e400" + voices + counter + newest + later + sealed + gone},
+		{"a version is not minimal", "error", "810001" + now + until + voices + counter + newest + later + sealed + gone},
+		{"a voice that is not there", "error", "0101" + now + until + "10" + counter + newest + later + sealed + gone},
+		{"a voice in another phase", "error", "0102" + now + until + "01" + counter + newest + later + sealed + gone},
+		{"a clause has all its voices", "error", "0101" + now + until + "03" + counter + newest + later + sealed + gone},
+		{"a counter is above its range", "error", "0101" + now + until + voices + "0c" + newest + later + sealed + gone},
+		{"a counter is below its range", "error", "0101" + now + until + voices + "05" + newest + later + sealed + gone},
+		{"a value of before time", "error", "0101" + now + until + voices + counter + "01" + later + sealed + gone},
+		{"more chunks than the pot has", "error", "0101" + now + until + voices + counter + newest + "08" + sealed + "00"},
+		{"less chunks than none", "error", "0101" + now + until + voices + counter + newest + "01" + sealed + "1c"},
+		{"a commitment of zeros", "error", "0101" + now + until + voices + counter + newest + later + "01" + zeros + gone},
+		{"a commitment that is cut", "error", "0101" + now + until + voices + counter + newest + later + "01" + seal[2:]},
+		{"neither a commitment nor none", "error", "0101" + now + until + voices + counter + newest + later + "02" + seal + gone},
+		{"a chunk that is not there is held", "error", "0101" + now + until + voices + counter + newest + later + sealed + "08"},
+		{"a chunk too many", "error", "0101" + now + until + voices + counter + newest + later + sealed + "38"},
+		{"cut", "error", "0101" + now + until + voices + counter + newest + later + sealed},
+		{"a byte left over", "error", "0101" + now + until + voices + counter + newest + later + sealed + gone + "00"},
+		{"a byte left over after the end", "error", "0100" + now + "00"},
+	} {
+		b, err := hex.DecodeString(c.snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.expect != "ok" {
+			c.expect = "error: " + ErrSnapshot.Error()
+		}
+		snapshots.Cases = append(snapshots.Cases, snapshotCase{c.name, c.expect, snapshotSource, []int64{noon}, [][]int64{{4, 5}, {1, 1, 1}}, b})
+	}
+	vectors.Check(t, *update, vectorDir+"snapshot.json", snapshots, func(c snapshotCase) (string, string) { return c.Name, c.Expect }, func(c snapshotCase) error {
+		s, err := mustBind(c.Source, c.Terms...).DecodeState(c.Chunks, c.Snapshot)
+		if err == nil && string(encode(t, s)) != string(c.Snapshot) {
+			return fmt.Errorf("encoded again it is %x", encode(t, s))
+		}
 		return err
 	})
 }
