@@ -119,7 +119,7 @@ func (l *lexer) scan() token {
 		l.off += n
 		t.kind, t.text = tBad, fmt.Sprintf("the character %q has no meaning here", r)
 		t.mend = "names are letters, digits and _; words stand in \"quotes\"; a comment begins with #"
-		if mend := map[rune]string{'\'': "words stand in \"quotes\"", ';': "leave it out: nothing stands between two statements", '%': "write share(amount, 50, 100)", '&': "write `and`", '|': "write `or`", '!': "write `not`, or `!=`", '{': "what is done follows a colon"}[r]; mend != "" {
+		if mend := map[rune]string{'\'': "words stand in \"quotes\"", ';': "leave it out: nothing stands between two statements", '%': "write share(amount, 50, 100)", '&': "write `and`", '|': "write `or`", '!': "write `not`, or `!=`", '{': "what is done follows a colon", 0xfeff: "save the file without a byte order mark", utf8.RuneError: "save the file as plain text"}[r]; mend != "" {
 			t.mend = mend
 		}
 	}

@@ -233,15 +233,29 @@ func bind(path string, words []string, t *termFlags, partly bool, talk io.Writer
 			fmt.Fprintf(talk, "warning: %v\n", err)
 		}
 	}
+	seen := map[string]bool{}
+	twice := func(name string) error {
+		if seen[name] {
+			return &hinted{fmt.Errorf("%w: %s is given twice", errUsage, name), "give each term and each pot once; what is given here counts before the file"}
+		}
+		seen[name] = true
+		return nil
+	}
 	for _, w := range words {
 		name, value, ok := strings.Cut(w, "=")
 		if !ok || name == "" {
 			return nil, &hinted{fmt.Errorf("%w: %q is not TERM=VALUE", errUsage, w), "latchkey contract explore escrow.latchkey price=20 ship_by=2026-03-01"}
 		}
+		if err := twice(name); err != nil {
+			return nil, err
+		}
 		b.settings.SetTerm(name, value)
 	}
 	for _, w := range t.chunks {
 		name, value, _ := strings.Cut(w, "=")
+		if err := twice(name); err != nil {
+			return nil, err
+		}
 		b.settings.SetChunks(name, value)
 	}
 	if partly && b.settings.Empty() && len(p.Terms()) > 0 {
@@ -265,10 +279,22 @@ func termHint(path string, p *contract.Program, err error) error {
 	var missing *scenario.Missing
 	if errors.As(err, &missing) {
 		var words []string
+		times := 0
 		for _, t := range missing.Terms {
-			words = append(words, t.Name+"="+exampleValue(t))
+			value := exampleValue(t)
+			if t.Type == contract.Time { // one after the other, as most contracts want them
+				value = figures.Time(1_772_323_200 + int64(times)*31*86400)
+				times++
+			}
+			words = append(words, t.Name+"="+value)
 		}
 		return &hinted{err, fmt.Sprintf("latchkey contract explore %s %s", path, strings.Join(words, " "))}
+	}
+	if errors.Is(err, scenario.ErrChunks) {
+		return &hinted{err, "as --chunks payment=10,5,5: what each chunk weighs, in the agreed order, together what the pot holds"}
+	}
+	if required := strings.Join(p.Outline().Requires, "; "); errors.Is(err, contract.ErrTerms) && len(required) < 400 {
+		return &hinted{err, "it is required that " + required}
 	}
 	var terms []string
 	for _, t := range p.Terms() {
@@ -281,10 +307,7 @@ func termHint(path string, p *contract.Program, err error) error {
 }
 
 func exampleValue(t contract.Term) string {
-	switch t.Type {
-	case contract.Time:
-		return "2026-03-01"
-	case contract.Duration:
+	if t.Type == contract.Duration {
 		return `"` + figures.Duration(max(t.Lo, min(t.Hi, 30*86400))) + `"`
 	}
 	return figures.Number(max(t.Lo, min(t.Hi, 20)))

@@ -107,11 +107,14 @@ func Parse(src []byte) (*File, error) {
 			if s != nil && len(s.Steps) > 0 {
 				return nil, Failure{n, s.Name, "terms and chunks are set before the first step"}
 			}
-			if one := (setting{name, value, n}); word == "term" {
-				set(&settings.terms, one)
-			} else {
-				set(&settings.chunks, one)
+			list := &settings.terms
+			if word == "chunks" {
+				list = &settings.chunks
 			}
+			if slices.ContainsFunc(*list, func(o setting) bool { return o.name == name }) {
+				return nil, Failure{n, "", word + " " + name + " is set twice"}
+			}
+			set(list, setting{name, value, n})
 		case "always":
 			*always = append(*always, Line{n, text})
 		default:

@@ -10,8 +10,11 @@ import (
 	"latchkey/studio/figures"
 )
 
-// ErrSettings is wrapped by terms and chunks that cannot be used.
-var ErrSettings = errors.New("terms cannot be used")
+// What is wrapped by terms, and by chunks, that cannot be used.
+var (
+	ErrSettings = errors.New("terms cannot be used")
+	ErrChunks   = errors.New("chunks cannot be used")
+)
 
 // Settings are what the parties fill in: terms, and the chunks of the pots, as
 // they are written.
@@ -194,19 +197,19 @@ func (s Settings) weights(d *contract.Deal) ([][]int64, error) {
 	for _, c := range s.chunks {
 		i := slices.IndexFunc(pots, func(p contract.Pot) bool { return p.Name == c.name })
 		if i < 0 {
-			return nil, fmt.Errorf("%w: %s is no pot of %s", ErrSettings, c.name, d.Program().Name())
+			return nil, fmt.Errorf("%w: %s is no pot of %s", ErrChunks, c.name, d.Program().Name())
 		}
 		weights[i] = []int64{}
 		sum := int64(0)
 		for _, w := range strings.FieldsFunc(c.text, func(r rune) bool { return r == ',' || r == ' ' }) {
 			v, err := figures.Parse(contract.Units, w)
 			if err != nil || v < 1 || v > 1<<40 {
-				return nil, fmt.Errorf("%w: chunks of %s: %q is no weight of a chunk", ErrSettings, c.name, w)
+				return nil, fmt.Errorf("%w: chunks of %s: %q is no weight of a chunk", ErrChunks, c.name, w)
 			}
 			weights[i], sum = append(weights[i], v), sum+v
 		}
 		if sum != d.PotUnits(i) {
-			return nil, fmt.Errorf("%w: the chunks of %s weigh %s together, the pot holds %s", ErrSettings, c.name, figures.Units(sum), figures.Units(d.PotUnits(i)))
+			return nil, fmt.Errorf("%w: the chunks of %s weigh %s together, the pot holds %s", ErrChunks, c.name, figures.Units(sum), figures.Units(d.PotUnits(i)))
 		}
 	}
 	return weights, nil
