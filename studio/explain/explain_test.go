@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -203,6 +204,43 @@ phase Wait until by
 	want := []Gain{{Phase: "Wait", Party: "keeper", Act: `keeper says "free"`, Silent: 10, Spoken: 0}}
 	if diff := cmp.Diff(want, got); diff != "" || !whole {
 		t.Errorf("gains (-want +got):\n%s", diff)
+	}
+}
+
+// TestGainsOfLaterStates has what somebody gains only in a state that a phase comes to later: when a counter stands at
+// its last value, when a bid is sealed, when others have paid.
+func TestGainsOfLaterStates(t *testing.T) {
+	for name, want := range map[string][]Gain{
+		"note":           {{Phase: "Watching", Party: "investor", Oracle: true, Act: "price = 0.00", Silent: 100, Spoken: 0}},
+		"auction-sealed": {{Phase: "Show", Party: "bidder 1", Act: `bidder 1 says "show" with 8`, Silent: 10, Spoken: 5}},
+		"crowdfunding":   {{Phase: "Pledging", Party: "backer 3", Act: "backer 3 deposits pledge 3", Silent: 0, Spoken: -5}},
+	} {
+		src, err := examples.Files.ReadFile(name + ".latchkey")
+		if err != nil {
+			t.Fatal(err)
+		}
+		scenarios, err := examples.Files.ReadFile(name + ".scenario")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := contract.Compile(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := scenario.Parse(scenarios)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, weights, err := f.Settings.Bind(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := Gains(play.New(d, weights, f.Settings.Begin(p)))
+		for _, g := range want {
+			if !slices.Contains(got, g) {
+				t.Errorf("%s: %+v is not among %+v", name, g, got)
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -74,13 +75,14 @@ func (g Gain) String() string {
 		g.Phase, g.Party, figures.Units(g.Silent), figures.Number(g.Spoken), g.Act)
 }
 
-// Gains compares, in each phase as it is first reached, what a party ends up with
+// Gains compares, in each phase, what a party ends up with
 // if from there on nobody does anything, with what it ends up with if one word is
 // said, one oracle's value reported, or one deposit made, and nothing after it. It returns those
 // that keeping silent serves better, the greatest gain of each party, phase and
 // word: of a deposit also those who may receive it, since it counts only when they
-// acknowledge it. Units of all pots count alike. Of a contract that is very large it looks
-// at a part only, and whole is false.
+// acknowledge it. Units of all pots count alike. A phase that can be reached in many states, with other
+// counters or bids, is looked at in the first of them, the least events first; where that
+// is not all, or the contract is very large, whole is false.
 func Gains(start *play.Session) (gains []Gain, whole bool) {
 	s := start.Clone()
 	if _, err := s.Do(play.Act{Open: true}); err != nil || s.Closed() {
@@ -88,19 +90,35 @@ func Gains(start *play.Session) (gains []Gain, whole bool) {
 	}
 	plays := 0
 	p := s.Deal.Program()
-	reached := map[int]bool{s.State().Phase(): true}
-	for queue := []*play.Session{s}; len(queue) > 0; queue = queue[1:] {
+	reached, states, counters := map[string]bool{}, make([]int, len(p.Phases())), len(p.Outline().Counters)
+	var queue []*play.Session
+	whole = true
+	follow := func(c *play.Session) {
+		if c.Closed() {
+			return
+		}
+		key := standing(p, counters, c.State())
+		if reached[key] {
+			return
+		}
+		if n := &states[c.State().Phase()]; *n == maxStates {
+			whole = false
+		} else {
+			*n++
+			reached[key] = true
+			queue = append(queue, c)
+		}
+	}
+	for follow(s); len(queue) > 0; queue = queue[1:] {
 		s := queue[0]
 		phase := p.Phases()[s.State().Phase()]
 		silent, ok := settled(s)
 		if !ok {
 			continue
 		}
-		follow := func(c *play.Session) {
-			if !c.Closed() && !reached[c.State().Phase()] {
-				reached[c.State().Phase()] = true
-				queue = append(queue, c)
-			}
+		c := s.Clone()
+		if _, err := c.Do(play.Act{Deadline: true}); err == nil {
+			follow(c)
 		}
 		for _, m := range moves(s) {
 			if plays++; plays > maxPlays {
@@ -122,13 +140,30 @@ func Gains(start *play.Session) (gains []Gain, whole bool) {
 				}
 			}
 		}
-		c := s.Clone()
-		if _, err := c.Do(play.Act{Deadline: true}); err == nil {
-			follow(c)
+	}
+	return gains, whole
+}
+
+// standing is what tells states apart besides times: those of the phase, and of the
+// newest values of oracles.
+func standing(p *contract.Program, counters int, s contract.State) string {
+	b, err := s.AppendBinary(nil)
+	if err != nil {
+		return ""
+	}
+	var key []byte
+	b = b[1:]
+	for i := range 4 + counters + len(p.Oracles()) { // phase, now, how long until the deadline, voices, and then those
+		v, n := binary.Uvarint(b)
+		if b = b[n:]; i != 1 && i != 2 && i < 4+counters {
+			key = binary.AppendUvarint(key, v)
 		}
 	}
-	return gains, true
+	return string(append(key, b...))
 }
+
+// maxStates bounds in how many states a phase is looked at.
+const maxStates = 64
 
 // maxPlays bounds the work on a contract that somebody has made large.
 const maxPlays = 5000
@@ -190,13 +225,16 @@ func (m move) do(s *play.Session) bool {
 func moves(s *play.Session) (list []move) {
 	p := s.Deal.Program()
 	parties := p.Parties()
+	phases := p.Outline().Phases
 	for _, w := range s.Deal.Words(s.State()) {
 		if len(w.Parties)+len(w.Said) < w.Need {
 			continue
 		}
 		values := []int64{0}
-		if w.HasValue || w.Sealed {
+		if w.HasValue {
 			values = spreadOver(w.Lo, w.Hi)
+		} else if w.Sealed {
+			values = spreadOver(shown(phases, w.Parties))
 		}
 		speakers := w.Parties[:w.Need-len(w.Said)]
 		all := w.Need == len(w.Parties)+len(w.Said)
@@ -254,6 +292,18 @@ func moves(s *play.Session) (list []move) {
 		}
 	}
 	return list
+}
+
+// shown returns the range of what one of these parties may show once it has sealed it.
+func shown(phases []contract.Phase, parties []int) (lo, hi int64) {
+	for _, ph := range phases {
+		for _, c := range ph.Clauses {
+			if c.Opened && slices.ContainsFunc(parties, func(party int) bool { return slices.Contains(c.Parties, party) }) {
+				return c.Value.Lo, c.Value.Hi
+			}
+		}
+	}
+	return 0, 0
 }
 
 // spreadOver returns a few values of a range, its ends among them.
