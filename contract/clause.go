@@ -87,7 +87,7 @@ func (p *parser) said(c *clause) {
 	c.kind = onWord
 	between := ""
 	switch t := p.tok; {
-	case t.kind == tNumber || p.is("all"):
+	case t.kind == tNumber && !t.money || p.is("all"):
 		p.advance()
 		p.expect("of", "write `when 2 of ann, ben, carl say \"word\"`, or `when all of signer say \"word\"`")
 		if c.need, between = int(min(t.val, MaxParties+1)), ","; t.kind == tName {
