@@ -166,8 +166,9 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	if err != nil {
 		return err
 	}
+	until := int64(0)
 	decline := func(why market.DeclineReason, reason error) error {
-		if err := h.board.Decline(ctx, n.Proposal.ID, why); err != nil {
+		if err := h.board.Decline(ctx, n.Proposal.ID, why, until); err != nil {
 			return err
 		}
 		d.State, d.Reason, d.Notice = "declined", reason.Error(), nil
@@ -207,6 +208,13 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	case undecided(ctx, err):
 		return err
 	case err != nil:
+		s, serr := h.vaultStatus(ctx)
+		if serr != nil {
+			return serr
+		}
+		if until = pledgedTo(s, mySide(*n.Proposal, h.id)); until > 0 { // nothing that the other side has to do with
+			return decline(market.Pledged, err)
+		}
 		return decline(market.Untrusted, err)
 	}
 	if d.Agreement, err = wire.Marshal(a); err != nil {
@@ -239,6 +247,29 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		Text: fmt.Sprintf("checked balances and evidence, accepted %s with %s: gives %s", d.Contract, named(d.With), strings.Join(d.Gives, ", ")),
 	})
 	return h.accept(ctx, name, &d)
+}
+
+// pledgedTo returns until when the vault has chunks of a side promised to another agreement, 0
+// if none is. A switchboard that ended one proposal before the acceptance came cannot know it,
+// nor what was accepted without it.
+func pledgedTo(s enclave.Status, side market.Side) (until int64) {
+	by := map[wire.Hash]int64{}
+	for _, p := range s.Pledges {
+		by[p.Agreement] = p.LockBy
+	}
+	for _, in := range s.Instances {
+		for _, d := range in.Deposits {
+			by[in.Agreement] = max(by[in.Agreement], d.Order.By)
+		}
+	}
+	pledge := map[wire.ChunkID]wire.Hash{}
+	for _, c := range s.Chunks {
+		pledge[c.ID] = c.Pledge
+	}
+	for _, x := range side.Chunks {
+		until = max(until, by[pledge[x.Chunk]])
+	}
+	return until
 }
 
 // accept brings the vault's acceptance to the switchboard, and to the escrow, which

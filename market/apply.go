@@ -80,6 +80,8 @@ func (m *Market) apply(at int64, fact Fact) error {
 		return m.applyEnded(at, f)
 	case *Forgotten:
 		return m.applyForgotten(f)
+	case *Freed:
+		return m.applyFreed(f)
 	case *Acked:
 		c, err := m.client(f.Client)
 		if err != nil {
@@ -209,7 +211,7 @@ func (m *Market) applyDeposited(f *Deposited) error {
 	seen := map[wire.ChunkID]bool{}
 	for _, x := range in.Chunks {
 		old := m.chunks[x.Chunk]
-		if seen[x.Chunk] || old != nil && (old.cert != k || old.place != kept && old.place != available) {
+		if seen[x.Chunk] || old != nil && (old.cert != k || old.place == reserved || old.place == gone) {
 			return fmt.Errorf("chunk %s cannot be deposited", x.Chunk.Short())
 		}
 		seen[x.Chunk] = true
@@ -253,6 +255,9 @@ func (m *Market) move(c *chunk, to place) {
 	if c.place == available {
 		c.owner.stock(stockKey{c.cert.denom, c.cert.escrow}).take(c)
 	}
+	if c.place != to && c.place == pledged {
+		c.proposal = nil
+	}
 	if c.place = to; to == available {
 		c.owner.stock(stockKey{c.cert.denom, c.cert.escrow}).put(c)
 	}
@@ -260,7 +265,7 @@ func (m *Market) move(c *chunk, to place) {
 
 func (m *Market) applyWithdrawn(f *Withdrawn) error {
 	for i, id := range f.Chunks {
-		if c := m.chunks[id]; c == nil || c.owner.id != f.Client || c.place != available || slices.Contains(f.Chunks[:i], id) {
+		if c := m.chunks[id]; c == nil || c.owner.id != f.Client || c.place != available && c.place != pledged || slices.Contains(f.Chunks[:i], id) {
 			return fmt.Errorf("chunk %s cannot be withdrawn", id.Short())
 		}
 	}

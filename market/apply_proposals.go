@@ -158,11 +158,11 @@ func (m *Market) applyAsked(f *Asked) error {
 	if err != nil {
 		return err
 	}
-	if p.stage != accepted || f.Again <= p.ask {
+	if !p.asks() || f.Again <= p.ask {
 		return fmt.Errorf("proposal %v is not waiting for the escrow until then", p.ID)
 	}
 	p.ask = f.Again
-	m.advance(p, accepted)
+	m.advance(p, p.stage)
 	return nil
 }
 
@@ -196,10 +196,14 @@ func (m *Market) applyStrayed(f *Strayed) error {
 	}
 	for _, s := range p.Sides {
 		for _, x := range s.Chunks {
-			if c := m.chunks[x.Chunk]; c != nil && c.place == available && c.epoch == x.Epoch {
+			if c := m.chunks[x.Chunk]; c != nil && (c.place == available || c.place == pledged) && c.epoch == x.Epoch {
 				m.move(c, kept)
 			}
 		}
+	}
+	if len(p.rests) > 0 {
+		p.rests = nil
+		m.advance(p, p.stage)
 	}
 	return nil
 }
@@ -220,6 +224,9 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 	case len(f.Gives) > 0 != (p.stage == locked) || len(f.Gives) > 0 && len(f.Gives) != n || f.Outcome == Done && len(f.Gives) == 0:
 		return fmt.Errorf("%d gives for %d chunks", len(f.Gives), n)
 	}
+	if err := p.checkRests(f); err != nil {
+		return err
+	}
 	for _, list := range [2][]uint8{f.Fault, f.Accused} {
 		for _, role := range list {
 			if int(role) >= len(p.members) {
@@ -233,11 +240,16 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 		}
 	}
 	post(p.bookings, -1)
+	p.rests = f.Rests
 	for i, c := range slices.Concat(p.stakes[0], p.stakes[1]) {
 		c.proposal = nil
-		if len(f.Gives) > 0 {
+		switch {
+		case len(f.Gives) > 0:
 			m.receive(c, m.clients[f.Gives[i].To], f.Gives[i].Epoch)
-		} else {
+		case slices.ContainsFunc(p.rests, func(r Rest) bool { return p.Parties[r.Role] == c.owner.id }):
+			m.move(c, pledged)
+			c.proposal = p
+		default:
 			m.restore(c)
 		}
 		post(m.holding(c, nil), 1)
@@ -262,6 +274,9 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 	}
 	m.judge(at, p, f)
 	p.outcome, p.why, p.forget = f.Outcome, f.Why, f.Forget
+	if len(p.rests) > 0 {
+		p.ask = p.lockable() + 1
+	}
 	m.advance(p, ended)
 	for _, q := range p.members {
 		q.client.mail.add(at, Delivery{Ended: &EndedNotice{p.ID, f.Outcome, f.Why, f.Fault}})
@@ -270,7 +285,42 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 	return nil
 }
 
-// restore puts a reserved chunk back where it was.
+// checkRests checks which sides are said to rest when p ends.
+func (p *proposal) checkRests(f *Ended) error {
+	for i, r := range f.Rests {
+		side := slices.IndexFunc(p.Sides[:], func(s Side) bool { return s.Role == r.Role })
+		if side < 0 || len(f.Gives) > 0 || r.Until < 1 || r.Until > maxTime || i > 0 && (f.Rests[0].Role == r.Role || f.Rests[0].Until > r.Until) || i > 1 {
+			return fmt.Errorf("rest %d: party %d until %d", i, r.Role, r.Until)
+		}
+	}
+	return nil
+}
+
+// applyFreed puts the chunks of the side back that rested for the shortest time.
+func (m *Market) applyFreed(f *Freed) error {
+	p, err := m.proposal(f.Proposal)
+	if err != nil {
+		return err
+	}
+	if p.stage != ended || len(p.rests) == 0 || p.rests[0].Role != f.Role {
+		return fmt.Errorf("proposal %v: nothing of party %d rests first", p.ID, f.Role)
+	}
+	p.rests = slices.Clone(p.rests[1:])
+	if len(p.rests) > 0 {
+		p.ask = max(p.ask, p.lockable()+1)
+	}
+	for _, s := range p.Sides {
+		for _, x := range s.Chunks {
+			if c := m.chunks[x.Chunk]; s.Role == f.Role && c != nil && c.place == pledged && c.proposal == p {
+				m.restore(c)
+			}
+		}
+	}
+	m.advance(p, ended)
+	return nil
+}
+
+// restore puts a reserved or pledged chunk back where it was.
 func (m *Market) restore(c *chunk) {
 	if c.cert.retired {
 		m.move(c, kept)
@@ -319,8 +369,8 @@ func (m *Market) applyForgotten(f *Forgotten) error {
 	if err != nil {
 		return err
 	}
-	if p.stage != ended {
-		return fmt.Errorf("proposal %v has not ended", p.ID)
+	if p.stage != ended || len(p.rests) > 0 {
+		return fmt.Errorf("proposal %v has not ended, or chunks of it rest", p.ID)
 	}
 	delete(m.proposals, p.ID)
 	p.forget = 0

@@ -35,8 +35,8 @@ type client struct {
 	pauses   []pause
 }
 
-// pause says until when a client is not matched with another: one of the two declined a proposal with a complaint
-// about the other. A new offer does not end it; an exchange that they bring to its end does.
+// pause says until when a client is not matched with another: a proposal between the two was declined, and their offers
+// did not close. A new offer does not end it; an exchange that they bring to its end does.
 type pause struct {
 	Client wire.VaultID `cbor:"1,keyasint"`
 	Until  int64        `cbor:"2,keyasint"`
@@ -77,15 +77,18 @@ func pausedTo(now int64, a, b *client) int64 {
 	return to
 }
 
-// nextPause returns how long the pause after another complaint is.
-func nextPause(a, b *client) int64 {
+// nextPause returns how long the pause after another decline is: after a complaint twice as long as the one before.
+func nextPause(a, b *client, complaint bool) int64 {
 	length := int64(0)
 	for _, p := range [2]*pause{a.pausing(b), b.pausing(a)} {
 		if p != nil {
 			length = max(length, p.Length)
 		}
 	}
-	return min(max(2*length, firstPause), longestPause)
+	if complaint {
+		length *= 2
+	}
+	return min(max(length, firstPause), longestPause)
 }
 
 // stock returns the client's stock of a denomination at an escrow, which may be empty.
@@ -241,7 +244,8 @@ func (m *Market) Effects(e Event) []Effect {
 }
 
 // Outstanding returns the effects that a shell performs when it starts again: every notice that is not acknowledged,
-// and a question for every proposal of which the escrow has not said what became of it after its LockBy.
+// and a question for every proposal of which the escrow has not said what became of it after its LockBy, or after the
+// time until which a side of it rests.
 func (m *Market) Outstanding() []Effect {
 	var list []Effect
 	for _, c := range m.clientsInOrder() {
@@ -250,7 +254,7 @@ func (m *Market) Outstanding() []Effect {
 		}
 	}
 	for _, p := range m.proposalsInOrder() {
-		if p.stage == accepted && m.now > p.LockBy {
+		if p.asks() && m.now > p.lockable() {
 			list = append(list, Effect{Position: m.pos, Number: len(list), Kind: AskEscrow, Proposal: p.ID})
 		}
 	}

@@ -166,7 +166,7 @@ func (m *Market) decideWithdraw(in Withdraw) ([]Fact, error) {
 			return nil, fmt.Errorf("chunk %s of client %s: %w", id.Short(), c.id.Short(), ErrNotFound)
 		case x.place == reserved:
 			return nil, fmt.Errorf("chunk %s: %w: it is in proposal %v", id.Short(), ErrState, x.proposal.ID)
-		case x.place == available && !slices.Contains(out.Chunks, id):
+		case (x.place == available || x.place == pledged) && !slices.Contains(out.Chunks, id):
 			out.Chunks = append(out.Chunks, id)
 		}
 	}

@@ -2,6 +2,7 @@ package market
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -65,10 +66,16 @@ func (m *Market) decideDecline(now int64, in Decline) ([]Fact, error) {
 	if p.acceptances[role] != nil || p.stage != proposed {
 		return nil, fmt.Errorf("proposal %v: %w: it was accepted, and an acceptance stands until %d", p.ID, ErrState, p.LockBy)
 	}
+	if in.Until != 0 != (in.Why == Pledged) || in.Until < 0 || in.Until > maxTime {
+		return nil, fmt.Errorf("%w: reason %d, until %d", ErrInvalid, in.Why, in.Until)
+	}
 	e := ending{outcome: Aborted, why: Declined}
-	if in.Why == Undesired {
+	switch in.Why {
+	case Undesired:
 		e.fault = []uint8{uint8(role)}
-	} else {
+	case Pledged:
+		e.rest = Rest{uint8(role), max(p.LockBy, min(in.Until, now+longestPause))}
+	default:
 		for _, s := range p.Sides {
 			if int(s.Role) != role {
 				e.accused = append(e.accused, s.Role)
@@ -113,7 +120,7 @@ func (m *Market) decideLocked(in Locked) ([]Fact, error) {
 func (m *Market) stray(p *proposal) []Fact {
 	for _, s := range p.Sides {
 		for _, x := range s.Chunks {
-			if c := m.chunks[x.Chunk]; c != nil && c.place == available && c.epoch == x.Epoch {
+			if c := m.chunks[x.Chunk]; c != nil && (c.place == available || c.place == pledged) && c.epoch == x.Epoch {
 				return []Fact{&Strayed{p.ID}}
 			}
 		}
@@ -129,10 +136,12 @@ func (m *Market) decideNotLocked(now int64, in NotLocked) ([]Fact, error) {
 	switch {
 	case p.instance != wire.InstanceID{}:
 		return nil, fmt.Errorf("proposal %v %w: it is instance %s", p.ID, ErrConflict, p.instance.Short())
-	case p.stage == ended:
+	case p.stage == ended && len(p.rests) == 0:
 		return nil, nil
-	case now <= p.LockBy:
-		return nil, fmt.Errorf("proposal %v: %w: it can be locked until %d, now is %d", p.ID, ErrState, p.LockBy, now)
+	case now <= p.lockable():
+		return nil, fmt.Errorf("proposal %v: %w: it can be locked until %d, now is %d", p.ID, ErrState, p.lockable(), now)
+	case p.stage == ended:
+		return []Fact{&Freed{p.ID, p.rests[0].Role}}, nil
 	}
 	return m.end(now, p, ending{outcome: Aborted, why: NeverLocked}), nil
 }
@@ -232,10 +241,12 @@ type ending struct {
 	why            EndReason
 	fault, accused []uint8
 	gives          []Give
+	rest           Rest // of a side whose party says that it is pledged elsewhere
 }
 
 // end returns the facts that end p: its end, and the end of offers that are thereby filled or whose client failed.
-// What an outage touched counts against nobody, and the two offers may meet again.
+// What an outage touched counts against nobody, and the two offers may meet again; after a decline not at once, or
+// nothing would bound how often. Chunks of a party that had accepted rest until it is sure that no lock comes of that.
 func (m *Market) end(now int64, p *proposal, e ending) []Fact {
 	excused := m.outage || m.outageTo >= p.Made
 	if excused {
@@ -243,10 +254,14 @@ func (m *Market) end(now int64, p *proposal, e ending) []Fact {
 	}
 	facts := []Fact{&Ended{
 		Proposal: p.ID, Outcome: e.outcome, Why: e.why, Fault: e.fault, Accused: e.accused, Gives: e.gives,
-		Avoid: (e.outcome != Done || e.why == StepFailed) && !excused, Forget: max(now, p.LockBy) + m.policy.KeepEnded,
+		Avoid: (e.outcome != Done || e.why == StepFailed) && !excused && e.rest.Until == 0, Forget: max(now, p.LockBy) + m.policy.KeepEnded,
 	}}
-	if e.why == Declined && len(e.accused) == 1 { // a complaint of one side about the other, not of a third party
-		facts[0].(*Ended).Pause = nextPause(p.offers[0].client, p.offers[1].client)
+	complaint := len(e.accused) == 1 // of one side about the other, not of a third party
+	if e.why == Declined && (complaint || excused || e.rest.Until > 0) {
+		facts[0].(*Ended).Pause = nextPause(p.offers[0].client, p.offers[1].client, complaint)
+	}
+	if p.stage != locked && e.why != NeverLocked && len(e.gives) == 0 {
+		facts[0].(*Ended).Rests = p.resting(e.rest)
 	}
 	for i, o := range p.offers {
 		if o.closed != 0 {
@@ -270,6 +285,20 @@ func (m *Market) end(now int64, p *proposal, e ending) []Fact {
 	return facts
 }
 
+// resting returns which sides of p are pledged if it ends now, the soonest to be free first.
+func (p *proposal) resting(elsewhere Rest) (list []Rest) {
+	for _, s := range p.Sides {
+		switch {
+		case p.acceptances[s.Role] != nil:
+			list = append(list, Rest{s.Role, p.LockBy})
+		case elsewhere.Until > 0 && elsewhere.Role == s.Role:
+			list = append(list, elsewhere)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Rest) int { return cmp.Compare(a.Until, b.Until) })
+	return list
+}
+
 // decideTick returns what is due: any number of expiries, and at most one end of a proposal, as the next one depends on
 // it.
 func (m *Market) decideTick(now int64) []Fact {
@@ -285,7 +314,7 @@ func (m *Market) decideTick(now int64) []Fact {
 			facts = append(facts, &Dropped{t.offer.client.id, t.offer.ID})
 		case t.offer != nil:
 			facts = append(facts, &Closed{t.offer.client.id, t.offer.ID, Expired})
-		case t.proposal.stage == accepted:
+		case t.proposal.asks():
 			facts = append(facts, &Asked{t.proposal.ID, now + m.policy.AskEvery})
 		case t.proposal.stage == ended:
 			facts = append(facts, &Forgotten{t.proposal.ID})

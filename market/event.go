@@ -87,7 +87,13 @@ type (
 		Gives    []Give     `cbor:"7,keyasint"` // of an instance: where each chunk went; else everything goes back
 		Forget   int64      `cbor:"8,keyasint"` // when the proposal is forgotten
 
-		Pause int64 `cbor:"9,keyasint,omitempty"` // seconds for which the clients of the two offers are not matched
+		Pause int64  `cbor:"9,keyasint,omitempty"`  // seconds for which the clients of the two offers are not matched
+		Rests []Rest `cbor:"10,keyasint,omitempty"` // the soonest first: sides whose chunks are pledged; of no instance
+	}
+	// Freed puts chunks of an ended proposal back: the side of a party that rested has come to its end.
+	Freed struct {
+		Proposal ProposalID `cbor:"1,keyasint"`
+		Role     uint8      `cbor:"2,keyasint"`
 	}
 	// Forgotten drops an ended proposal.
 	Forgotten struct {
@@ -122,6 +128,7 @@ func (*Ended) fact()       {}
 func (*Forgotten) fact()   {}
 func (*Dropped) fact()     {}
 func (*Acked) fact()       {}
+func (*Freed) fact()       {}
 
 // envelope is an event as it is written: the time, and exactly one of the facts.
 type envelope struct {
@@ -148,6 +155,7 @@ type envelope struct {
 	Forgotten   *Forgotten   `cbor:"21,keyasint,omitempty"`
 	Dropped     *Dropped     `cbor:"22,keyasint,omitempty"`
 	Acked       *Acked       `cbor:"23,keyasint,omitempty"`
+	Freed       *Freed       `cbor:"24,keyasint,omitempty"`
 }
 
 // Marshal returns the one encoding of e.

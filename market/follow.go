@@ -35,6 +35,10 @@ func (m *Market) Follow(events []Event) []Match {
 					ofClient(m.clients[p.Sides[i].Client])
 				}
 			}
+		case *Freed:
+			if p := m.proposals[f.Proposal]; p != nil {
+				ofClient(m.clients[p.Parties[f.Role]])
+			}
 		case *Bonded:
 			ofClient(m.clients[f.Client])
 		case *Enrolled:

@@ -132,12 +132,14 @@ type Accept struct {
 type DeclineReason uint8
 
 // The reasons. The first two are complaints about the counterparty, which nobody has checked: they end the proposal,
-// count against nobody as a failure, and keep the two offers apart.
+// count against nobody as a failure, and keep the two offers apart. Pledged is a word about the client's own chunks: it
+// counts against nobody, the two offers may meet again after a pause, and the chunks rest meanwhile.
 const (
 	Unfunded   DeclineReason = 1 // the counterparty's chunks are not funded
 	Untrusted  DeclineReason = 2 // its evidence or certificates do not satisfy me
 	Undesired  DeclineReason = 3 // I do not want to: counts as a failure to accept
-	maxDecline DeclineReason = Undesired
+	Pledged    DeclineReason = 4 // my vault has signed chunks of mine in it away, in another agreement that may yet be locked
+	maxDecline DeclineReason = Pledged
 )
 
 // Decline refuses a proposal that the client has not accepted yet.
@@ -145,6 +147,7 @@ type Decline struct {
 	Client   wire.VaultID
 	Proposal ProposalID
 	Why      DeclineReason
+	Until    int64 // of Pledged: until when, Unix seconds
 }
 
 // Locked is the escrow's word that a proposal became an instance.
@@ -155,7 +158,8 @@ type Locked struct {
 	Receipt  []byte          `cbor:"4,keyasint"` // kept in the market's log, not looked at
 }
 
-// NotLocked is the escrow's word that a proposal was not locked and never will be: its LockBy has passed in the log.
+// NotLocked is the escrow's word that a proposal was not locked and never will be: its LockBy has passed in the log; or,
+// of an ended one, that the time has passed until which a side of it rests.
 type NotLocked struct {
 	Proposal ProposalID
 }

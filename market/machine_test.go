@@ -164,7 +164,11 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 		},
 		"decline": func(t *rapid.T) {
 			if p := x.pickProposal(t); p != nil {
-				x.input(Decline{rapid.SampledFrom(p.Parties).Draw(t, "party"), p.ID, DeclineReason(rapid.IntRange(0, 4).Draw(t, "why"))})
+				d := Decline{Client: rapid.SampledFrom(p.Parties).Draw(t, "party"), Proposal: p.ID, Why: DeclineReason(rapid.IntRange(0, 5).Draw(t, "why"))}
+				if d.Why == Pledged {
+					d.Until = x.now + rapid.Int64Range(1, 60).Draw(t, "until")
+				}
+				x.input(d)
 			}
 		},
 		"locked": func(t *rapid.T) {
@@ -217,6 +221,11 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 		"time": func(t *rapid.T) {
 			x.now += rapid.SampledFrom([]int64{0, 1, 1, 5, 11, 31, 40, 500}).Draw(t, "seconds")
 			x.ticks()
+			for _, p := range x.m.proposalsInOrder() {
+				if p.stage == ended && rapid.Bool().Draw(t, "the escrow answers") {
+					x.input(NotLocked{p.ID})
+				}
+			}
 		},
 		"compare": func(t *rapid.T) { x.compare() },
 	}
@@ -333,7 +342,7 @@ func TestMachine(t *testing.T) {
 	})
 	// What random play meets too rarely to be asked for has tests of its own.
 	for _, name := range []string{
-		"enrolled", "bonded", "rated", "unrated", "deposited", "withdrawn", "gone", "retired", "placed", "closed", "proposed",
+		"enrolled", "bonded", "rated", "unrated", "deposited", "withdrawn", "gone", "retired", "freed", "placed", "closed", "proposed",
 		"accepted", "waslocked", "ended", "forgotten", "dropped", "acked", ContractClosed.String(), StepFailed.String(),
 	} {
 		if facts[name] == 0 && !testing.Short() {

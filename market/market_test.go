@@ -391,10 +391,10 @@ func TestDecline(t *testing.T) {
 		w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
 		p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
 		w.do(Accept{vault("alice"), p.ID, []byte("yes")})
-		if _, err := w.try(Decline{vault("alice"), p.ID, Undesired}); !errors.Is(err, ErrState) {
+		if _, err := w.try(Decline{vault("alice"), p.ID, Undesired, 0}); !errors.Is(err, ErrState) {
 			t.Errorf("alice takes her acceptance back: %v", err)
 		}
-		if n := len(proposalsIn(w.do(Decline{vault("bob"), p.ID, test.why}))); n != 0 {
+		if n := len(proposalsIn(w.do(Decline{vault("bob"), p.ID, test.why, 0}))); n != 0 {
 			t.Error("the two offers meet again")
 		}
 		bob, _ := w.m.ClientStatus(vault("bob"))
@@ -407,6 +407,156 @@ func TestDecline(t *testing.T) {
 			t.Error("alice's offer does not go on with others")
 		}
 		w.compare()
+	}
+}
+
+// What a party has signed away in a proposal that ended is not offered again while whoever has its acceptance may have it
+// locked: others get other chunks. The escrow's log, not the market's clock, makes it free.
+func TestAcceptedRests(t *testing.T) {
+	for _, end := range []string{"declined", "lapsed", "claimed"} {
+		w := trio(t)
+		w.do(Place{vault("bob"), w.swapOffer(1, "eth", 200, 50)})
+		p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 200, 0)}))[0]
+		side := p.Sides[p.role(vault("alice"))]
+		w.do(Accept{vault("alice"), p.ID, []byte("yes")})
+		switch end {
+		case "declined":
+			w.do(Decline{vault("bob"), p.ID, Unfunded, 0})
+		case "lapsed":
+			w.now = p.AcceptBy + 1
+			w.do(Tick{})
+		case "claimed":
+			w.do(Claimed{p.Sides[p.role(vault("bob"))].Chunks[0].Chunk})
+		}
+		for _, x := range side.Chunks {
+			if c, err := w.m.ChunkStatus(x.Chunk); err != nil || c.Place != "pledged" || c.Proposal != p.ID || c.Wait.Until != p.LockBy {
+				t.Fatalf("%s: chunk of alice: %+v, %v", end, c, err)
+			}
+		}
+		for _, q := range proposalsIn(w.do(Place{vault("carol"), w.swapOffer(1, "eth", 200, 50)})) {
+			for _, x := range q.Sides[q.role(vault("alice"))].Chunks {
+				if slices.Contains(side.Chunks, x) {
+					t.Fatalf("%s: a pledged chunk is proposed", end)
+				}
+			}
+			w.do(Decline{vault("carol"), q.ID, Undesired, 0})
+		}
+		for _, early := range []int64{p.LockBy, p.LockBy - 5} {
+			w.now = max(w.now, early)
+			if _, err := w.try(NotLocked{p.ID}); w.now <= p.LockBy && !errors.Is(err, ErrState) {
+				t.Fatalf("%s: free while it can be locked: %v", end, err)
+			}
+		}
+		w.now = p.LockBy + 1
+		asked := 0
+		for range 3 {
+			_, effects, err := w.m.Step(w.now, Tick{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range effects {
+				if e.Kind == AskEscrow && e.Proposal == p.ID {
+					asked++
+				}
+			}
+			w.now += w.m.policy.AskEvery
+		}
+		if c, _ := w.m.ChunkStatus(side.Chunks[0].Chunk); asked != 3 || c.Place != "pledged" {
+			t.Fatalf("%s: the escrow was asked %d times, and the chunk is %s", end, asked, c.Place)
+		}
+		if list := w.m.Outstanding(); !slices.ContainsFunc(list, func(e Effect) bool { return e.Kind == AskEscrow && e.Proposal == p.ID }) {
+			t.Fatalf("%s: a shell that starts again does not ask", end)
+		}
+		events, _, err := w.m.Step(w.now, NotLocked{p.ID})
+		if err != nil || len(events) == 0 || events[0].Name() != "freed" {
+			t.Fatalf("%s: %v, %v", end, names(events), err)
+		}
+		for _, x := range side.Chunks {
+			if c, _ := w.m.ChunkStatus(x.Chunk); c.Place != "available" && c.Place != "reserved" {
+				t.Fatalf("%s: chunk of alice is %s once nothing comes of it", end, c.Place)
+			}
+		}
+		checkInvariants(t, w.m)
+	}
+}
+
+// A lock that comes all the same takes what rested off the market.
+func TestRestIsLocked(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+	w.do(Accept{vault("alice"), p.ID, []byte("yes")})
+	w.do(Decline{vault("bob"), p.ID, Unfunded, 0})
+	w.do(Locked{p.ID, instance(p.ID), 1, nil})
+	for _, s := range p.Sides {
+		for _, x := range s.Chunks {
+			if c, _ := w.m.ChunkStatus(x.Chunk); c.Place != "kept" {
+				t.Errorf("chunk of %s is %s", s.Client.Short(), c.Place)
+			}
+		}
+	}
+	w.now = p.LockBy + 1
+	if events := w.do(NotLocked{p.ID}); len(events) != 0 {
+		t.Errorf("it was locked, and %v", names(events))
+	}
+	w.compare()
+}
+
+// Who says that its chunks are pledged elsewhere has them rest that long, and no longer than a day; the other side's
+// are free at once, and both offers go on with others. The two clients meet again after a pause.
+func TestDeclinePledged(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+	for _, bad := range []Decline{{vault("bob"), p.ID, Pledged, 0}, {vault("bob"), p.ID, Pledged, -1}, {vault("bob"), p.ID, Unfunded, 5}} {
+		if _, err := w.try(bad); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	end := w.do(Decline{vault("bob"), p.ID, Pledged, w.now + 1_000_000_000})[0].Fact.(*Ended)
+	bob := uint8(p.role(vault("bob")))
+	want := &Ended{Proposal: p.ID, Outcome: Aborted, Why: Declined, Forget: p.LockBy + w.m.policy.KeepEnded, Pause: 60, Rests: []Rest{{bob, w.now + 86_400}}}
+	if diff := cmp.Diff(want, end); diff != "" {
+		t.Error(diff)
+	}
+	for i, s := range p.Sides {
+		if c, _ := w.m.ChunkStatus(s.Chunks[0].Chunk); c.Place != map[bool]string{true: "pledged", false: "available"}[s.Role == bob] {
+			t.Errorf("chunk of side %d is %s", i, c.Place)
+		}
+	}
+	w.now += 59
+	if n := len(proposalsIn(w.do(Rate{"btc", perCoin["btc"], w.now}))) + len(proposalsIn(w.do(Rate{"eth", perCoin["eth"], w.now}))); n != 0 {
+		t.Error("they meet again at once")
+	}
+	w.now++
+	list := append(proposalsIn(w.do(Rate{"btc", perCoin["btc"], w.now})), proposalsIn(w.do(Rate{"eth", perCoin["eth"], w.now}))...)
+	if len(list) != 1 {
+		t.Fatalf("%d proposals after the pause", len(list))
+	}
+	w.compare()
+}
+
+// An outage excuses a decline, and the two meet again: but not at once, however often it is repeated.
+func TestExcusedDeclinePauses(t *testing.T) {
+	for _, why := range []DeclineReason{Unfunded, Undesired} {
+		w := trio(t)
+		w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+		list := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))
+		begun, met := w.now, 0
+		for ; w.now < begun+600; w.now++ { // an escrow that comes and goes each second
+			list = append(list, proposalsIn(w.do(Rate{"btc", perCoin["btc"], w.now}))...)
+			list = append(list, proposalsIn(w.do(Rate{"eth", perCoin["eth"], w.now}))...)
+			w.do(Outage{true})
+			list = append(list, proposalsIn(w.do(Outage{false}))...)
+			for _, p := range list {
+				met++
+				list = proposalsIn(w.do(Decline{vault("bob"), p.ID, why, 0}))
+			}
+		}
+		c, _ := w.m.ClientStatus(vault("bob"))
+		if met != 10 || c.Reputation.Failures != 0 {
+			t.Errorf("reason %d: %d proposals in ten minutes, want one a minute; %d failures", why, met, c.Reputation.Failures)
+		}
 	}
 }
 
@@ -460,7 +610,7 @@ func TestPause(t *testing.T) {
 				}
 				why := rapid.SampledFrom([]DeclineReason{Unfunded, Untrusted}).Draw(t, "why")
 				who := rapid.SampledFrom([]wire.VaultID{alice, bob}).Draw(t, "who")
-				list = append(list, proposalsIn(w.do(Decline{who, p.ID, why}))...)
+				list = append(list, proposalsIn(w.do(Decline{who, p.ID, why, 0}))...)
 				length = min(max(60, 2*length), 86_400)
 				until = w.now + length
 			}
@@ -494,7 +644,7 @@ func TestPauseShown(t *testing.T) {
 	w := trio(t)
 	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
 	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 50)}))[0]
-	w.do(Decline{vault("bob"), p.ID, Unfunded})
+	w.do(Decline{vault("bob"), p.ID, Unfunded, 0})
 	w.do(Cancel{vault("alice"), offerID(1)})
 	if n := len(proposalsIn(w.do(Place{vault("alice"), w.swapOffer(2, "btc", 40, 50)}))); n != 0 {
 		t.Fatal("a new offer meets at once")
@@ -508,7 +658,7 @@ func TestPauseShown(t *testing.T) {
 	if len(list) != 1 || list[0].Sides[0].Units+list[0].Sides[1].Units != 80 {
 		t.Fatalf("carol is alone and fills not all: %v", list)
 	}
-	w.do(Decline{vault("carol"), list[0].ID, Untrusted})
+	w.do(Decline{vault("carol"), list[0].ID, Untrusted, 0})
 	w.now += 60
 	if n := len(proposalsIn(w.do(Rate{"btc", perCoin["btc"], w.now}))); n != 1 {
 		t.Fatal("the pause is over, and they do not meet")
@@ -533,7 +683,7 @@ func TestNoPauseForAThirdParty(t *testing.T) {
 	}
 	w.do(Place{vault("alice"), offer(1, 0)})
 	p := proposalsIn(w.do(Place{vault("bob"), offer(1, 1)}))[0]
-	e := w.do(Decline{vault("judge"), p.ID, Untrusted})[0].Fact.(*Ended)
+	e := w.do(Decline{vault("judge"), p.ID, Untrusted, 0})[0].Fact.(*Ended)
 	if len(e.Accused) != 2 || e.Pause != 0 || !e.Avoid {
 		t.Errorf("ended as %+v", e)
 	}

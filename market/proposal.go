@@ -82,6 +82,13 @@ func (r EndReason) String() string {
 		"a chunk was claimed by its owner", "it was not locked in time", "the escrow aborted the instance", "a party reported that what it was given failed")
 }
 
+// Rest says until when the chunks of a party's side are pledged after their proposal has ended: its vault has signed an
+// acceptance, and whoever has all of them could still have the agreement locked. No vault pledges a chunk twice.
+type Rest struct {
+	Role  uint8 `cbor:"1,keyasint" json:"role"`
+	Until int64 `cbor:"2,keyasint" json:"until"` // Unix seconds of the escrow's log
+}
+
 // stage is where a live proposal stands.
 type stage uint8
 
@@ -105,9 +112,10 @@ type proposal struct {
 	bookings    []booking   // what it adds to exposures, until it ends
 	instance    wire.InstanceID
 	entry       uint64
-	ask         int64 // when accepted: the next question to the escrow
+	ask         int64 // when accepted, and while chunks of it rest: the next question to the escrow
 	outcome     Outcome
 	why         EndReason
+	rests       []Rest // the soonest first; each waits for the escrow's word that its time has passed
 	forget      int64
 }
 
@@ -151,9 +159,23 @@ func (p *proposal) deadline() int64 {
 	case accepted:
 		return p.ask
 	case ended:
+		if p.asks() {
+			return p.ask
+		}
 		return p.forget
 	}
 	return 0
+}
+
+// asks reports whether p waits for the escrow's word.
+func (p *proposal) asks() bool { return p.stage == accepted || p.stage == ended && len(p.rests) > 0 }
+
+// lockable returns until when that is the answer to wait for.
+func (p *proposal) lockable() int64 {
+	if len(p.rests) > 0 {
+		return p.rests[0].Until
+	}
+	return p.LockBy
 }
 
 func (p *proposal) unended() error {

@@ -131,7 +131,7 @@ func TestRefusals(t *testing.T) {
 		{"cancel of a stranger", Cancel{vault("eve"), offerID(1)}, ErrNotFound, "enrol first"},
 		{"cancel of nothing", Cancel{vault("bob"), offerID(1)}, ErrNotFound, offerID(1).String()},
 		{"accept nothing", Accept{vault("bob"), 999, []byte("yes")}, ErrNotFound, "proposal p999"},
-		{"decline nothing", Decline{vault("bob"), 999, Undesired}, ErrNotFound, "proposal p999"},
+		{"decline nothing", Decline{vault("bob"), 999, Undesired, 0}, ErrNotFound, "proposal p999"},
 		{"lock of nothing", Locked{Proposal: 999}, ErrNotFound, "proposal p999"},
 		{"no lock of nothing", NotLocked{999}, ErrNotFound, "proposal p999"},
 		{"settlement of nothing", Settled{Proposal: 999}, ErrNotFound, "proposal p999"},

@@ -107,6 +107,7 @@ type (
 		Outcome     Outcome         `cbor:"8,keyasint"`
 		Why         EndReason       `cbor:"9,keyasint"`
 		Forget      int64           `cbor:"10,keyasint"`
+		Rests       []Rest          `cbor:"11,keyasint,omitempty"`
 	}
 	mailRec struct {
 		Client   uint32   `cbor:"1,keyasint"`
@@ -186,7 +187,7 @@ func (m *Market) Snapshot() ([]byte, error) {
 	for _, p := range m.proposalsInOrder() {
 		r := &proposalRec{
 			Proposal: *p.Proposal, Stage: p.stage, Acceptances: p.acceptances, Instance: p.instance, Entry: p.entry,
-			Ask: p.ask, Outcome: p.outcome, Why: p.why, Forget: p.forget,
+			Ask: p.ask, Outcome: p.outcome, Why: p.why, Forget: p.forget, Rests: p.rests,
 		}
 		for _, q := range p.members {
 			r.Members = append(r.Members, q.number())
@@ -434,7 +435,7 @@ func (r *restoring) settle() error {
 func (r *restoring) chunk(x *chunkRec) error {
 	m := r.m
 	if int64(x.Cert) >= int64(len(r.certs)) || int64(x.Owner) >= int64(len(r.clients)) || m.chunks[x.ID] != nil ||
-		x.Place < available || x.Place > gone || x.Value < 0 || x.Value > maxUnitValue || len(x.Line) == 0 {
+		x.Place < available || x.Place > pledged || x.Value < 0 || x.Value > maxUnitValue || len(x.Line) == 0 {
 		return fmt.Errorf("chunk %s", x.ID.Short())
 	}
 	for i, n := range x.Line {
@@ -449,7 +450,7 @@ func (r *restoring) chunk(x *chunkRec) error {
 		c.place = kept
 		m.move(c, available)
 	}
-	if c.place == available || c.place == kept {
+	if c.place == available || c.place == kept || c.place == pledged {
 		post(m.holding(c, nil), 1)
 	}
 	if c.place != gone {
@@ -505,7 +506,7 @@ func (r *restoring) proposal(x *proposalRec) error {
 	m := r.m
 	p := &proposal{
 		Proposal: &x.Proposal, stage: x.Stage, instance: x.Instance, entry: x.Entry, ask: x.Ask,
-		outcome: x.Outcome, why: x.Why, forget: x.Forget, acceptances: make([][]byte, len(x.Proposal.Parties)),
+		outcome: x.Outcome, why: x.Why, forget: x.Forget, rests: x.Rests, acceptances: make([][]byte, len(x.Proposal.Parties)),
 	}
 	if p.stage < proposed || p.stage > ended || len(x.Acceptances) != len(p.Parties) || len(x.Members) != len(p.Parties) || m.proposals[p.ID] != nil {
 		return fmt.Errorf("proposal %v", p.ID)
@@ -533,7 +534,7 @@ func (r *restoring) proposal(x *proposalRec) error {
 	}
 	m.timers.add(timer{at: p.deadline(), pos: uint64(p.ID), proposal: p})
 	if p.stage == ended {
-		return nil
+		return m.rest(p)
 	}
 	for i, list := range p.stakes {
 		for _, c := range list {
@@ -549,6 +550,22 @@ func (r *restoring) proposal(x *proposalRec) error {
 	return nil
 }
 
+// rest connects an ended proposal with the chunks of it that are pledged.
+func (m *Market) rest(p *proposal) error {
+	if err := p.checkRests(&Ended{Rests: p.rests}); err != nil {
+		return fmt.Errorf("proposal %v: %w", p.ID, err)
+	}
+	for _, s := range p.Sides {
+		for _, x := range s.Chunks {
+			rests := slices.ContainsFunc(p.rests, func(r Rest) bool { return r.Role == s.Role })
+			if c := m.chunks[x.Chunk]; rests && c != nil && c.place == pledged && c.owner.id == s.Client && c.epoch == x.Epoch {
+				c.proposal = p // the newest that says so
+			}
+		}
+	}
+	return nil
+}
+
 // finish checks what only the whole can show.
 func (r *restoring) finish() error {
 	if r.kind == 0 {
@@ -559,8 +576,8 @@ func (r *restoring) finish() error {
 	}
 	for _, k := range r.certs {
 		for _, c := range k.chunks {
-			if c.place == reserved && c.proposal == nil {
-				return fmt.Errorf("chunk %s is reserved for nothing", c.id.Short())
+			if (c.place == reserved || c.place == pledged) && c.proposal == nil {
+				return fmt.Errorf("chunk %s is %v for nothing", c.id.Short(), c.place)
 			}
 			if c.seq >= r.m.chunkSeq {
 				return fmt.Errorf("chunk %s has number %d of %d", c.id.Short(), c.seq, r.m.chunkSeq)

@@ -166,6 +166,7 @@ type ProposalStatus struct {
 	Entry    uint64          `json:"entry"`
 	Outcome  Outcome         `json:"outcome"` // 0 until it has ended
 	Why      EndReason       `json:"why"`
+	Rests    []Rest          `json:"rests"` // of an ended one: sides that are pledged, the soonest to be free first
 	Wait     Wait            `json:"wait"`
 }
 
@@ -176,7 +177,7 @@ func (m *Market) ProposalStatus(id ProposalID) (ProposalStatus, error) {
 		return ProposalStatus{}, err
 	}
 	s := ProposalStatus{
-		Proposal: p.Proposal, Stage: p.stage.String(), Instance: p.instance, Entry: p.entry, Outcome: p.outcome, Why: p.why, Wait: p.wait(),
+		Proposal: p.Proposal, Stage: p.stage.String(), Instance: p.instance, Entry: p.entry, Outcome: p.outcome, Why: p.why, Rests: slices.Clone(p.rests), Wait: p.wait(),
 	}
 	for _, a := range p.acceptances {
 		s.Accepted = append(s.Accepted, a != nil)
@@ -201,11 +202,16 @@ func (p *proposal) wait() Wait {
 	case locked:
 		return Wait{"the instance " + p.instance.Short() + " to be settled", p.EndBy,
 			"the contract has come to its end by its own deadlines"}
+	case ended:
+		if p.asks() {
+			return Wait{"the escrow's log to pass the time until which chunks of it are pledged", p.lockable(), "they are offered again"}
+		}
 	}
 	return Wait{}
 }
 
-// ChunkStatus is what the market knows of a chunk. Place is "available", "reserved", "kept" or "claimed".
+// ChunkStatus is what the market knows of a chunk. Place is "available", "reserved", "kept", "claimed" or
+// "pledged".
 type ChunkStatus struct {
 	Chunk        wire.ChunkID   `json:"chunk"`
 	Cert         wire.CertID    `json:"cert"`
@@ -215,7 +221,7 @@ type ChunkStatus struct {
 	Owner        wire.VaultID   `json:"owner"`
 	Held         []wire.VaultID `json:"held"` // all that ever held a share of the owner's side
 	Place        string         `json:"place"`
-	Proposal     ProposalID     `json:"proposal"` // while reserved
+	Proposal     ProposalID     `json:"proposal"` // while reserved or pledged
 	Wait         Wait           `json:"wait"`
 }
 
@@ -237,7 +243,7 @@ func (m *Market) ChunkStatus(id wire.ChunkID) (ChunkStatus, error) {
 	switch c.place {
 	case available:
 		s.Wait = Wait{"an offer that uses it", c.cert.retire, "it is kept for its owner to claim: its certificate is about to expire"}
-	case reserved:
+	case reserved, pledged:
 		s.Proposal, s.Wait = c.proposal.ID, c.proposal.wait()
 	case kept:
 		s.Wait = Wait{"its owner to claim it or to offer it again", c.cert.expiry, "it can only be claimed"}

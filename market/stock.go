@@ -56,9 +56,10 @@ const (
 	reserved  place = 2 // in one live proposal
 	kept      place = 3 // its owner's, not on the market
 	gone      place = 4 // claimed; remembered while its certificate is
+	pledged   place = 5 // its owner's, whose vault has signed it away in an agreement that may yet be locked
 )
 
-func (p place) String() string { return word(p, "available", "reserved", "kept", "claimed") }
+func (p place) String() string { return word(p, "available", "reserved", "kept", "claimed", "pledged") }
 
 // chunk is what the market keeps of a chunk.
 type chunk struct {
@@ -66,7 +67,7 @@ type chunk struct {
 	seq      uint64 // order of first appearance: the oldest is used first
 	cert     *cert
 	owner    *client
-	proposal *proposal // while reserved
+	proposal *proposal // while reserved or pledged
 	line     []uint32  // profiles that ever held a share of the owner's side, rising; shared, never written
 	value    Micros    // of a unit, for what the chunk adds to exposures when others have held it
 	epoch    uint32

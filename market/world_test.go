@@ -109,6 +109,8 @@ type model struct {
 	owner     map[wire.ChunkID]Give
 	notices   map[wire.VaultID]uint64
 	pauses    map[[2]wire.VaultID]modelPause // of two clients, the lower id first
+	said      map[ProposalID][]uint8         // roles that accepted
+	pledged   map[wire.ChunkID]int64         // until when an acceptance of an ended proposal, or a word of its owner, stands
 	done      int
 }
 
@@ -127,7 +129,7 @@ func newModel() model {
 	return model{
 		map[ProposalID]*Proposal{}, map[ProposalID]int{}, map[ProposalID]bool{},
 		map[pairing]Units{}, map[pairing]Units{}, map[wire.ChunkID]Give{}, map[wire.VaultID]uint64{},
-		map[[2]wire.VaultID]modelPause{}, 0,
+		map[[2]wire.VaultID]modelPause{}, map[ProposalID][]uint8{}, map[wire.ChunkID]int64{}, 0,
 	}
 }
 
@@ -143,6 +145,7 @@ func (x *model) note(t tester, m *Market, e Event) {
 	case *Deposited:
 		for _, c := range f.Deposit.Chunks {
 			x.owner[c.Chunk] = Give{c.Chunk, f.Deposit.Client, c.Epoch}
+			delete(x.pledged, c.Chunk) // its owner took it off the market, and says that it is free
 		}
 	case *Gone:
 		delete(x.owner, f.Chunk)
@@ -162,6 +165,11 @@ func (x *model) note(t tester, m *Market, e Event) {
 			t.Fatalf("two clients are matched %d s before their pause is over", until-e.At)
 		}
 		for _, s := range p.Sides {
+			for _, c := range s.Chunks {
+				if until := x.pledged[c.Chunk]; e.At <= until {
+					t.Fatalf("chunk %s is proposed, and pledged for %d s yet", c.Chunk.Short(), until-e.At)
+				}
+			}
 			d := m.denoms[s.Denomination]
 			if r := m.rates[d.Asset.ID]; r == nil || r.lost != "" || e.At-r.observed > m.policy.RateMaxAge {
 				t.Fatalf("a proposal without a fresh rate of %s", d.Asset.ID)
@@ -169,6 +177,7 @@ func (x *model) note(t tester, m *Market, e Event) {
 		}
 	case *Accepted:
 		p := x.proposals[f.Proposal]
+		x.said[p.ID] = append(x.said[p.ID], f.Role)
 		if x.accepted[p.ID]++; x.accepted[p.ID] == len(p.Parties) {
 			tell(p)
 		}
@@ -180,8 +189,29 @@ func (x *model) note(t tester, m *Market, e Event) {
 		for _, g := range f.Gives {
 			x.owner[g.Chunk] = g
 		}
+		elsewhere := false
+		for _, r := range f.Rests {
+			elsewhere = elsewhere || !slices.Contains(x.said[p.ID], r.Role)
+			for _, s := range p.Sides {
+				for _, c := range s.Chunks {
+					if s.Role == r.Role {
+						x.pledged[c.Chunk] = r.Until
+					}
+				}
+			}
+		}
+		for _, s := range p.Sides {
+			for _, c := range s.Chunks {
+				if slices.Contains(x.said[p.ID], s.Role) && !x.locked[p.ID] && f.Why != NeverLocked && x.pledged[c.Chunk] != p.LockBy {
+					t.Fatalf("proposal %v ended, and chunk %s that party %d signed away is not pledged until %d", p.ID, c.Chunk.Short(), s.Role, p.LockBy)
+				}
+			}
+		}
 		old, length := x.pauses[p.pair()], int64(0)
 		switch {
+		case f.Why == Declined && (elsewhere || m.outage || m.outageTo >= p.Made):
+			length = max(60, old.length)
+			x.pauses[p.pair()] = modelPause{e.At + length, length}
 		case f.Why == Declined && len(f.Accused) == 1:
 			length = min(max(60, 2*old.length), 86_400)
 			x.pauses[p.pair()] = modelPause{e.At + length, length}
@@ -494,7 +524,13 @@ func checkInvariants(t tester, m *Market) {
 		if (c.place == reserved) != (inProposals[c] != nil) {
 			t.Fatalf("chunk %s is %v, in a live proposal: %v", c.id.Short(), c.place, inProposals[c] != nil)
 		}
-		if c.place == available || c.place == kept {
+		if c.place == pledged {
+			p := c.proposal
+			if p == nil || m.proposals[p.ID] != p || p.stage != ended || !slices.ContainsFunc(p.rests, func(r Rest) bool { return p.Parties[r.Role] == c.owner.id }) {
+				t.Fatalf("chunk %s is pledged by no acceptance", c.id.Short())
+			}
+		}
+		if c.place == available || c.place == kept || c.place == pledged {
 			for _, b := range m.holding(c, nil) {
 				stake[b.domain] += b.add
 			}

@@ -167,9 +167,9 @@ func (c *Client) Accept(ctx context.Context, p market.ProposalID, a vault.Signed
 	return err
 }
 
-// Decline refuses a proposal.
-func (c *Client) Decline(ctx context.Context, p market.ProposalID, why market.DeclineReason) error {
-	_, err := call(ctx, c, "Decline", DeclinePayload{p, why}, c.c.Decline)
+// Decline refuses a proposal. until is 0, but for market.Pledged.
+func (c *Client) Decline(ctx context.Context, p market.ProposalID, why market.DeclineReason, until int64) error {
+	_, err := call(ctx, c, "Decline", DeclinePayload{p, why, until}, c.c.Decline)
 	return err
 }
 

@@ -164,6 +164,71 @@ func TestNeverLocked(t *testing.T) {
 	}
 }
 
+// What Alice's vault has signed away when Bob declines is pledged in her vault, so nobody is offered it until the escrow's
+// log has passed the time; then it is free, in both. That outlives a restart.
+func TestDeclinedRestsUntilTheLogSaysSo(t *testing.T) {
+	w, alice, bob := pair(t)
+	propose(t, alice, bob)
+	na, nb := alice.next(), bob.next()
+	alice.accept(na)
+	if err := bob.board.Decline(t.Context(), nb.Proposal.ID, market.Unfunded, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := alice.next(); n.Ended == nil || n.Ended.Why != market.Declined {
+		t.Fatalf("notice %+v", n.Delivery)
+	}
+	places := func() (out []string) {
+		r, err := alice.board.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s switchboard.ClientStatus
+		if err := json.Unmarshal([]byte(r.Json), &s); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range s.Chunks {
+			out = append(out, c.Place)
+		}
+		return out
+	}
+	pledged := func() (n int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, x := range na.Proposal.Sides[0].Chunks {
+			if alice.o.Pledged(x.Chunk) != (wire.Hash{}) {
+				n++
+			}
+		}
+		return n
+	}
+	for restarted := range 2 {
+		if got := places(); !cmp.Equal(got, []string{"pledged", "pledged"}) || pledged() != 2 {
+			t.Fatalf("restarted %d times: the market has them as %q; %d are pledged in the vault", restarted, got, pledged())
+		}
+		if restarted == 0 {
+			w.restart(true)
+		}
+	}
+	for w.now.Load() <= na.Proposal.LockBy {
+		if got := places(); !cmp.Equal(got, []string{"pledged", "pledged"}) {
+			t.Fatalf("%d s too early: %q", na.Proposal.LockBy-w.now.Load(), got)
+		}
+		w.now.Add(10)
+		w.run()
+	}
+	w.eventually(func() error {
+		w.now.Add(1)
+		w.run()
+		if got := places(); !cmp.Equal(got, []string{"available", "available"}) {
+			return fmt.Errorf("the market has them as %q", got)
+		}
+		return nil
+	})
+	if pledged() != 0 {
+		t.Error("free in the market, and not in the vault")
+	}
+}
+
 func TestAbortBlamesWhoDidNotHandOver(t *testing.T) {
 	w, alice, bob := pair(t)
 	propose(t, alice, bob)
@@ -274,7 +339,7 @@ func TestAcceptancesThatAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := bob.board.Decline(t.Context(), nb.Proposal.ID, market.Unfunded); err != nil {
+	if err := bob.board.Decline(t.Context(), nb.Proposal.ID, market.Unfunded, 0); err != nil {
 		t.Fatal(err)
 	}
 	if n := alice.next(); n.Ended == nil || n.Ended.Why != market.Declined {

@@ -545,15 +545,20 @@ func (t *turn) fault(id market.ProposalID, in *running) []wire.VaultID {
 const sure = 5
 
 // answer tells the market which of the proposals that it asks about were never
-// locked. Those that were, it was told when the log said so.
+// locked, and of which no chunk is pledged any more by a party's acceptance. Those that
+// were locked, it was told when the log said so.
 func (t *turn) answer() {
 	for _, id := range slices.Sorted(maps.Keys(t.b.asked)) {
 		s, err := t.b.market.ProposalStatus(id)
-		if err != nil || s.Stage != "accepted" {
+		if err != nil || s.Stage != "accepted" && len(s.Rests) == 0 {
 			delete(t.b.asked, id)
 			continue
 		}
-		if t.b.ledger.time <= s.Proposal.LockBy+sure {
+		until := s.Proposal.LockBy
+		if len(s.Rests) > 0 {
+			until = s.Rests[0].Until
+		}
+		if t.b.ledger.time <= until+sure {
 			continue
 		}
 		delete(t.b.asked, id)

@@ -243,7 +243,7 @@ func (t *turn) accept(client wire.VaultID, p AcceptPayload) error {
 func (s server) Decline(ctx context.Context, r *switchboardpb.Signed) (*switchboardpb.Done, error) {
 	var p DeclinePayload
 	return done(s.act(ctx, r, "Decline", &p, func(t *turn, st *Statement) error {
-		return t.step(market.Decline{Client: st.Client, Proposal: p.Proposal, Why: p.Why})
+		return t.step(market.Decline{Client: st.Client, Proposal: p.Proposal, Why: p.Why, Until: p.Until})
 	}))
 }
 

@@ -56,6 +56,7 @@ type AcceptPayload struct {
 type DeclinePayload struct {
 	Proposal market.ProposalID    `cbor:"1,keyasint"`
 	Why      market.DeclineReason `cbor:"2,keyasint"`
+	Until    int64                `cbor:"3,keyasint,omitempty"` // of market.Pledged: until when own chunks are, Unix seconds
 }
 
 // PollPayload is the payload of Poll.
