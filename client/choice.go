@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"latchkey/coin"
+	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
 )
@@ -66,9 +67,10 @@ type dueClaim struct {
 }
 
 // dueOf says which chunks are to be claimed at a time. A chunk that is locked,
-// pledged, claimed or busy waits. Own deposits, and those that came back, are
-// claimed only near their end, and only if they were ever paid to.
-func dueOf(chunks []enclave.ChunkStatus, self wire.VaultID, choice func(coin.AssetID) Choice, busy, unpaid func(enclave.ChunkStatus) bool, now int64) dueClaim {
+// pledged, claimed or busy waits. Own deposits that are here yet, or that an instance
+// gave back, are claimed only near their end, and only if they were ever paid to. One
+// that somebody else had meanwhile is received like any other.
+func dueOf(chunks []enclave.ChunkStatus, self wire.VaultID, choice func(coin.AssetID) Choice, busy, unpaid, received func(enclave.ChunkStatus) bool, now int64) dueClaim {
 	var d dueClaim
 	kept := map[coin.AssetID][]enclave.ChunkStatus{}
 	for _, c := range chunks {
@@ -77,13 +79,12 @@ func dueOf(chunks []enclave.ChunkStatus, self wire.VaultID, choice func(coin.Ass
 		if !free {
 			continue
 		}
-		received := c.Chunk.Epoch > 0 && (len(c.Cert.Owner) != 1 || c.Cert.Owner[0] != self)
 		asset := c.Cert.Denomination.Asset.ID
 		x := choice(asset)
 		switch {
 		case now >= claimBy(c) && !unpaid(c):
 			d.expiring = append(d.expiring, c.ID)
-		case !received:
+		case !received(c):
 		case !x.Keep || x.Until != 0 && now >= x.Until:
 			d.chosen = append(d.chosen, c.ID)
 		default:
@@ -154,7 +155,7 @@ func (h *Host) claim(ctx context.Context, s enclave.Status) {
 		func(c enclave.ChunkStatus) bool {
 			var f Funding
 			return c.Chunk.Epoch == 0 && (!h.store.get("fund/"+c.Chunk.Cert.String(), &f) || f.State == "funding")
-		}, s.Now)
+		}, h.received, s.Now)
 	var err error
 	if len(d.chosen) > 0 {
 		err = h.order(ctx, d.chosen, "")
@@ -175,7 +176,43 @@ func (h *Host) order(ctx context.Context, ids []wire.ChunkID, why string) error 
 	return nil
 }
 
-// returned reports whether a chunk is this client's own that came back.
+// received reports whether a chunk came from somebody else: of another's deposit, or of
+// this client's own that it had given away.
+func (h *Host) received(c enclave.ChunkStatus) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return c.Chunk.Epoch > 0 && (!h.returned(c) || h.away[c.ID])
+}
+
+// awayPrefix is of the records of what was given away: lists of chunks.
+const awayPrefix = "away/"
+
+// keepCursor notes how far the escrow's log was heard and, with it, which chunks it gave to
+// others meanwhile.
+func (h *Host) keepCursor(ctx context.Context, cursor uint64, entries []vault.Logged) {
+	rows := map[string]any{"number/cursor": cursor}
+	var given []wire.ChunkID
+	h.mu.Lock()
+	for _, l := range entries {
+		e, err := vault.ParseEntry(l.Entry)
+		if err != nil || e.Run == nil {
+			continue
+		}
+		for _, x := range e.Run.Exits {
+			if to, err := x.To.One(); (err != nil || to != h.id) && !h.away[x.Chunk] {
+				h.away[x.Chunk] = true
+				given = append(given, x.Chunk)
+			}
+		}
+	}
+	h.mu.Unlock()
+	if len(given) > 0 {
+		rows[fmt.Sprintf("%s%016x", awayPrefix, cursor)] = given
+	}
+	_ = h.store.putAll(ctx, rows) // the store keeps its failure
+}
+
+// returned reports whether a chunk was made by this client.
 func (h *Host) returned(c enclave.ChunkStatus) bool {
 	return len(c.Cert.Owner) == 1 && c.Cert.Owner[0] == h.id
 }

@@ -86,6 +86,7 @@ type Host struct {
 	escrowIs wire.VaultID                  // zero: not asked yet
 	sent     map[string]time.Time          // when a draft was sent last
 	locking  map[string]time.Time          // since when a deal waits for its lock
+	away     map[wire.ChunkID]bool         // chunks that the log gave to somebody else, once
 
 	greeting sync.Mutex // one greeting at a time
 	greets   int        // sessions opened; guarded by greeting
@@ -109,11 +110,17 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Host{
+	h := &Host{
 		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, toward{who: "the escrow", field: "escrow"}.on(cfg.HTTP)), problems: map[string]string{},
-		assets: map[coin.AssetID]wallet.AssetInfo{}, repeats: map[string]int{}, peers: map[wire.VaultID]enclave.Peer{}, sent: map[string]time.Time{}, locking: map[string]time.Time{},
+		assets: map[coin.AssetID]wallet.AssetInfo{}, repeats: map[string]int{}, peers: map[wire.VaultID]enclave.Peer{}, sent: map[string]time.Time{}, locking: map[string]time.Time{}, away: map[wire.ChunkID]bool{},
 		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
-	}, nil
+	}
+	each(s, awayPrefix, func(_ string, ids []wire.ChunkID) {
+		for _, id := range ids {
+			h.away[id] = true
+		}
+	})
+	return h, nil
 }
 
 // httpClient bounds every request: what is not answered by then is asked again. The
@@ -449,7 +456,7 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		if u.Cursor != cursor {
 			h.heard(ctx, u.Entries)
 			cursor = u.Cursor
-			h.store.setNumber(ctx, "cursor", cursor)
+			h.keepCursor(ctx, cursor, u.Entries)
 			h.news()
 		}
 	}

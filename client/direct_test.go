@@ -458,3 +458,32 @@ func TestExpiringChunksAreClaimed(t *testing.T) {
 		t.Errorf("bob is told: %s", e.Text)
 	}
 }
+
+// Bob's own deposit that Carol paid him back is received, and his standing choice claims it at
+// once; those that nobody else had stay. What was given away is known after a restart.
+func TestPaidBackIsClaimed(t *testing.T) {
+	w := newTown(t, "bob", "carol")
+	bob, carol := w.clients["bob"], w.clients["carol"]
+	bob.deposit("btc", 5, 2)
+	if err := carol.SetChoice(t.Context(), "btc", Choice{Keep: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := bob.Pay(t.Context(), carol.ask(5), false); err != nil {
+		t.Fatal(err)
+	}
+	carol.wait(1, "btc", "held")
+	bob.stop()
+	bob.start()
+	if _, _, err := carol.Pay(t.Context(), bob.ask(5), false); err != nil {
+		t.Fatal(err)
+	}
+	w.until("bob claims what came back", func() string {
+		if bob.told("swept").Count != 1 {
+			return "not yet; " + strings.Join(bob.status().Problems, "; ")
+		}
+		return ""
+	})
+	if n := len(bob.have("btc", "available")); n != 1 {
+		t.Errorf("%d of bob's own chunks are left, want 1", n)
+	}
+}

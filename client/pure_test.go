@@ -15,6 +15,7 @@ import (
 	"latchkey/contract/oracle"
 	"latchkey/examples"
 	"latchkey/key"
+	"latchkey/market"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wire"
@@ -277,6 +278,7 @@ func TestDueOf(t *testing.T) {
 		chunks           []enclave.ChunkStatus
 		choice           Choice
 		busy, unpaid     func(enclave.ChunkStatus) bool
+		away             []byte
 		chosen, expiring []byte
 	}{
 		{name: "claim at once", chunks: []enclave.ChunkStatus{received(1, 5), received(2, 5)}, chosen: []byte{1, 2}},
@@ -286,6 +288,7 @@ func TestDueOf(t *testing.T) {
 		{name: "up to what is there", chunks: []enclave.ChunkStatus{received(1, 5), received(2, 5)}, choice: Choice{Keep: true, UpTo: coin.NewAmount(100_000)}},
 		{name: "more than the bound", chunks: []enclave.ChunkStatus{received(1, 5), chunkOf(2, "btc", 5, 1, them, far-day), received(3, 2)}, choice: Choice{Keep: true, UpTo: coin.NewAmount(75_000)}, chosen: []byte{2}},
 		{name: "own ones stay", chunks: []enclave.ChunkStatus{chunkOf(1, "btc", 5, 0, me, far), chunkOf(2, "btc", 5, 3, me, far)}},
+		{name: "own ones that somebody else had meanwhile", chunks: []enclave.ChunkStatus{chunkOf(1, "btc", 5, 0, me, far), chunkOf(2, "btc", 5, 3, me, far), chunkOf(3, "btc", 5, 2, me, far)}, away: []byte{2}, chosen: []byte{2}},
 		{name: "near their end, whatever the choice", chunks: []enclave.ChunkStatus{chunkOf(1, "btc", 5, 1, them, now+7*day), chunkOf(2, "btc", 5, 0, me, now+6*day), chunkOf(3, "btc", 5, 2, me, now-day)}, choice: Choice{Keep: true}, expiring: []byte{1, 2, 3}},
 		{name: "a second before", chunks: []enclave.ChunkStatus{chunkOf(1, "btc", 5, 1, them, now+7*day+1)}, choice: Choice{Keep: true}},
 		{name: "never paid to", chunks: []enclave.ChunkStatus{chunkOf(2, "btc", 5, 0, me, now)}, unpaid: func(enclave.ChunkStatus) bool { return true }},
@@ -306,7 +309,11 @@ func TestDueOf(t *testing.T) {
 		if c.unpaid == nil {
 			c.unpaid = never
 		}
-		d := dueOf(c.chunks, me, func(coin.AssetID) Choice { return c.choice }, c.busy, c.unpaid, now)
+		h := &Host{id: me, away: map[wire.ChunkID]bool{}}
+		for _, n := range c.away {
+			h.away[wire.ChunkID{n}] = true
+		}
+		d := dueOf(c.chunks, me, func(coin.AssetID) Choice { return c.choice }, c.busy, c.unpaid, h.received, now)
 		first := func(ids []wire.ChunkID) (out []byte) {
 			for _, id := range ids {
 				out = append(out, id[0])
@@ -322,6 +329,25 @@ func TestDueOf(t *testing.T) {
 	short.Cert.Made = now
 	if got := claimBy(short); got != now+3240 {
 		t.Errorf("a certificate of an hour is claimed after %d s", got-now)
+	}
+}
+
+// What a vault has promised to another agreement is no fault of a counterparty's.
+func TestPledgedTo(t *testing.T) {
+	side := market.Side{Chunks: []market.Stake{{Chunk: wire.ChunkID{1}}, {Chunk: wire.ChunkID{2}}}}
+	at := func(pledge byte, other wire.Hash) enclave.Status {
+		return enclave.Status{
+			Chunks: []enclave.ChunkStatus{
+				{ID: wire.ChunkID{1}}, {ID: wire.ChunkID{2}, Pledge: wire.Hash{pledge}}, {ID: wire.ChunkID{3}, Pledge: other},
+			},
+			Pledges:   []vault.Pledge{{Agreement: wire.Hash{7}, LockBy: 100}, {Agreement: wire.Hash{9}, LockBy: 900}},
+			Instances: []vault.Instance{{Agreement: wire.Hash{8}, Deposits: []vault.Filling{{Order: vault.DepositOrder{By: 300}}, {Order: vault.DepositOrder{By: 200}}}}},
+		}
+	}
+	for pledge, want := range map[byte]int64{0: 0, 7: 100, 8: 300} {
+		if got := pledgedTo(at(pledge, wire.Hash{9}), side); got != want {
+			t.Errorf("pledged to %d: until %d, want %d", pledge, got, want)
+		}
 	}
 }
 

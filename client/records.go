@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -126,17 +127,28 @@ func openRecords(ctx context.Context, log event.Log) (*records, error) {
 // put makes a record durable. Nobody reads it before that, so nothing is done on a
 // record that a restart would not find.
 func (s *records) put(ctx context.Context, name string, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
+	return s.putAll(ctx, map[string]any{name: v})
+}
+
+// putAll makes several records durable, all or none.
+func (s *records) putAll(ctx context.Context, rows map[string]any) error {
+	encoded := map[string][]byte{}
+	var block event.Block
+	for _, name := range sortedKeys(rows) {
+		b, err := json.Marshal(rows[name])
+		if err != nil {
+			return err
+		}
+		encoded[name] = b
+		block.Puts = append(block.Puts, event.Row{Key: []byte(recordPrefix + name), Value: b})
 	}
 	s.putting.Lock()
 	defer s.putting.Unlock()
-	if err := s.write(ctx, name, b); err != nil {
+	if err := s.append(ctx, strings.Join(sortedKeys(rows), ", "), block); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	s.rows[name] = b
+	maps.Copy(s.rows, encoded)
 	s.mu.Unlock()
 	return nil
 }

@@ -272,7 +272,7 @@ func (h *Host) chunk(c enclave.ChunkStatus, st enclave.Status, sweeps map[wire.C
 		out.State = "held"
 		w.WaitsFor = "a claim, or a use"
 		claimed()
-		if x := h.choice(asset.ID); x.Until != 0 && x.Until < w.Until && !h.returned(c) {
+		if x := h.choice(asset.ID); x.Until != 0 && x.Until < w.Until && h.received(c) {
 			w.Until, w.Then = x.Until, "it is claimed: the standing choice for "+string(asset.ID)
 		}
 	}
