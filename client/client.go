@@ -58,13 +58,14 @@ type Config struct {
 	Escrow          string    // base URL
 	Switchboard     string    // base URL
 	Wallets         map[coin.AssetID]wallet.Wallet
-	Choices         map[coin.AssetID]Choice // what is done with what is received, unless a command said otherwise
-	InsecureVendors []string                // see enclave.Accept
-	Limits          Limits                  // of settlements tit for tat
-	Poll            time.Duration           // how often wallets are asked while something waits on a chain; 0 is five seconds
-	HTTP            *http.Client            // calls escrow and switchboard; nil: a plain client
-	Rates           *rate.Feed              // own sources, against which proposals are held; nil: none
-	RateLimit       uint32                  // basis points that a proposal's values may be off them
+	TipAge          map[coin.AssetID]time.Duration // own bound on the age of a node's newest block, besides the connector's; 0: none
+	Choices         map[coin.AssetID]Choice        // what is done with what is received, unless a command said otherwise
+	InsecureVendors []string                       // see enclave.Accept
+	Limits          Limits                         // of settlements tit for tat
+	Poll            time.Duration                  // how often wallets are asked while something waits on a chain; 0 is five seconds
+	HTTP            *http.Client                   // calls escrow and switchboard; nil: a plain client
+	Rates           *rate.Feed                     // own sources, against which proposals are held; nil: none
+	RateLimit       uint32                         // basis points that a proposal's values may be off them
 	Logger          *slog.Logger
 }
 
@@ -74,6 +75,7 @@ type Host struct {
 	escrow *escrow.Client
 	board  *switchboard.Client
 	store  *records
+	nodes  map[coin.AssetID]*wallet.Following // what cfg.Wallets are, too
 
 	mu       sync.Mutex
 	vault    *enclave.Client
@@ -110,8 +112,14 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	nodes, wallets := map[coin.AssetID]*wallet.Following{}, map[coin.AssetID]wallet.Wallet{}
+	for id, w := range cfg.Wallets {
+		nodes[id] = wallet.Follow(w, cfg.TipAge[id], time.Now)
+		wallets[id] = nodes[id]
+	}
+	cfg.Wallets = wallets
 	h := &Host{
-		cfg: cfg, store: s, escrow: escrow.NewClient(cfg.Escrow, toward{who: "the escrow", field: "escrow"}.on(cfg.HTTP)), problems: map[string]string{},
+		cfg: cfg, store: s, nodes: nodes, escrow: escrow.NewClient(cfg.Escrow, toward{who: "the escrow", field: "escrow"}.on(cfg.HTTP)), problems: map[string]string{},
 		assets: map[coin.AssetID]wallet.AssetInfo{}, repeats: map[string]int{}, peers: map[wire.VaultID]enclave.Peer{}, sent: map[string]time.Time{}, locking: map[string]time.Time{}, away: map[wire.ChunkID]bool{},
 		talk: make(chan struct{}, 1), work: make(chan struct{}, 1),
 	}
@@ -155,7 +163,7 @@ func (h *Host) Run(ctx context.Context, ready func(enclave.Status)) error {
 	h.board = switchboard.NewClient(h.cfg.Switchboard, toward{who: "the switchboard", field: "switchboard"}.on(h.cfg.HTTP), signer{h})
 	h.mu.Unlock()
 	var running sync.WaitGroup
-	for _, f := range []func(context.Context) error{h.talkLoop, h.feedLoop, h.pollLoop, h.letterLoop, h.workLoop} {
+	for _, f := range []func(context.Context) error{h.talkLoop, h.feedLoop, h.pollLoop, h.letterLoop, h.nodeLoop, h.workLoop} {
 		running.Go(func() { cancel(f(ctx)) })
 	}
 	ready(status)
@@ -497,6 +505,32 @@ func (h *Host) pollLoop(ctx context.Context) error {
 	}
 	return nil
 }
+
+// nodeLoop looks whether the nodes behind the wallets follow their chains, also while nothing
+// waits for one: who learns of it only by a trade learns it too late.
+func (h *Host) nodeLoop(ctx context.Context) error {
+	t := time.NewTicker(h.cfg.Poll)
+	defer t.Stop()
+	for {
+		for _, id := range sortedKeys(h.nodes) {
+			short, cancel := context.WithTimeout(ctx, nodePatience)
+			err := h.nodes[id].Check(short)
+			cancel()
+			if ctx.Err() != nil {
+				return nil
+			}
+			h.problem("node of "+string(id), err)
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// nodePatience is how long a connector may take to say how its node is.
+const nodePatience = 10 * time.Second
 
 // workLoop looks at everything when something has changed, and at chains from
 // time to time.

@@ -39,6 +39,7 @@ type WalletEntry struct {
 	Asset coin.AssetID `toml:"asset"`
 	URL   string       `toml:"url" comment:"unix:PATH, http:// and a loopback address, or https:// and any"`
 	Token string       `toml:"token_file,omitempty" comment:"what a connector reached by https asks for, if not for a certificate"`
+	Tip   string       `toml:"max_tip_age,omitempty" comment:"how old the newest block of its node may be, 30m, if that is less than the connector permits"`
 	Keep  bool         `toml:"keep,omitempty" comment:"keep what is received in the vault instead of claiming it at once"`
 	Until string       `toml:"keep_until,omitempty" comment:"with keep: claim all of it on this date, 2027-01-31, or at this time, 2027-01-31T12:00:00Z"`
 	UpTo  string       `toml:"keep_up_to,omitempty" comment:"with keep: claim what is more than this, in the asset's smallest units"`
@@ -106,6 +107,9 @@ func (f *File) check(path string) error {
 		if _, err := w.choice(); err != nil {
 			return fmt.Errorf("wallet %d: %w", i+1, err)
 		}
+		if _, err := w.TipAge(); err != nil {
+			return fmt.Errorf("wallet %d: %w", i+1, err)
+		}
 	}
 	return nil
 }
@@ -143,6 +147,7 @@ func (f File) Host(logger *slog.Logger) (Config, error) {
 		HTTP: call, Logger: logger,
 		Name: f.Name, Socket: f.Socket, Escrow: f.Escrow, Switchboard: f.Switchboard, InsecureVendors: f.InsecureVendors,
 		Poll: time.Duration(f.PollMs) * time.Millisecond, Wallets: map[coin.AssetID]wallet.Wallet{}, Choices: map[coin.AssetID]Choice{},
+		TipAge: map[coin.AssetID]time.Duration{},
 	}
 	if f.Rate != nil {
 		feed, err := rate.NewFeed(*f.Rate, func() int64 { return time.Now().Unix() })
@@ -171,6 +176,9 @@ func (f File) Host(logger *slog.Logger) (Config, error) {
 		if err != nil {
 			return Config{}, fmt.Errorf("wallet for %s: %w", w.Asset, err)
 		}
+		if c.TipAge[w.Asset], err = w.TipAge(); err != nil {
+			return Config{}, fmt.Errorf("wallet for %s: %w", w.Asset, err)
+		}
 		c.Wallets[w.Asset], c.Choices[w.Asset] = con, x
 	}
 	return c, nil
@@ -185,6 +193,18 @@ func (w WalletEntry) Dial(call *http.Client) (wallet.Wallet, error) {
 		return nil, errors.New("token_file goes with an https:// url")
 	}
 	return wallet.Dial(w.URL)
+}
+
+// TipAge returns how old the newest block of the node may be; 0 is no bound but the connector's.
+func (w WalletEntry) TipAge() (time.Duration, error) {
+	if w.Tip == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(w.Tip)
+	if err != nil || d < time.Second || d > 7*24*time.Hour {
+		return 0, fmt.Errorf("max_tip_age %.40q: want 1s to 168h", w.Tip)
+	}
+	return d, nil
 }
 
 func (w WalletEntry) choice() (c Choice, err error) {

@@ -29,6 +29,17 @@ func (h *Host) Figures() []gate.Figure {
 	h.mu.Lock()
 	out := []gate.Figure{{Name: "problems", Help: "Things that do not work now; /readyz lists them.", Value: float64(len(h.problems))}}
 	h.mu.Unlock()
+	for _, id := range sortedKeys(h.nodes) {
+		d, problem := h.nodes[id].Last()
+		follows := 0.0
+		if problem == nil && d.Name != "" {
+			follows = 1
+		}
+		out = append(out, gate.Figure{Name: "node_follows", Help: "1 while the node behind a wallet follows its chain, as far as one can see.", Value: follows, Label: "asset", Of: string(id)})
+		if d.Node.TipTime > 0 {
+			out = append(out, gate.Figure{Name: "node_tip_age_seconds", Help: "Age of the newest block that the node behind a wallet has.", Value: float64(time.Now().Unix() - d.Node.TipTime), Label: "asset", Of: string(id)})
+		}
+	}
 	if err != nil {
 		return out
 	}

@@ -191,6 +191,7 @@ func (h *Host) balance(ctx context.Context, id coin.AssetID) *clientpb.Balance {
 		x, berr := h.cfg.Wallets[id].Balance(ctx, a)
 		if err = berr; err == nil {
 			b.Confirmed, b.Pending, b.Address = x.Confirmed.String(), x.Pending.String(), x.Address
+			err = h.nodes[id].Check(ctx)
 		}
 	}
 	if err != nil {

@@ -193,9 +193,15 @@ func (e *exam) wallet(w client.WalletEntry) {
 		e.fail(check, "name the connector of this asset", "%s at %s does not serve %s", d.Name, w.URL, w.Asset)
 	case !d.Node.Reachable:
 		e.fail(check, "start the node, or mend node in the connector's configuration", "%s answers, and its node does not: %s", d.Name, d.Node.Problem)
-	case d.Node.Syncing:
-		e.warn(check, "wait: what it says of deposits may be old", "the node behind %s lags behind its network, at block %d", d.Name, d.Node.Height)
 	default:
+		own, err := w.TipAge()
+		if err == nil {
+			err = d.Follows(time.Now(), own)
+		}
+		if err != nil {
+			e.fail(check, "until then the client believes nothing of it and pays nothing by it", "%v", err)
+			return
+		}
 		e.ok(check, "%s answers for %s on %s, its node is at block %d", d.Name, w.Asset, d.Assets[i].Asset.Chain, d.Node.Height)
 	}
 }

@@ -60,6 +60,7 @@ func toTxID(s string) (TxID, error) {
 func fromDescription(d Description) *walletpb.DescribeResponse {
 	out := &walletpb.DescribeResponse{Name: d.Name, Version: d.Version, Node: &walletpb.Node{
 		Reachable: d.Node.Reachable, Height: d.Node.Height, Syncing: d.Node.Syncing, Problem: d.Node.Problem,
+		TipTime: d.Node.TipTime, MaxTipAge: d.Node.MaxTipAge, Alone: d.Node.Alone,
 	}}
 	for _, a := range d.Assets {
 		out.Assets = append(out.Assets, &walletpb.AssetInfo{
@@ -73,7 +74,13 @@ func fromDescription(d Description) *walletpb.DescribeResponse {
 func toDescription(m *walletpb.DescribeResponse) (Description, error) {
 	d := Description{Name: m.Name, Version: m.Version}
 	if n := m.Node; n != nil {
-		d.Node = Node{Reachable: n.Reachable, Height: n.Height, Syncing: n.Syncing, Problem: n.Problem}
+		d.Node = Node{
+			Reachable: n.Reachable, Height: n.Height, Syncing: n.Syncing, Problem: printable(n.Problem),
+			TipTime: n.TipTime, MaxTipAge: n.MaxTipAge, Alone: n.Alone,
+		}
+		if n.TipTime < 0 || n.MaxTipAge < 0 || n.MaxTipAge > maxTipAge {
+			return Description{}, fmt.Errorf("%w: the node's tip is of %d, and may be %d s old", ErrInvalid, n.TipTime, n.MaxTipAge)
+		}
 	}
 	for _, a := range m.Assets {
 		asset, err := toAsset(a.Asset)

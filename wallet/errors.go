@@ -19,6 +19,7 @@ var reasons = []struct {
 	code   connect.Code
 }{
 	{ErrUnreachable, walletpb.Reason_REASON_UNREACHABLE, connect.CodeUnavailable},
+	{ErrNotFollowing, walletpb.Reason_REASON_NOT_FOLLOWING, connect.CodeUnavailable},
 	{ErrUnknownAsset, walletpb.Reason_REASON_UNKNOWN_ASSET, connect.CodeNotFound},
 	{ErrWrongKey, walletpb.Reason_REASON_WRONG_KEY, connect.CodeInvalidArgument},
 	{ErrIDReused, walletpb.Reason_REASON_ID_REUSED, connect.CodeAlreadyExists},

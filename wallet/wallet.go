@@ -40,8 +40,8 @@ type Wallet interface {
 	// Fund pays to addresses from the own wallet. The same ID with the same
 	// request pays once, however often it is called, also across a crash, and
 	// answers with the same transactions. When it returns without error, a node
-	// that can be reached has been given them. After ErrUnreachable, or an error that
-	// is none of this package's, the outcome is open: call again with the same
+	// that can be reached has been given them. After ErrUnreachable, ErrNotFollowing, or
+	// an error that is none of this package's, the outcome is open: call again with the same
 	// ID. After any other error nothing has been nor will be paid.
 	Fund(ctx context.Context, r FundRequest) (Funding, error)
 
@@ -80,6 +80,7 @@ var (
 	ErrWrongKey     = errors.New("wrong key")
 	ErrUnreachable  = errors.New("unreachable")
 	ErrIDReused     = errors.New("id was used for another request")
+	ErrNotFollowing = errors.New("the node does not follow its chain")
 )
 
 // A PublicKey is the encoding of a public key that its asset's key type asks
@@ -140,6 +141,9 @@ type Node struct {
 	Height    uint64 // of the best block; 0 while not reachable
 	Syncing   bool   // the node says that it lags behind its network
 	Problem   string // why it is not reachable, for people
+	TipTime   int64  // the best block's own time, Unix seconds; 0: not known
+	MaxTipAge int64  // seconds that it may be old; 0: the chain has no pace, its blocks are made as they are needed
+	Alone     bool   // it has no peers, and can see nothing without them
 }
 
 // DepositsRequest asks about many addresses at once.

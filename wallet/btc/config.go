@@ -49,6 +49,11 @@ type Config struct {
 	MaxRate uint64
 	// Resend is the time between two looks after transactions on their way.
 	Resend time.Duration
+	// MaxTipAge is how old the newest block may be before the node counts as standing
+	// still: 10 minutes to a week; on regtest 0 is no bound. InsecureAnyTipAge has none
+	// anywhere.
+	MaxTipAge         time.Duration
+	InsecureAnyTipAge bool
 }
 
 // Defaults of what a configuration file may leave out.
@@ -56,6 +61,7 @@ const (
 	DefaultConfirmations = 6
 	DefaultMaxRate       = 200
 	DefaultResend        = 2 * time.Second
+	DefaultMaxTipAge     = 2 * time.Hour // but on regtest; a gap of 12 intervals comes once in some 160,000 blocks
 )
 
 // file is a configuration file as it is written.
@@ -72,6 +78,8 @@ type file struct {
 	TokenFile     string `toml:"token_file"`
 	NodeCA        string `toml:"node_ca"`
 	PlainNode     bool   `toml:"insecure_node_http"`
+	MaxTipAge     string `toml:"max_tip_age"`
+	AnyTipAge     bool   `toml:"insecure_any_tip_age"`
 
 	TLS    gate.TLS    `toml:"tls"`
 	Limits gate.Limits `toml:"limits"`
@@ -122,10 +130,22 @@ func parseConfig(raw []byte, path string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("resend: %w", err)
 	}
+	age := time.Duration(0)
+	switch {
+	case f.MaxTipAge != "" && f.AnyTipAge:
+		return Config{}, errors.New("max_tip_age and insecure_any_tip_age say two things")
+	case f.MaxTipAge != "":
+		if age, err = time.ParseDuration(f.MaxTipAge); err != nil {
+			return Config{}, fmt.Errorf("max_tip_age: %w", err)
+		}
+	case f.Network != "regtest" && !f.AnyTipAge:
+		age = DefaultMaxTipAge
+	}
 	cfg := Config{
 		Listen: f.Listen, TLS: tables.TLS, Limits: f.Limits, TokenFile: f.TokenFile,
 		NodeCA: f.NodeCA, InsecureNodeHTTP: f.PlainNode, Data: f.Data, Node: f.Node, User: f.User, Network: f.Network,
 		Confirmations: f.Confirmations, MaxRate: f.MaxRate, Resend: resend,
+		MaxTipAge: age, InsecureAnyTipAge: f.AnyTipAge,
 	}
 	if f.PasswordFile == "" {
 		return Config{}, errors.New("node_password_file is missing")
@@ -158,6 +178,9 @@ func (c Config) check() error {
 		return fmt.Errorf("max_sat_per_vbyte %d: want 1 to 10000", c.MaxRate)
 	case c.Resend < 10*time.Millisecond, c.Resend > time.Hour:
 		return fmt.Errorf("resend %v: want 10ms to 1h", c.Resend)
+	case c.MaxTipAge == 0 && (c.Network == "regtest" || c.InsecureAnyTipAge):
+	case c.MaxTipAge < 10*time.Minute, c.MaxTipAge > 7*24*time.Hour:
+		return fmt.Errorf("max_tip_age %v: want 10m to 168h; insecure_any_tip_age has no bound", c.MaxTipAge)
 	}
 	_, err = paramsOf(c.Network)
 	return err

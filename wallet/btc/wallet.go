@@ -164,10 +164,21 @@ func (w *Wallet) Describe(ctx context.Context) (wallet.Description, error) {
 	var chain struct {
 		Blocks  uint64 `json:"blocks"`
 		Headers uint64 `json:"headers"`
+		Best    string `json:"bestblockhash"`
 	}
+	var tip struct {
+		Time int64 `json:"time"`
+	}
+	peers := 0
 	err = w.view.checkChain(ctx)
 	if err == nil {
 		err = w.node.Call(ctx, &chain, "getblockchaininfo")
+	}
+	if err == nil {
+		err = w.node.Call(ctx, &tip, "getblockheader", chain.Best, true)
+	}
+	if err == nil {
+		err = w.node.Call(ctx, &peers, "getconnectioncount")
 	}
 	if ctx.Err() != nil {
 		return d, fmt.Errorf("ask the node: %w", ctx.Err())
@@ -177,7 +188,9 @@ func (w *Wallet) Describe(ctx context.Context) (wallet.Description, error) {
 		d.Node.Problem = err.Error()
 		return d, nil
 	}
-	d.Node = wallet.Node{Reachable: true, Height: chain.Blocks, Syncing: chain.Headers > chain.Blocks+1}
+	d.Node = wallet.Node{Reachable: true, Height: chain.Blocks, Syncing: chain.Headers > chain.Blocks+1, TipTime: tip.Time}
+	d.Node.MaxTipAge = int64(w.cfg.MaxTipAge / time.Second)
+	d.Node.Alone = peers == 0 && w.cfg.Network != "regtest" && !w.cfg.InsecureAnyTipAge
 	return d, nil
 }
 

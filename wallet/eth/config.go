@@ -43,13 +43,22 @@ type Config struct {
 	MaxGwei uint64
 	// Resend is the time between two looks after transactions on their way.
 	Resend time.Duration
+	// MaxTipAge is how old the newest block may be before the node counts as standing
+	// still: 30 seconds to a week; on the chains of development, 1337 and 31337, 0 is no
+	// bound. InsecureAnyTipAge has none anywhere.
+	MaxTipAge         time.Duration
+	InsecureAnyTipAge bool
 }
+
+// paced reports whether the chain makes blocks by itself.
+func (c Config) paced() bool { return c.ChainID != 1337 && c.ChainID != 31337 }
 
 // Defaults of what a configuration file may leave out.
 const (
 	DefaultConfirmations = 12
 	DefaultMaxGwei       = 200
 	DefaultResend        = 3 * time.Second
+	DefaultMaxTipAge     = 5 * time.Minute // but on chains of development: 25 slots of mainnet
 )
 
 // maxDepth is how far back the state of addresses is looked up. Nodes that are
@@ -68,6 +77,8 @@ type file struct {
 	TokenFile     string `toml:"token_file"`
 	NodeCA        string `toml:"node_ca"`
 	PlainNode     bool   `toml:"insecure_node_http"`
+	MaxTipAge     string `toml:"max_tip_age"`
+	AnyTipAge     bool   `toml:"insecure_any_tip_age"`
 
 	TLS    gate.TLS    `toml:"tls"`
 	Limits gate.Limits `toml:"limits"`
@@ -120,7 +131,17 @@ func ParseConfig(raw []byte, path string) (Config, error) {
 	cfg := Config{
 		Listen: f.Listen, TLS: tables.TLS, Limits: f.Limits, TokenFile: f.TokenFile,
 		NodeCA: f.NodeCA, InsecureNodeHTTP: f.PlainNode, Data: f.Data, Node: f.Node, ChainID: f.ChainID,
-		Confirmations: f.Confirmations, MaxGwei: f.MaxGwei, Resend: resend,
+		Confirmations: f.Confirmations, MaxGwei: f.MaxGwei, Resend: resend, InsecureAnyTipAge: f.AnyTipAge,
+	}
+	switch {
+	case f.MaxTipAge != "" && f.AnyTipAge:
+		return Config{}, errors.New("max_tip_age and insecure_any_tip_age say two things")
+	case f.MaxTipAge != "":
+		if cfg.MaxTipAge, err = time.ParseDuration(f.MaxTipAge); err != nil {
+			return Config{}, fmt.Errorf("max_tip_age: %w", err)
+		}
+	case cfg.paced() && !f.AnyTipAge:
+		cfg.MaxTipAge = DefaultMaxTipAge
 	}
 	if cfg.Listen == "" {
 		return Config{}, errors.New("listen is missing")
@@ -146,6 +167,9 @@ func (c Config) check() (*url.URL, error) {
 		return nil, fmt.Errorf("max_gwei is %d, want 1 to 1000000", c.MaxGwei)
 	case c.Resend < 10*time.Millisecond || c.Resend > time.Hour:
 		return nil, fmt.Errorf("resend is %v, want 10ms to 1h", c.Resend)
+	case c.MaxTipAge == 0 && (!c.paced() || c.InsecureAnyTipAge):
+	case c.MaxTipAge < 30*time.Second || c.MaxTipAge > 7*24*time.Hour:
+		return nil, fmt.Errorf("max_tip_age is %v, want 30s to 168h; insecure_any_tip_age has no bound", c.MaxTipAge)
 	}
 	u, err := url.Parse(c.Node)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {

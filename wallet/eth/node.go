@@ -269,6 +269,7 @@ func fill(calls []*call, raw []byte) error {
 // header is what this package reads of a block.
 type header struct {
 	Number hexutil.Uint64 `json:"number"`
+	Time   hexutil.Uint64 `json:"timestamp"`
 	Hash   common.Hash    `json:"hash"`
 }
 

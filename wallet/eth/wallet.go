@@ -274,7 +274,10 @@ func (w *Wallet) Describe(ctx context.Context) (wallet.Description, error) {
 		d.Node.Problem = err.Error()
 		return d, nil
 	}
-	d.Node = wallet.Node{Reachable: true, Height: uint64(head.Number), Syncing: syncing != false}
+	d.Node = wallet.Node{
+		Reachable: true, Height: uint64(head.Number), Syncing: syncing != false,
+		TipTime: int64(head.Time), MaxTipAge: int64(w.cfg.MaxTipAge / time.Second),
+	}
 	return d, nil
 }
 

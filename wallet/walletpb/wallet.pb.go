@@ -108,6 +108,7 @@ const (
 	Reason_REASON_WRONG_KEY     Reason = 8  // the private key is not that of the public key, or not on the curve
 	Reason_REASON_UNREACHABLE   Reason = 9  // the node does not answer; try again
 	Reason_REASON_ID_REUSED     Reason = 10 // this idempotency key was used for another request
+	Reason_REASON_NOT_FOLLOWING Reason = 11 // the node does not follow its chain: what it says may be long over
 )
 
 // Enum value maps for Reason.
@@ -124,6 +125,7 @@ var (
 		8:  "REASON_WRONG_KEY",
 		9:  "REASON_UNREACHABLE",
 		10: "REASON_ID_REUSED",
+		11: "REASON_NOT_FOLLOWING",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":   0,
@@ -137,6 +139,7 @@ var (
 		"REASON_WRONG_KEY":     8,
 		"REASON_UNREACHABLE":   9,
 		"REASON_ID_REUSED":     10,
+		"REASON_NOT_FOLLOWING": 11,
 	}
 )
 
@@ -501,11 +504,16 @@ func (x *AssetInfo) GetHidesSpends() bool {
 
 // Node is the health of the chain node behind the connector.
 type Node struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Reachable     bool                   `protobuf:"varint,1,opt,name=reachable,proto3" json:"reachable,omitempty"`
-	Height        uint64                 `protobuf:"varint,2,opt,name=height,proto3" json:"height,omitempty"`   // of the best block; 0 while not reachable
-	Syncing       bool                   `protobuf:"varint,3,opt,name=syncing,proto3" json:"syncing,omitempty"` // the node itself says that it lags behind its network
-	Problem       string                 `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`  // why not reachable, for people
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Reachable bool                   `protobuf:"varint,1,opt,name=reachable,proto3" json:"reachable,omitempty"`
+	Height    uint64                 `protobuf:"varint,2,opt,name=height,proto3" json:"height,omitempty"`                  // of the best block; 0 while not reachable
+	Syncing   bool                   `protobuf:"varint,3,opt,name=syncing,proto3" json:"syncing,omitempty"`                // the node itself says that it lags behind its network
+	Problem   string                 `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`                 // why not reachable, for people
+	TipTime   int64                  `protobuf:"varint,5,opt,name=tip_time,json=tipTime,proto3" json:"tip_time,omitempty"` // the best block's own time, Unix seconds; 0: not known
+	// Seconds that it may be old before the node counts as standing still; 0: the
+	// chain has no pace, its blocks are made as they are needed.
+	MaxTipAge     int64 `protobuf:"varint,6,opt,name=max_tip_age,json=maxTipAge,proto3" json:"max_tip_age,omitempty"`
+	Alone         bool  `protobuf:"varint,7,opt,name=alone,proto3" json:"alone,omitempty"` // it has no peers, and can see nothing without them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -566,6 +574,27 @@ func (x *Node) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *Node) GetTipTime() int64 {
+	if x != nil {
+		return x.TipTime
+	}
+	return 0
+}
+
+func (x *Node) GetMaxTipAge() int64 {
+	if x != nil {
+		return x.MaxTipAge
+	}
+	return 0
+}
+
+func (x *Node) GetAlone() bool {
+	if x != nil {
+		return x.Alone
+	}
+	return false
 }
 
 type AddressRequest struct {
@@ -1811,12 +1840,15 @@ const file_wallet_proto_rawDesc = "" +
 	"\tfee_asset\x18\x05 \x01(\tR\bfeeAsset\x12\x1d\n" +
 	"\n" +
 	"min_amount\x18\x06 \x01(\tR\tminAmount\x12!\n" +
-	"\fhides_spends\x18\a \x01(\bR\vhidesSpends\"p\n" +
+	"\fhides_spends\x18\a \x01(\bR\vhidesSpends\"\xc1\x01\n" +
 	"\x04Node\x12\x1c\n" +
 	"\treachable\x18\x01 \x01(\bR\treachable\x12\x16\n" +
 	"\x06height\x18\x02 \x01(\x04R\x06height\x12\x18\n" +
 	"\asyncing\x18\x03 \x01(\bR\asyncing\x12\x18\n" +
-	"\aproblem\x18\x04 \x01(\tR\aproblem\"b\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x19\n" +
+	"\btip_time\x18\x05 \x01(\x03R\atipTime\x12\x1e\n" +
+	"\vmax_tip_age\x18\x06 \x01(\x03R\tmaxTipAge\x12\x14\n" +
+	"\x05alone\x18\a \x01(\bR\x05alone\"b\n" +
 	"\x0eAddressRequest\x12/\n" +
 	"\x05asset\x18\x01 \x01(\v2\x19.latchkey.wallet.v1.AssetR\x05asset\x12\x1f\n" +
 	"\vpublic_keys\x18\x02 \x03(\fR\n" +
@@ -1912,7 +1944,7 @@ const file_wallet_proto_rawDesc = "" +
 	"\aKeyType\x12\x18\n" +
 	"\x14KEY_TYPE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12KEY_TYPE_SECP256K1\x10\x01\x12\x14\n" +
-	"\x10KEY_TYPE_ED25519\x10\x02*\x87\x02\n" +
+	"\x10KEY_TYPE_ED25519\x10\x02*\xa1\x02\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_INVALID\x10\x01\x12\x18\n" +
@@ -1925,7 +1957,8 @@ const file_wallet_proto_rawDesc = "" +
 	"\x10REASON_WRONG_KEY\x10\b\x12\x16\n" +
 	"\x12REASON_UNREACHABLE\x10\t\x12\x14\n" +
 	"\x10REASON_ID_REUSED\x10\n" +
-	"2\xc4\x05\n" +
+	"\x12\x18\n" +
+	"\x14REASON_NOT_FOLLOWING\x10\v2\xc4\x05\n" +
 	"\rWalletService\x12Z\n" +
 	"\bDescribe\x12#.latchkey.wallet.v1.DescribeRequest\x1a$.latchkey.wallet.v1.DescribeResponse\"\x03\x90\x02\x01\x12W\n" +
 	"\aAddress\x12\".latchkey.wallet.v1.AddressRequest\x1a#.latchkey.wallet.v1.AddressResponse\"\x03\x90\x02\x01\x12Z\n" +

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"latchkey/coin"
 	"latchkey/wallet"
@@ -29,6 +30,9 @@ func testDescribe(t *testing.T, h *Harness) {
 	}
 	if !d.Node.Reachable || d.Node.Syncing || d.Node.Problem != "" {
 		t.Errorf("got node %+v, want a healthy one", d.Node)
+	}
+	if err := d.Follows(time.Now(), 0); err != nil {
+		t.Errorf("a client would believe nothing of it: %v", err)
 	}
 	h.Mine(t, 1)
 	after, err := h.Wallet.Describe(ctx(t))

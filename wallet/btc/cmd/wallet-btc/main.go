@@ -34,8 +34,9 @@ standard output: {"ready":true,"listen":"127.0.0.1:8701","address":"bc1…"}. Th
   confirmations      = 6            # before a deposit counts
   max_sat_per_vbyte  = 200          # never pay more
   resend             = "2s"         # look after what is on its way
+  max_tip_age        = "2h"         # of the newest block; older: the node stands still
 
-The last three may be left out. Back up the file own.key in the data folder: it
+The last four may be left out. Back up the file own.key in the data folder: it
 holds the coins of this wallet.
 
 `

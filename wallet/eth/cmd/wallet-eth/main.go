@@ -35,6 +35,8 @@ A configuration file, with the defaults of what may be left out:
   confirmations = 12                              # that make a deposit count
   max_gwei = 200                                  # offered per gas at most
   resend = "3s"                                   # between looks after transactions
+  max_tip_age = "5m"                              # of the newest block; older: the node
+                                                  # stands still
 
 `
 
