@@ -62,7 +62,7 @@ func over(t *testing.T) (*Wallet, *answering) {
 	hash := `"0x` + strings.Repeat("77", 32) + `"`
 	n := &answering{answer: map[string]string{
 		"eth_chainId":               `"0x539"`,
-		"eth_getBlockByNumber":      `{"number":"0x64","hash":` + hash + `,"transactions":[]}`,
+		"eth_getBlockByNumber":      `{"number":"0x64","timestamp":"0x6b49d200","hash":` + hash + `,"transactions":[]}`,
 		"eth_getBalance":            `"0xde0b6b3a7640000"`,
 		"eth_getTransactionCount":   `"0x0"`,
 		"eth_estimateGas":           `"0x5208"`,
@@ -200,5 +200,10 @@ func TestNodeChangesUnderWallet(t *testing.T) {
 	d, err := w.Describe(t.Context())
 	if err != nil || !d.Node.Reachable || d.Node.Height != 100 {
 		t.Errorf("described as %+v, %v, want reachable at height 100", d.Node, err)
+	}
+	w.cfg.MaxTipAge = 5 * time.Minute
+	d, err = w.Describe(t.Context())
+	if err != nil || d.Node.TipTime != 1_800_000_000 || d.Node.MaxTipAge != 300 {
+		t.Errorf("described as %+v, %v, want a newest block of 1800000000, which may be 300 s old", d.Node, err)
 	}
 }

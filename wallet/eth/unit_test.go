@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -401,24 +402,49 @@ func TestParseConfig(t *testing.T) {
 		t.Errorf("configuration = %+v, want %+v", cfg, want)
 	}
 	for text, want := range map[string]string{
-		good + "confirmatoins = 3\n":                       `line 5: unknown field "confirmatoins"`,
-		good + "confirmations = 0\n":                       "confirmations is 0",
-		good + "confirmations = 97\n":                      "confirmations is 97",
-		good + "confirmations = -1\n":                      "line 5",
-		good + "max_gwei = 0\n":                            "max_gwei is 0",
-		good + "resend = \"soon\"\n":                       "resend",
-		good + "resend = \"1ns\"\n":                        "resend is 1ns",
-		good + "data = \"e\"\n":                            "line 5",
-		strings.Replace(good, "1337", "0", 1):              "chain_id is missing",
-		strings.Replace(good, "http:", "KEY:", 1):          "node is not a URL",
-		strings.Replace(good, "\"d\"", "\"\"", 1):          "data is missing",
-		strings.Replace(good, "\"127.0.0.1:0\"", `""`, 1):  "listen is missing",
-		strings.Replace(good, "= \"127.0.0.1:0\"", "=", 1): "line 1",
+		good + "confirmatoins = 3\n":                                 `line 5: unknown field "confirmatoins"`,
+		good + "confirmations = 0\n":                                 "confirmations is 0",
+		good + "confirmations = 97\n":                                "confirmations is 97",
+		good + "confirmations = -1\n":                                "line 5",
+		good + "max_gwei = 0\n":                                      "max_gwei is 0",
+		good + "resend = \"soon\"\n":                                 "resend",
+		good + "resend = \"1ns\"\n":                                  "resend is 1ns",
+		good + "data = \"e\"\n":                                      "line 5",
+		good + "max_tip_age = \"29s\"\n":                             "max_tip_age is 29s",
+		good + "max_tip_age = \"169h\"\n":                            "max_tip_age is 169h",
+		good + "max_tip_age = \"old\"\n":                             "max_tip_age: ",
+		good + "max_tip_age = \"1m\"\ninsecure_any_tip_age = true\n": "say two things",
+		strings.Replace(good, "1337", "0", 1):                        "chain_id is missing",
+		strings.Replace(good, "http:", "KEY:", 1):                    "node is not a URL",
+		strings.Replace(good, "\"d\"", "\"\"", 1):                    "data is missing",
+		strings.Replace(good, "\"127.0.0.1:0\"", `""`, 1):            "listen is missing",
+		strings.Replace(good, "= \"127.0.0.1:0\"", "=", 1):           "line 1",
 	} {
 		_, err := ParseConfig([]byte(text), "x.toml")
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "KEY") {
 			t.Errorf("ParseConfig(%q): %v, want %q", text, err, want)
 		}
+	}
+}
+
+// A chain of development has no bound on the age of its newest block unless one is set;
+// any other has, unless it is switched off by name.
+func TestMaxTipAge(t *testing.T) {
+	for _, c := range []struct {
+		chain uint64
+		field string
+		want  time.Duration
+	}{
+		{1, "", DefaultMaxTipAge}, {11155111, "max_tip_age = \"1m\"", time.Minute}, {1, "insecure_any_tip_age = true", 0},
+		{1337, "", 0}, {31337, "", 0}, {1337, "max_tip_age = \"30s\"", 30 * time.Second},
+	} {
+		text := fmt.Sprintf("listen = \"127.0.0.1:0\"\ndata = \"d\"\nnode = \"http://127.0.0.1:8545\"\nchain_id = %d\n%s\n", c.chain, c.field)
+		if cfg, err := ParseConfig([]byte(text), "x.toml"); err != nil || cfg.MaxTipAge != c.want {
+			t.Errorf("chain %d, %q: %v, %v, want %v", c.chain, c.field, cfg.MaxTipAge, err, c.want)
+		}
+	}
+	if _, err := (Config{Data: "d", Node: "http://127.0.0.1:1", ChainID: 1, Confirmations: 1, MaxGwei: 1, Resend: time.Second}).check(); err == nil {
+		t.Error("a configuration of mainnet without a bound is taken")
 	}
 }
 
