@@ -153,7 +153,7 @@ func (c *clinic) handler(kind string) (http.Handler, error) {
 			}
 			_, _ = w.Write([]byte(`{"role":"witness","ready":true,"reasons":[]}`))
 		}), nil
-	case "wallet", "wallet-down":
+	case "wallet", "wallet-down", "wallet-still":
 		chain, err := fake.New(fake.Config{
 			Asset: coin.Asset{ID: "btc", Chain: "fake:1", Key: coin.Secp256k1, Address: "fake", Decimals: 8}, Confirmations: 1,
 			Fee: coin.NewAmount(1), Dust: coin.NewAmount(1),
@@ -163,6 +163,9 @@ func (c *clinic) handler(kind string) (http.Handler, error) {
 		}
 		if kind == "wallet-down" {
 			chain.SetDown(true)
+		}
+		if kind == "wallet-still" {
+			return wallet.Handler(standing{chain.Wallet("a"), now.Add(-3 * time.Hour)}), nil
 		}
 		return wallet.Handler(chain.Wallet("a")), nil
 	case "board", "board-stale", "board-other":
@@ -185,6 +188,18 @@ func (c *clinic) handler(kind string) (http.Handler, error) {
 		return h, nil
 	}
 	return nil, fmt.Errorf("no peer is a %q", kind)
+}
+
+// standing is a wallet whose node has had no block since.
+type standing struct {
+	wallet.Wallet
+	since time.Time
+}
+
+func (s standing) Describe(ctx context.Context) (wallet.Description, error) {
+	d, err := s.Wallet.Describe(ctx)
+	d.Node.TipTime, d.Node.MaxTipAge = s.since.Unix(), 7200
+	return d, err
 }
 
 func logKeyOf(origin string) string {
