@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"latchkey/attest"
 	"latchkey/attest/sim"
 	"latchkey/escrow"
+	"latchkey/event/witness"
 	"latchkey/head"
 )
 
@@ -151,8 +151,7 @@ func appraise(p attest.Policy, d escrow.Description, now int64) error {
 // witnessAt asks a witness whether it knows a log, by a head that nobody signed: it
 // refuses the signature of a log that it serves, and does not know another.
 func (e *exam) witnessAt(name, url, origin string) bool {
-	signed := fmt.Sprintf("%s\n1\n%s\n\n— %s %s\n", origin, head.EmptyRoot(), origin, strings.Repeat("A", 92))
-	status, answer, ok := e.send("witness", "witness "+name+" at "+url, http.MethodPost, strings.TrimSuffix(url, "/")+"/add-checkpoint", []byte("old 0\n\n"+signed))
+	status, answer, ok := e.send("witness", "witness "+name+" at "+url, http.MethodPost, strings.TrimSuffix(url, "/")+"/add-checkpoint", witness.Question(origin))
 	if !ok {
 		return false
 	}

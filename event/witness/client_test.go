@@ -1,6 +1,7 @@
 package witness_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -462,6 +463,39 @@ func TestHandler(t *testing.T) {
 	store.Fail(errors.New("disk full"))
 	if got := call(http.MethodPost, "/add-checkpoint", body(l.request(t, 2, 3))); got.StatusCode != 500 || !errors.Is(failed, event.ErrFailed) {
 		t.Errorf("a failed store: %d, told %v", got.StatusCode, failed)
+	}
+}
+
+// Who only asks whether a log is served, as the doctor does, is answered like whoever cannot sign for it, and
+// leaves no refusal behind; a signature that is wrong otherwise does.
+func TestQuestion(t *testing.T) {
+	l := newLog(t, origin)
+	l.add(t, "a", "b")
+	w, _ := open(t, event.NewMemory(), config(t, "w.example", origin), true)
+	var said strings.Builder
+	h := &witness.Handler{Witness: w, Logger: slog.New(slog.NewTextHandler(&said, nil)), Now: func() int64 { return 1000 }, Failed: func(err error) { t.Error(err) }}
+	call := func(body []byte) int {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodPost, "/add-checkpoint", bytes.NewReader(body)))
+		return rec.Result().StatusCode
+	}
+	refused := func() (n float64) {
+		for _, f := range h.Figures() {
+			if f.Name == "heads_refused_total" {
+				n += f.Value
+			}
+		}
+		return n
+	}
+	if got := call(witness.Question(origin)); got != http.StatusForbidden || refused() != 0 || said.Len() > 0 {
+		t.Errorf("status %d, %v refused, logged %q", got, refused(), said.String())
+	}
+	forged := strings.Replace(string(witness.FormatRequest(l.request(t, 0, 2))), "\n2\n", "\n3\n", 1)
+	if got := call([]byte(forged)); got != http.StatusForbidden || refused() != 1 || !strings.Contains(said.String(), "checkpoint refused") {
+		t.Errorf("status %d, %v refused, logged %q", got, refused(), said.String())
+	}
+	if got := call(witness.Question("other.example/log")); got != http.StatusNotFound || refused() != 2 {
+		t.Errorf("of another log: status %d, %v refused", got, refused())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,21 @@ func (h *Handler) count(why string) {
 	h.refused[why]++
 }
 
+// Question returns a request that asks a witness whether it serves a log: of a head that
+// nobody signed and no log can have, for its one entry has no bytes and no leaf. A
+// witness that serves the log answers 403, one that does not 404.
+func Question(origin string) []byte { return []byte("old 0\n\n" + question(origin)) }
+
+func question(origin string) string {
+	return fmt.Sprintf("%s\n1\n%s\n\n— %s %s\n", origin, head.EmptyRoot(), origin, strings.Repeat("A", 92))
+}
+
+// asks reports whether a request is a Question.
+func asks(r head.Request) bool {
+	origin, err := r.Origin()
+	return err == nil && string(r.Signed) == question(origin)
+}
+
 // Clock is the machine's clock in Unix seconds.
 func Clock() int64 { return time.Now().Unix() }
 
@@ -74,12 +90,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	request, err := ParseRequest(body)
 	if err != nil {
-		h.refuse(w, r, err)
+		h.refuse(w, r, request, err)
 		return
 	}
 	line, err := h.Witness.AddCheckpoint(r.Context(), request, h.Now())
 	if err != nil {
-		h.refuse(w, r, err)
+		h.refuse(w, r, request, err)
 		return
 	}
 	h.signed.Add(1)
@@ -88,9 +104,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // refuse answers with the status that C2SP tlog-witness has for an error.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, request head.Request, err error) {
 	level, status, why := slog.LevelInfo, http.StatusInternalServerError, "store"
-	defer func() { h.count(why) }()
+	defer func() {
+		if why != "" {
+			h.count(why)
+		}
+	}()
 	conflict := new(head.ConflictError)
 	switch {
 	case errors.As(err, &conflict):
@@ -107,6 +127,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		status, why = http.StatusNotFound, "unknown log"
 	case errors.Is(err, head.ErrSignature):
 		status, why = http.StatusForbidden, "signature"
+		if asks(request) { // nothing that an operator has to look into
+			level, why = slog.LevelDebug, ""
+		}
 	case errors.Is(err, head.ErrProof):
 		level, status, why = slog.LevelError, http.StatusUnprocessableEntity, "proof"
 	case errors.Is(err, head.ErrMalformed):
