@@ -73,9 +73,9 @@ func cases(t testing.TB, file string) (out []testCase) {
 	return f.Cases
 }
 
-// TestVectors judges the vectors of wire, head, log and session a second time, and
-// of key all but generation and certificates. A file in one of these folders, but
-// for key's, without a judge fails.
+// TestVectors judges the vectors of wire, head, log, session, settle and oracle a
+// second time, of key all but generation and certificates, and of direct the requests.
+// A file in one of these folders, but for the last two, without a judge fails.
 func TestVectors(t *testing.T) {
 	log := logOf(t)
 	group := groupOf(t)
@@ -189,8 +189,17 @@ func TestVectors(t *testing.T) {
 		"session/frame.json":     frames,
 		"session/mailbox.json":   mail,
 		"session/message.json":   message,
+
+		"settle/plan.json": plans,
+		"settle/run.json":  runs,
+
+		"oracle/value.json":  oracleValue,
+		"oracle/median.json": median,
+		"oracle/fraud.json":  fraud,
+
+		"direct/request.json": paymentRequest,
 	}
-	for _, dir := range []string{"wire", "head", "log", "session"} {
+	for _, dir := range []string{"wire", "head", "log", "session", "settle", "oracle"} {
 		files, err := filepath.Glob("../vectors/" + dir + "/*.json")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no vectors in %s: %v", dir, err)
