@@ -22,9 +22,8 @@ var shBlock = regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$")
 
 // TestRunPage does what docs/run.md says, block by block in one shell: separate
 // folders, processes and loopback addresses, certificates by openssl, TLS
-// everywhere, a deposit, an exchange, sweeps, nodes that stand still, reorganise and
-// lie, a change of a certificate. Then it
-// looks whether a secret came into a log, and whether every process ends in an
+// everywhere, a deposit, an exchange, one tit for tat, sweeps, nodes that stand still,
+// reorganise and lie, a change of a certificate. Then it looks whether a secret came into a log, and whether every process ends in an
 // orderly way.
 func TestRunPage(t *testing.T) {
 	if testing.Short() {
@@ -119,6 +118,14 @@ echo "all have ended"
 	for _, want := range []string{"the escrow's log_key is the pinned one", "the policy accepts the escrow's evidence", "all 4 witnesses can be asked", "it runs and is ready"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the doctor does not say %q", want)
+		}
+	}
+	for _, want := range []string{
+		"settled tit for tat in 6 steps: rounds of 1 to 2 units", "\nalice +4 units ", "\nbob +2 units ", // before Bob accepts
+		"\n[0-9a-f]{8} +Swap as bob +owned ", "\nstep 5 taken .* kept: entry ", // after the last step
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("of the exchange tit for tat nothing says %q", want)
 		}
 	}
 	if !strings.Contains(out.String(), "not funded: 0 of ") {
@@ -251,7 +258,7 @@ func look(page, folder string) (all map[string]string, missing []string) {
 		{"escrow", "latchkey_vaults_enrolled 2"}, {"escrow", `latchkey_witness_up{witness="w4.example"} 1`}, {"escrow", "latchkey_instances_open 0"},
 		{"escrow", `latchkey_refused_total{limit="address"} 0`}, {"switchboard", "latchkey_vaults_enrolled 2"}, {"switchboard", `latchkey_rate_ok{asset="btc"} 1`},
 		{"switchboard", `latchkey_market_events_total{event="waslocked"} 3`}, {"witness", `latchkey_heads_refused_total{reason="fork"} 0`}, {"client", "latchkey_problems 0"},
-		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 4`}, {"client", `latchkey_chunks{state="lost"} 0`},
+		{"client", "latchkey_instances_open 0"}, {"client", `latchkey_chunks{state="swept"} 9`}, {"client", `latchkey_chunks{state="lost"} 0`},
 	} {
 		if !strings.Contains(all[x.who], "\n"+x.line+"\n") {
 			missing = append(missing, fmt.Sprintf("%s has no line %q", x.who, x.line))
