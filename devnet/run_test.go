@@ -122,7 +122,7 @@ echo "all have ended"
 	}
 	for _, want := range []string{
 		"settled tit for tat in 6 steps: rounds of 1 to 2 units", "\nalice +4 units ", "\nbob +2 units ", // before Bob accepts
-		"\n[0-9a-f]{8} +Swap as bob +owned ", "\nstep 5 taken .* kept: entry ", // after the last step
+		"\n[0-9a-f]{8} +Swap as bob +owned +nothing ", "\nstep 5 taken .* kept: entry ", // after the last step
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("of the exchange tit for tat nothing says %q", want)

@@ -147,7 +147,12 @@ func status(ctx context.Context, args []string, out, _ io.Writer) error {
 	}
 	head(len(s.Deals), "\nDEAL\tCONTRACT\tSTATE\tAT RISK\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Deals {
-		fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Id, contractAs(d.Contract, d.Role), d.State, tally(d.AtRisk, "unit"), d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
+		risk := tally(d.AtRisk, "unit")
+		switch d.State {
+		case "owned", "paid", "ended", "declined": // it is over
+			risk = "nothing"
+		}
+		fmt.Fprintf(t, "%.8s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.Id, contractAs(d.Contract, d.Role), d.State, risk, d.Wait.WaitsFor, when(d.Wait.Until, s.Now), d.Wait.Then)
 	}
 	head(len(s.Drafts), "\nDRAFT\tCONTRACT\tSTATE\tWAITS FOR\tUNTIL\tTHEN")
 	for _, d := range s.Drafts {
