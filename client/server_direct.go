@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"latchkey/client/clientpb"
 	"latchkey/coin"
@@ -201,8 +202,14 @@ func (s server) Keep(ctx context.Context, r *clientpb.KeepRequest) (*clientpb.Ke
 	a, err := s.h.asset(ctx, id)
 	if err == nil && r.UpTo != "" {
 		if c.UpTo, err = coin.ParseDecimal(r.UpTo, int(a.Decimals)); err == nil && c.UpTo.IsZero() {
-			err = errors.New("keep up to nothing: say not to keep instead")
+			err = errors.New("nothing is no bound: say not to keep instead")
 		}
+		if err != nil {
+			err = fmt.Errorf("keep %s up to: %w", id, err)
+		}
+	}
+	if err == nil && c.Until != 0 && c.Until <= time.Now().Unix() {
+		err = fmt.Errorf("keep %s until %s: that is past, and all would be claimed at once: say a later time, or not to keep", id, time.Unix(c.Until, 0).UTC().Format(time.RFC3339))
 	}
 	if err == nil {
 		err = s.h.SetChoice(ctx, id, c)

@@ -60,6 +60,9 @@ func ParseDecimal(s string, decimals int) (Amount, error) {
 		return Amount{}, fmt.Errorf("parse %q: %d decimals, want 0 to %d", s, decimals, MaxDecimals)
 	}
 	whole, frac, found := strings.Cut(s, ".")
+	if strings.Trim(whole+frac, "0123456789") != "" {
+		return Amount{}, fmt.Errorf("parse %.80q: want digits, and a point at most", s)
+	}
 	if whole == "" || found && frac == "" {
 		return Amount{}, fmt.Errorf("parse %q: want digits on both sides of the point", s)
 	}

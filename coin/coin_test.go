@@ -2,6 +2,7 @@ package coin
 
 import (
 	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -85,6 +86,8 @@ func TestParseRefuses(t *testing.T) {
 	for _, s := range []string{"", ".", "1.", ".5", "0.123456789", "-1", "00.1", "1..2", "1,5", "NaN"} {
 		if a, err := ParseDecimal(s, 8); err == nil {
 			t.Errorf("ParseDecimal(%q, 8) = %v, want an error", s, a)
+		} else if !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
+			t.Errorf("of %q it says %q, which its user has not written", s, err)
 		}
 	}
 	if got, err := ParseDecimal("21000000.00000001", 8); err != nil || got.String() != "2100000000000001" {
