@@ -47,9 +47,13 @@ func rowsOfThePage(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := map[string]string{}
+	rows, names := map[string]string{}, map[string]bool{}
 	for line := range strings.Lines(string(page)) {
 		if m := rowLine.FindStringSubmatch(line); m != nil {
+			if names[m[1]] { // a trace that visits one of them would count for both
+				t.Errorf("two rows of spec/chunk.md are named %s", m[1])
+			}
+			names[m[1]] = true
 			what := m[1][:1] + " " + strings.Join(m[2:], " | ")
 			if rows[what] != "" {
 				t.Errorf("rows %s and %s of spec/chunk.md are one", rows[what], m[1])
