@@ -6,6 +6,7 @@ package doctor
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -137,7 +138,12 @@ func (e *exam) recognise(path string) bool {
 		err = toml.Unmarshal(raw, &fields)
 	}
 	if err != nil {
-		e.fail("file", "mend the line; docs/config.md lists all fields", "%s: %v", path, err)
+		line := ""
+		if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
+			n, _ := at.Position()
+			line = fmt.Sprintf(", line %d", n)
+		}
+		e.fail("file", "mend the line; docs/config.md lists all fields", "%s%s: %v", path, line, err)
 		return false
 	}
 	i := slices.IndexFunc(marks, func(m struct{ field, role string }) bool { _, has := fields[m.field]; return has })

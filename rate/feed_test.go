@@ -223,7 +223,7 @@ func TestReadFile(t *testing.T) {
 		{"dated", ".toml", "at = 5\n[usd]\nbtc = \"2\"\n", Observation{Price: 2_000000, At: 5}, ""},
 		{"undated: when it was written", ".toml", "[usd]\nbtc = \"2\"\n", Observation{Price: 2_000000, At: 1_000_000_000}, ""},
 		{"always fresh", ".json", `{"always_fresh": true, "usd": {"btc": "2", "eth:usdc": "1"}}`, Observation{Price: 2_000000, At: now}, ""},
-		{"a float", ".toml", "[usd]\nbtc = 2.5\n", Observation{}, "is not a file of prices"},
+		{"a float", ".toml", "[usd]\nbtc = 2.5\n", Observation{}, "is not a file of prices: line 2: "},
 		{"a number in JSON", ".json", `{"usd": {"btc": 2}}`, Observation{}, "is not a file of prices"},
 		{"no price", ".toml", "[usd]\neth = \"2\"\n", Observation{}, "has no price for btc"},
 		{"empty", ".toml", "", Observation{}, "has no price for btc"},

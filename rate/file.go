@@ -81,6 +81,10 @@ func parseFile(b []byte, ext string) (pricesFile, error) {
 			if errors.As(err, &strict) && len(strict.Errors) > 0 {
 				return pricesFile{}, fmt.Errorf("is not a file of prices: unknown field %q", strings.Join(strict.Errors[0].Key(), "."))
 			}
+			if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
+				line, _ := at.Position()
+				err = fmt.Errorf("line %d: %w", line, err)
+			}
 			return pricesFile{}, fmt.Errorf("is not a file of prices: %w", err)
 		}
 	default:

@@ -66,9 +66,12 @@ func parse(b []byte, dir string) (Config, error) {
 			return Config{}, fmt.Errorf("line %d: unknown field %q", line, strings.Join(strict.Errors[0].Key(), "."))
 		}
 		var at *toml.DecodeError
-		if errors.As(err, &at) && len(at.Key()) > 0 {
+		if errors.As(err, &at) {
 			line, _ := at.Position()
-			return Config{}, fmt.Errorf("line %d: field %q: %w", line, strings.Join(at.Key(), "."), err)
+			if len(at.Key()) > 0 {
+				err = fmt.Errorf("field %q: %w", strings.Join(at.Key(), "."), err)
+			}
+			return Config{}, fmt.Errorf("line %d: %w", line, err)
 		}
 		return Config{}, err
 	}

@@ -94,7 +94,8 @@ func TestRead(t *testing.T) {
 		{"a number as a name", set("role", "7"), "role"},
 		{"a policy that is not there", set("policy", `"none.toml"`), "none.toml"},
 		{"a policy that is none", set("policy", `"vault.toml"`), "policy"},
-		{"no TOML", "role = ", "vault.toml"},
+		{"no TOML", "role = ", "vault.toml: line 1: "},
+		{"a text without an end", good + "colour = \"\n", "line 10: "},
 		{"nothing", "", `"role" is missing`},
 	} {
 		_, err := read(x.text)
