@@ -73,9 +73,9 @@ func cases(t testing.TB, file string) (out []testCase) {
 	return f.Cases
 }
 
-// TestVectors judges the vectors of wire, head, log, session, settle and oracle a
-// second time, of key all but generation and certificates, and of direct the requests.
-// A file in one of these folders, but for the last two, without a judge fails.
+// TestVectors judges the vectors of wire, key, head, log, session, settle and oracle
+// a second time, and of direct the requests. A file in one of these folders, but for
+// the last, without a judge fails.
 func TestVectors(t *testing.T) {
 	log := logOf(t)
 	group := groupOf(t)
@@ -116,9 +116,11 @@ func TestVectors(t *testing.T) {
 			return nil
 		},
 
-		"key/proof.json":   proof,
-		"key/refresh.json": refresh,
-		"key/tree.json":    path,
+		"key/proof.json":       proof,
+		"key/refresh.json":     refresh,
+		"key/tree.json":        path,
+		"key/generation.json":  generation,
+		"key/certificate.json": signedCertificate,
 
 		"head/key.json": func(c testCase) error {
 			k, err := parseVKey(c.str("vkey"), map[string]byte{"log": 1, "witness": 4}[c.str("kind")])
@@ -199,7 +201,7 @@ func TestVectors(t *testing.T) {
 
 		"direct/request.json": paymentRequest,
 	}
-	for _, dir := range []string{"wire", "head", "log", "session", "settle", "oracle"} {
+	for _, dir := range []string{"wire", "key", "head", "log", "session", "settle", "oracle"} {
 		files, err := filepath.Glob("../vectors/" + dir + "/*.json")
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no vectors in %s: %v", dir, err)
