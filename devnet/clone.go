@@ -166,6 +166,21 @@ func (c *Clone) Send(ctx context.Context, r *escrowpb.SendRequest) (*escrowpb.Se
 	return &escrowpb.SendResponse{Frame: out.Bytes}, nil
 }
 
+// Own returns the newest head that the second escrow's vault has signed.
+func (c *Clone) Own(ctx context.Context) ([]byte, error) {
+	signed, err := c.link.Vault.Call(ctx, enclave.Call{Tick: &enclave.Nothing{}})
+	return signed.Bytes, err
+}
+
+// Believe gives the second escrow's vault a head as one that the witnesses signed, and
+// returns why it does not take it; ErrCheated if it does.
+func (c *Clone) Believe(ctx context.Context, note []byte) error {
+	if _, err := c.link.Vault.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: note}}); err != nil {
+		return fmt.Errorf("the second escrow's vault refuses: %w", err)
+	}
+	return fmt.Errorf("%w: the second escrow's vault takes the head for a witnessed one", ErrCheated)
+}
+
 // Witness brings the second escrow's newest head to the world's witnesses and
 // returns why they sign nothing; ErrCheated if they do.
 func (c *Clone) Witness(ctx context.Context, w *World) error {

@@ -67,6 +67,15 @@ func readLedger(ctx context.Context, w *World) (*ledger, error) {
 	}
 }
 
+// Claims returns how many claims the escrow's log has.
+func (w *World) Claims(ctx context.Context) (int, error) {
+	l, err := readLedger(ctx, w)
+	if err != nil {
+		return 0, err
+	}
+	return l.kinds["Claim"], nil
+}
+
 func (l *ledger) add(e vault.Entry) error {
 	touched, instance := e.Touches()
 	v := reflect.ValueOf(e)

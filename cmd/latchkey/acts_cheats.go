@@ -15,14 +15,23 @@ import (
 // refusedCheat tells how a cheat was refused. A cheat that was not is an error, and
 // so is one that came to nothing for another reason: it was not tried.
 func (d *demoRun) refusedCheat(what, reason string, err error) error {
-	if err == nil || errors.Is(err, devnet.ErrCheated) {
-		return fmt.Errorf("%s: %w: %w", what, devnet.ErrCheated, err)
-	}
-	if !strings.Contains(err.Error(), reason) {
-		return fmt.Errorf("%s: it is not refused because %q: %w", what, reason, err)
+	if err := wantRefused(what, reason, err); err != nil {
+		return err
 	}
 	d.tell("", "cheat", what, nil)
 	d.tell("", "refused", "  refused: "+lastReason(err), nil)
+	return nil
+}
+
+func wantRefused(what, reason string, err error) error {
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s: %w", what, devnet.ErrCheated)
+	case errors.Is(err, devnet.ErrCheated):
+		return fmt.Errorf("%s: %w", what, err)
+	case !strings.Contains(err.Error(), reason):
+		return fmt.Errorf("%s: it is not refused because %q: %w", what, reason, err)
+	}
 	return nil
 }
 
@@ -78,6 +87,42 @@ func (d *demoRun) cheats(ctx context.Context) error {
 	if err := d.stock(ctx); err != nil {
 		return err
 	}
+	before, err := d.moved(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.cheat(ctx); err != nil {
+		return err
+	}
+	after, err := d.moved(ctx)
+	if err != nil {
+		return err
+	}
+	if after != before {
+		return fmt.Errorf("after the cheats: %w: the log and the chains had %+v, and have %+v", devnet.ErrCheated, before, after)
+	}
+	d.figures("on chain since the deposits, and claims in the escrow's log: nothing, whatever was tried", after)
+	return nil
+}
+
+// moved is what a cheat would add to: claims that the escrow has logged, and
+// transactions.
+type moved struct {
+	Claims       int `json:"claims"`
+	Transactions int `json:"transactions"`
+}
+
+func (d *demoRun) moved(ctx context.Context) (moved, error) {
+	claims, err := d.world.Claims(ctx)
+	if err != nil {
+		return moved{}, err
+	}
+	t, err := d.traffic(ctx)
+	return moved{claims, count(t)}, err
+}
+
+// cheat plays the cheats one after the other. None of them moves anything.
+func (d *demoRun) cheat(ctx context.Context) error {
 	d.tell("", "progress", "Alice's host copies its disk, and Alice buys from Bob once more", nil)
 	if err := d.world.Copy(ctx, "alice", "alice-copy"); err != nil {
 		return err
@@ -138,8 +183,23 @@ func (d *demoRun) locked(ctx context.Context) (map[wire.ChunkID]bool, error) {
 		return nil, err
 	}
 	defer r.Close()
-	err = r.Claim(ctx, d.world.Escrow(), nil, first)
-	return ids, d.refusedCheat("a modified host has the old copy of her vault claim it, which knows nothing of the lock", "the escrow refused: chunk "+first.Short()+": chunk is locked in instance", err)
+	const what = "a modified host has the old copy of her vault claim it, which knows nothing of the lock"
+	tried := func(id wire.ChunkID) (why string, err error) {
+		return "the escrow refused: chunk " + id.Short() + ": chunk is locked in instance", r.Claim(ctx, d.world.Escrow(), nil, id)
+	}
+	why, err := tried(first)
+	if err := d.refusedCheat(what, why, err); err != nil {
+		return nil, err
+	}
+	for id := range ids { // an order for each: one of them is replayed later
+		if id == first {
+			continue
+		}
+		if why, err = tried(id); wantRefused(what, why, err) != nil {
+			return nil, wantRefused(what, why, err)
+		}
+	}
+	return ids, nil
 }
 
 // award ends a purchase and returns what came back to Alice of the chunks that
@@ -165,8 +225,9 @@ func (d *demoRun) award(ctx context.Context, instance string) (back []*clientpb.
 	return d.chunksIn(ctx, "alice", "held")
 }
 
-// oldEpoch has the old copy of Alice's vault claim a chunk that went into the
-// purchase and came back: its order names the epoch before.
+// oldEpoch has the old copy of Alice's vault bring an order once more that was
+// refused while its chunk was locked, to the byte. The chunk came back by now, at the
+// next epoch.
 func (d *demoRun) oldEpoch(ctx context.Context, locked map[wire.ChunkID]bool, back []*clientpb.Chunk) error {
 	for _, c := range back {
 		id, err := chunkID(c)
@@ -251,25 +312,66 @@ func (d *demoRun) passedOn(ctx context.Context, note []byte, passed wire.ChunkID
 		return err
 	}
 	defer second.Close()
-	const nothing = "its vault decides, and lets nothing go: no quorum of witnesses has signed"
+	return d.second(ctx, r, second, note, passed)
+}
+
+// second has a second escrow's vault take the claim. It decides, and holds its share
+// until the witnesses have signed, which they do not; nor does it take anything else
+// for their word.
+func (d *demoRun) second(ctx context.Context, r *devnet.RogueHost, second *devnet.Clone, note []byte, passed wire.ChunkID) error {
+	const what = "a second escrow, started from a copy of the first one's disk, is to release its share to that vault"
 	before := second.Size()
-	short, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	go func() { // that its vault has decided is durable; then it would have answered at once
-		for second.Size() == before && short.Err() == nil {
-			time.Sleep(10 * time.Millisecond)
+	short, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Claim(short, second.Client(), note, passed) }()
+	early := func(err error) error {
+		if errors.Is(err, devnet.ErrCheated) {
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		time.Sleep(500 * time.Millisecond)
-		stop(errors.New(nothing))
-	}()
-	err = r.Claim(short, second.Client(), note, passed)
-	if short.Err() != nil && !errors.Is(err, devnet.ErrCheated) {
-		err = context.Cause(short)
+		return fmt.Errorf("%s: the claim has come to an end, and should wait for witnesses: %w", what, err)
 	}
-	if err := d.refusedCheat("a second escrow, started from a copy of the first one's disk, is to release its share to that vault", nothing, err); err != nil {
+	err := d.until(ctx, "the second escrow's vault has decided", func() (string, error) {
+		select {
+		case err := <-ended:
+			return "", early(err)
+		default:
+		}
+		if second.Size() == before {
+			return "its log has no claim", nil
+		}
+		return "", nil
+	})
+	if err != nil {
 		return err
 	}
-	return d.refusedCheat("its operator asks the witnesses to sign", "no quorum of witnesses: 0 of 3 cosignatures", second.Witness(ctx, d.world))
+	own, err := second.Own(ctx)
+	if err != nil {
+		return err
+	}
+	d.tell("", "cheat", what, nil)
+	err = second.Believe(ctx, own)
+	if err := d.refusedCheat("its vault has logged the claim; its operator says that this head is witnessed", "no quorum of witnesses: 0 of 3 cosignatures", err); err != nil {
+		return err
+	}
+	first, err := d.world.Escrow().Describe(ctx)
+	if err != nil {
+		return fmt.Errorf("escrow: %w", err)
+	}
+	err = second.Believe(ctx, first.Head)
+	if err := d.refusedCheat("its operator brings the first escrow's newest head, which is", "is not a head that this escrow signed since it started", err); err != nil {
+		return err
+	}
+	if err := d.refusedCheat("its operator asks the witnesses to sign", "is ahead, at size ", second.Witness(ctx, d.world)); err != nil {
+		return err
+	}
+	select { // with what it was told, it would have answered at once
+	case err := <-ended:
+		return early(err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	d.tell("", "refused", "  so its share stays where it is: the claim has no answer", nil)
+	return nil
 }
 
 // withholding has the escrow's operator take a word, give the receipt, and go on
@@ -303,10 +405,14 @@ func (d *demoRun) withholding(ctx context.Context) (err error) {
 	if err := x.Advance(ctx, 75*time.Second); err != nil {
 		return err
 	}
+	group, err := trust(d.world.Trust("bob"))
+	if err != nil {
+		return err
+	}
 	var text strings.Builder
 	err = d.until(ctx, "the proof", func() (string, error) {
 		text.Reset()
-		err := withheld(ctx, []string{"--client", d.world.Socket("bob"), "--trust", d.world.Trust("bob")}, &text, &text)
+		err := said(ctx, d.clients["bob"], group, "", false, &text, &text)
 		switch {
 		case errors.Is(err, errBroken):
 			return "", nil
@@ -317,6 +423,9 @@ func (d *demoRun) withholding(ctx context.Context) (err error) {
 	})
 	if err != nil {
 		return err
+	}
+	if n := strings.Count(text.String(), "PROOF that "); n != 1 || !strings.Contains(text.String(), "withheld the word \"dispute\" of party 1 in instance "+instance[:8]+":") {
+		return fmt.Errorf("want a proof for the word that was withheld, and for none that was kept: %s", text.String())
 	}
 	for _, l := range strings.Split(strings.TrimSpace(text.String()), "\n") {
 		if l != "" {

@@ -57,17 +57,22 @@ func withheld(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return said(ctx, c, g, *to, *asJSON, out, talk)
+}
+
+// said lists what a client has said, and proves what was withheld.
+func said(ctx context.Context, c clientpb.ClientServiceClient, g head.Group, to string, asJSON bool, out, talk io.Writer) error {
 	r, err := c.Words(ctx, &clientpb.WordsRequest{Prove: true})
 	if err != nil {
 		return plain(err)
 	}
-	if *asJSON {
+	if asJSON {
 		if err := printJSON(out, r); err != nil {
 			return err
 		}
 		out = io.Discard
 	}
-	if len(r.Words) == 0 && !*asJSON {
+	if len(r.Words) == 0 && !asJSON {
 		fmt.Fprintln(talk, "this client has said no word and brought no value")
 		return nil
 	}
@@ -104,11 +109,11 @@ func withheld(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if len(proofs) > 0 && *to != "" {
-		if err := os.WriteFile(*to, proofs[0], 0o600); err != nil {
+	if len(proofs) > 0 && to != "" {
+		if err := os.WriteFile(to, proofs[0], 0o600); err != nil {
 			return err
 		}
-		fmt.Fprintf(talk, "wrote the proof to %s; anybody checks it with latchkey withheld --proof %s --trust FILE\n", *to, *to)
+		fmt.Fprintf(talk, "wrote the proof to %s; anybody checks it with latchkey withheld --proof %s --trust FILE\n", to, to)
 	}
 	var broken error
 	for _, p := range proofs {
