@@ -20,14 +20,14 @@ var budgets = map[string]int{
 	"attest":   600,
 	"contract": 3800, // asked for: 2500; see RATIONALE.md
 	"settle":   120,
-	"vault":    5720, // asked for: 2500; see RATIONALE.md
+	"vault":    5730, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,
 	"attest/platform":      50,
 	"attest/policyfile":    200,
 	"attest/sim":           700,
 	"vault/session":        450,
-	"vault/enclave":        1960, // see RATIONALE.md
+	"vault/enclave":        2210, // see RATIONALE.md
 	"vault/enclave/config": 100,
 	"cmd/vault":            100,
 }

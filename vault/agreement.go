@@ -115,20 +115,23 @@ func (a Agreement) check() (*deal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d, d.admit()
+	_, err = d.admit()
+	return d, err
 }
 
-// admit explores all outcomes. It is the most of the work of a check: whoever asks
+// admit explores all outcomes and returns how many moves that took, or the most that
+// it could where they are refused. It is the most of the work of a check: whoever asks
 // for it has shown first that the agreement is theirs to make.
-func (d *deal) admit() error {
+func (d *deal) admit() (moves int, err error) {
 	var lim contract.Limits
 	if b := d.agreement.Bounds; b != nil {
 		lim = contract.Limits{States: int(b.States), Moves: int(b.Moves)}
 	}
-	if _, err := d.Admit(d.weights, lim); err != nil {
-		return fmt.Errorf("%w: outcomes: %w", ErrAgreement, err)
+	r, err := d.Admit(d.weights, lim)
+	if err != nil {
+		return maxMoves, fmt.Errorf("%w: outcomes: %w", ErrAgreement, err)
 	}
-	return nil
+	return r.Moves, nil
 }
 
 // bind is check without the exploration of all outcomes: enough for an agreement

@@ -21,6 +21,7 @@ func (e *Escrow) begin(from wire.VaultID, q Begin, rnd io.Reader) (Answer, error
 			return Answer{}, fmt.Errorf("batch %s was begun with other terms", q.Batch.Short())
 		}
 		if b.half.Half().Points == nil { // this escrow restarted in between
+			e.work += uint64(b.Spec.N)
 			half, err := b.Spec.keyBatch(q.Batch, from, e.self).Prove(key.Escrow, b.shares, rnd)
 			if err != nil {
 				return Answer{}, err
@@ -47,6 +48,7 @@ func (e *Escrow) begin(from wire.VaultID, q Begin, rnd io.Reader) (Answer, error
 	if mine >= maxPendingBatches {
 		return Answer{}, fmt.Errorf("%d batches are begun and not opened; open one, or wait an hour", mine)
 	}
+	e.work += uint64(q.Spec.N)
 	b := &pendingBatch{Generate: Generate{Recipients{from}, q.Batch, q.Spec, q.Commit}, at: e.clock}
 	var err error
 	if b.shares, b.half, err = q.Spec.keyBatch(q.Batch, from, e.self).Generate(key.Escrow, rnd); err != nil {
@@ -106,6 +108,7 @@ func (e *Escrow) openBatch(from wire.VaultID, q OpenBatch) (Answer, error) {
 	if b.half.Half().Points == nil {
 		return Answer{}, fmt.Errorf("batch %s: ask for the escrow's points again first: %w", q.Batch.Short(), ErrNotReady)
 	}
+	e.work += uint64(b.Spec.N)
 	kb := b.Spec.keyBatch(q.Batch, from, e.self)
 	theirs, err := kb.CheckOpen(b.Commit, q.Salt, q.Half)
 	if err != nil {

@@ -14,9 +14,29 @@ import (
 	"latchkey/wire"
 )
 
+// An Exploration is that of all outcomes of an agreement which could be locked as
+// things stand: the most of the work of a lock. It rests on the agreement alone, so a
+// shell may Run it beside the machine.
+type Exploration struct {
+	Agreement wire.Hash
+	Parties   []wire.VaultID // have accepted it
+	Work      int            // of Run, in units: see Escrow.Work
+	deal      *deal
+	ran       bool
+	err       error
+}
+
+// Run explores.
+func (x *Exploration) Run() {
+	var moves int
+	moves, x.err = x.deal.admit()
+	x.Work, x.ran = 1+moves/movesUnit, true
+}
+
 // lock binds the chunks of an agreement that all its parties accepted, before
-// any share leaves its owner, and refuses a second lock.
-func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
+// any share leaves its owner, and refuses a second lock. With x, which has run or
+// is still zero, it does not explore: what has to run comes back in the answer.
+func (e *Escrow) lock(q LockAsk, x *Exploration, rnd io.Reader) (Answer, error) {
 	id, err := instanceID(q.Acceptances)
 	if err != nil {
 		return Answer{}, err
@@ -56,8 +76,17 @@ func (e *Escrow) lock(q LockAsk, rnd io.Reader) (Answer, error) {
 		}
 		l.Prev = append(l.Prev, prev)
 	}
-	if err := d.admit(); err != nil { // last: anybody may bring a lock
-		return Answer{}, err
+	aside := x != nil // last: anybody may bring a lock
+	if !aside || !x.ran || x.Agreement != d.hash {
+		x = &Exploration{Agreement: d.hash, Parties: d.parties, deal: d}
+		if aside {
+			return Answer{Explore: x}, nil
+		}
+		x.Run()
+		e.work += uint64(x.Work)
+	}
+	if x.err != nil {
+		return Answer{}, x.err
 	}
 	p := plan{entries: []Entry{{Lock: l}}}
 	in := &instance{id: id, deal: d, handed: make([]bool, len(d.parties)), acked: make([]bool, len(d.parties)), given: map[wire.ChunkID]bool{}}
@@ -386,6 +415,7 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 		given[m.chunk] = true
 		olds, points = append(olds, c.share), append(points, c.b)
 	}
+	e.work += uint64(len(olds))
 	refreshed, err := key.Refresh(olds, points, rnd) // it checks each b against the log
 	if err != nil {
 		return fmt.Errorf("instance %s: shares of the table: %w", in.id.Short(), err)

@@ -186,6 +186,15 @@ type Result struct {
 	Locked    *vault.LockedReply      `cbor:"12,keyasint,omitempty"`
 	Report    *vault.Report           `cbor:"14,keyasint,omitempty"` // as the vault keeps it
 	Stuck     string                  `cbor:"13,keyasint,omitempty"` // of a Tick: why something is not carried out though it is due
+	Busy      *Busy                   `cbor:"16,keyasint,omitempty"` // of a Tick
+}
+
+// Busy says how much an escrow's vault has to do.
+type Busy struct {
+	Work      uint64 `cbor:"1,keyasint"` // units done since its start: see vault.Escrow.Work
+	Waiting   int    `cbor:"2,keyasint"` // calls that wait for their turn
+	Exploring int    `cbor:"3,keyasint"` // agreements whose outcomes are explored, or wait for that
+	Held      int    `cbor:"4,keyasint"` // results that wait for the disk or the witnesses
 }
 
 // Spoken is a sealed request for the escrow.

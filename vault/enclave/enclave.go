@@ -76,6 +76,9 @@ type Enclave struct {
 	byPeer   map[wire.VaultID][][16]byte
 	parked   []parked // requests that came too early
 	ticked   bool     // since they were asked again last
+	turns    turns
+	asides   []*aside // in the order in which they came
+	worked   uint64   // units, for the commit in the making
 
 	durable uint64
 	taken   []held // since the last commit
@@ -128,6 +131,7 @@ const (
 	commitCalls    = 32
 	maxCommitCalls = 256
 	commitBytes    = 1 << 20
+	commitWork     = 256 // units; a turn that is likely to take more begins the next
 )
 
 // digest names a trust, for the identity row: another one in any part is another
@@ -158,7 +162,7 @@ func New(cfg Config) (*Enclave, error) {
 	}
 	e := &Enclave{
 		cfg: cfg, asked: map[uint64]vault.Request{}, askedRaw: map[string]uint64{}, left: map[string]bool{},
-		sessions: map[[16]byte]*session.Session{}, byPeer: map[wire.VaultID][][16]byte{},
+		sessions: map[[16]byte]*session.Session{}, byPeer: map[wire.VaultID][][16]byte{}, turns: turns{of: map[wire.VaultID]*account{}},
 	}
 	if e.table, err = newTable(k); err != nil {
 		return fail(err)
@@ -168,32 +172,45 @@ func New(cfg Config) (*Enclave, error) {
 
 // Handle takes one message of the host and returns those for it, in order.
 func (e *Enclave) Handle(c Call) []Message {
-	e.decide(c)
+	for e.come(c); e.turns.n > 0; {
+		e.turn()
+		if a := e.nextAside(); a != nil {
+			a.Run()
+			e.explored(a)
+		}
+	}
 	return e.settle()
 }
 
-// decide carries out one call. What it changed is in the commit in the making, with
-// what other calls changed since the last: settle closes it.
-func (e *Enclave) decide(c Call) {
+// decide carries out one call, and returns how many bytes were asked and answered.
+// What it changed is in the commit in the making, with what other calls changed since
+// the last: settle closes it.
+func (e *Enclave) decide(x turn) int {
+	c := x.call
 	if c.Durable != nil {
 		e.durable = max(e.durable, c.Durable.Commit)
-		return
+		return 0
 	}
-	r, size, err := e.do(c)
+	r, size, err := e.do(x)
 	if c.hasty() { // it says nothing that rests on a commit
 		e.out = append(e.out, Message{Result: result(c.N, r, err)})
-		return
+		return 0
 	}
-	e.took(c.N, r, size, err)
+	e.took(x, r, size, err)
+	return len(x.frame.Text) + len(r.Bytes)
 }
 
-func (e *Enclave) took(call uint64, r Result, size int64, err error) {
+func (e *Enclave) took(x turn, r Result, size int64, err error) {
 	if early := (*earlyError)(nil); errors.As(err, &early) {
-		early.call = call
+		early.call = x.call.N
 		e.parked = append(e.parked, early.parked)
 		return
 	}
-	e.taken = append(e.taken, held{*result(call, r, err), 0, size})
+	if later := (*laterError)(nil); errors.As(err, &later) {
+		e.explore(x, later.of)
+		return
+	}
+	e.taken = append(e.taken, held{*result(x.call.N, r, err), 0, size})
 }
 
 func result(call uint64, r Result, err error) *Result {
@@ -208,7 +225,10 @@ func result(call uint64, r Result, err error) *Result {
 // many that wait: one that takes most of them keeps the first waiting, and lets
 // the vault stand idle while it is on its way. Its messages are bounded.
 func (e *Enclave) full(waiting int) bool {
-	return len(e.taken) >= min(max(commitCalls, waiting), maxCommitCalls) || e.bytes >= commitBytes
+	if t := e.turns; len(e.taken) > 0 && t.n > 0 && t.waiting[t.first()].last > commitWork {
+		return true
+	}
+	return len(e.taken) >= min(max(commitCalls, waiting), maxCommitCalls) || e.bytes >= commitBytes || e.worked >= commitWork
 }
 
 // settle closes the commit of the calls taken, whose results wait until it is
@@ -229,7 +249,7 @@ func (e *Enclave) settle() []Message {
 			e.held = append(e.held, h)
 		}
 		clear(e.taken)
-		e.taken, e.bytes = e.taken[:0], 0
+		e.taken, e.bytes, e.worked = e.taken[:0], 0, 0
 	}
 	e.release()
 	return e.flush()
@@ -261,7 +281,8 @@ var (
 	errNotReady  = errors.New("what was stored has not been brought back yet")
 )
 
-func (e *Enclave) do(c Call) (Result, int64, error) {
+func (e *Enclave) do(x turn) (Result, int64, error) {
+	c := x.call
 	if !e.ready {
 		switch {
 		case e.failed != nil:
@@ -296,7 +317,7 @@ func (e *Enclave) do(c Call) (Result, int64, error) {
 		return Result{Status: s}, 0, nil
 	}
 	if e.escrow != nil {
-		return e.doEscrow(c)
+		return e.doEscrow(x)
 	}
 	r, err := e.doOwner(c)
 	return r, 0, err

@@ -74,17 +74,20 @@ func (e *Enclave) pendingEntries() vault.Block {
 	return b
 }
 
-func (e *Enclave) doEscrow(c Call) (Result, int64, error) {
-	switch {
+func (e *Enclave) doEscrow(x turn) (Result, int64, error) {
+	switch c := x.call; {
 	case c.Greet != nil:
 		b, err := e.greet(c.Greet.Bytes)
 		return Result{Bytes: b}, 0, err
 	case c.Frame != nil:
-		return e.frame(c.Frame.Bytes)
+		return e.frame(x.frame, x.bad)
 	case c.Lock != nil:
-		a, err := e.escrow.Lock(*c.Lock, rand.Reader)
+		a, err := e.escrow.LockAside(*c.Lock, x.ran, rand.Reader)
 		if err := e.add(a.Block, err); err != nil {
 			return Result{}, 0, err
+		}
+		if a.Explore != nil {
+			return Result{}, 0, &laterError{a.Explore}
 		}
 		return Result{Locked: a.Reply.Locked}, 0, nil // durable; that it is witnessed, the log says
 	case c.Cosigned != nil:
@@ -105,7 +108,7 @@ func (e *Enclave) doEscrow(c Call) (Result, int64, error) {
 			r.Stuck = err.Error()
 		}
 		h, err := e.escrow.Head()
-		r.Bytes = h
+		r.Bytes, r.Busy = h, &Busy{Work: e.escrow.Work(), Waiting: e.turns.n, Exploring: len(e.asides), Held: len(e.held)}
 		return r, 0, err
 	}
 	return Result{}, 0, errors.New("not a call to a vault in the escrow's role")
@@ -156,8 +159,7 @@ func (e *Enclave) greet(raw []byte) ([]byte, error) {
 	return w, nil
 }
 
-func (e *Enclave) frame(raw []byte) (Result, int64, error) {
-	f, err := session.ParseFrame(raw)
+func (e *Enclave) frame(f session.Frame, err error) (Result, int64, error) {
 	if err != nil {
 		return Result{}, 0, err
 	}
@@ -179,6 +181,9 @@ func (e *Enclave) frame(raw []byte) (Result, int64, error) {
 		e.byPeer[s.Peer] = [][16]byte{s.ID}
 	}
 	q, err := vault.ParseRequest(plain)
+	if err == nil && q.Lock != nil {
+		err = errors.New("a lock is brought to the escrow's host, not in a session: its outcomes are explored beside all else")
+	}
 	if err != nil {
 		return refuse(s, f.N, err)
 	}
@@ -227,13 +232,17 @@ type earlyError struct{ parked }
 
 func (*earlyError) Error() string { return "too early" }
 
+type laterError struct{ of *vault.Exploration }
+
+func (*laterError) Error() string { return "to be explored first" }
+
 // unpark asks the requests again that came too early. After a tick none waits on.
 func (e *Enclave) unpark() {
 	again, tick := e.parked, e.ticked
 	e.parked, e.ticked = nil, false
 	for _, p := range again {
 		r, size, err := e.request(p.s, p.n, p.q, !tick)
-		e.took(p.call, r, size, err)
+		e.took(turn{call: Call{N: p.call}}, r, size, err)
 	}
 }
 

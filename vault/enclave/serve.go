@@ -131,26 +131,55 @@ func (e *Enclave) Serve(ctx context.Context, l net.Listener) error {
 		}
 	}()
 	w := bufio.NewWriterSize(conn, 1<<16)
+	explored := make(chan *aside, 1)
 	for {
-		var c Call
-		ok := true
-		select {
-		case c = <-first:
-		default:
+		for more := true; more && e.turns.n < waitingCalls; { // whoever has come takes a place
 			select {
-			case c = <-first:
-			case c, ok = <-calls:
+			case c, ok := <-calls:
+				if !ok {
+					return e.gone(ctx, <-failed)
+				}
+				e.come(c)
+			default:
+				more = false
 			}
 		}
-		if !ok {
-			return e.gone(ctx, <-failed)
+		hasty := false
+		select {
+		case c := <-first:
+			hasty = true
+			e.come(c)
+		case a := <-explored:
+			e.explored(a)
+		default:
+			if e.turns.n > 0 {
+				e.turn()
+				break
+			}
+			select {
+			case c := <-first:
+				hasty = true
+				e.come(c)
+			case a := <-explored:
+				e.explored(a)
+			case c, ok := <-calls:
+				if !ok {
+					return e.gone(ctx, <-failed)
+				}
+				e.come(c)
+			}
 		}
-		e.decide(c)
+		if a := e.nextAside(); a != nil {
+			go func() {
+				a.Run()
+				explored <- a
+			}()
+		}
 		var out []Message
-		switch {
-		case len(calls) == 0 || e.full(len(calls)):
+		switch waiting := e.turns.n + len(calls); {
+		case waiting == 0 || e.full(waiting):
 			out = e.settle()
-		case c.hasty(): // answers go, the commit in the making goes on
+		case hasty: // answers go, the commit in the making goes on
 			e.release()
 			out = e.flush()
 		}
