@@ -26,8 +26,9 @@ func (g *Guard) Figures() []Figure {
 	out := []Figure{
 		{Name: "requests_total", Help: "Requests that were let in.", Value: float64(g.passed), Count: true},
 		{Name: "connections", Help: "Open connections.", Value: float64(g.all)},
+		{Name: "requests_waiting", Help: "Requests to an escrow's vault that are not answered yet: they wait for their turn, the disk or the witnesses.", Value: float64(g.taken)},
 	}
-	kinds := map[string]uint64{RefusedAddress: 0, RefusedStranger: 0, RefusedVault: 0, RefusedConnection: 0, RefusedBody: 0}
+	kinds := map[string]uint64{RefusedAddress: 0, RefusedStranger: 0, RefusedVault: 0, RefusedWaiting: 0, RefusedDevice: 0, RefusedConnection: 0, RefusedBody: 0}
 	maps.Copy(kinds, g.refused)
 	for _, k := range slices.Sorted(maps.Keys(kinds)) {
 		out = append(out, Figure{Name: "refused_total", Help: "Requests and connections that were refused, by the limit that refused them.", Value: float64(kinds[k]), Count: true, Label: "limit", Of: k})

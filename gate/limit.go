@@ -20,6 +20,9 @@ type Limits struct {
 	StrangerBurst      int     `toml:"stranger_burst,omitempty" comment:"so many at once; default 50"`
 	VaultRate          float64 `toml:"vault_rate,omitempty" comment:"requests a second of one enrolled vault; default 100"`
 	VaultBurst         int     `toml:"vault_burst,omitempty" comment:"so many at once; default 1000"`
+	Waiting            int     `toml:"waiting,omitempty" comment:"requests to the escrow's vault that are not answered yet; default 8192"`
+	VaultWaiting       int     `toml:"vault_waiting,omitempty" comment:"of one vault, which never has more than an eighth of what is left; default 1000"`
+	DeviceVaults       int     `toml:"device_vaults,omitempty" comment:"vaults of one device that may enrol with the escrow; default 100"`
 	Connections        int     `toml:"connections,omitempty" comment:"open connections; default 4096"`
 	AddressConnections int     `toml:"address_connections,omitempty" comment:"of one address; default 256"`
 	Body               int64   `toml:"body,omitempty" comment:"bytes of one request; default 4 MiB"`
@@ -36,6 +39,7 @@ func (l Limits) check() error {
 	}{
 		{"address_rate", l.AddressRate, 1e6}, {"address_burst", float64(l.AddressBurst), 1e6}, {"stranger_rate", l.StrangerRate, 1e6},
 		{"stranger_burst", float64(l.StrangerBurst), 1e6}, {"vault_rate", l.VaultRate, 1e6}, {"vault_burst", float64(l.VaultBurst), 1e6},
+		{"waiting", float64(l.Waiting), 1e6}, {"vault_waiting", float64(l.VaultWaiting), 1e6}, {"device_vaults", float64(l.DeviceVaults), 1e6},
 		{"connections", float64(l.Connections), 1e6}, {"address_connections", float64(l.AddressConnections), 1e6},
 		{"body", float64(l.Body), 1 << 30}, {"header_seconds", float64(l.HeaderSeconds), 300},
 		{"request_seconds", float64(l.RequestSeconds), 3600}, {"idle_seconds", float64(l.IdleSeconds), 3600},
@@ -63,6 +67,7 @@ func (l Limits) withDefaults() Limits {
 		AddressRate: or(l.AddressRate, 200), AddressBurst: or(l.AddressBurst, 2000),
 		StrangerRate: or(l.StrangerRate, 2), StrangerBurst: or(l.StrangerBurst, 50),
 		VaultRate: or(l.VaultRate, 100), VaultBurst: or(l.VaultBurst, 1000),
+		Waiting: or(l.Waiting, 8192), VaultWaiting: or(l.VaultWaiting, 1000), DeviceVaults: or(l.DeviceVaults, 100),
 		Connections: or(l.Connections, 4096), AddressConnections: or(l.AddressConnections, 256),
 		Body: or(l.Body, 4<<20), HeaderSeconds: or(l.HeaderSeconds, 10),
 		RequestSeconds: or(l.RequestSeconds, 60), IdleSeconds: or(l.IdleSeconds, 120),
@@ -151,6 +156,8 @@ type Guard struct {
 	refused map[string]uint64 // by kind
 	open    map[string]int    // connections by address
 	all     int
+	places  map[string]int // taken, by vault
+	taken   int            // of all
 }
 
 // NewGuard returns a guard with these limits, by a clock.
@@ -161,7 +168,7 @@ func NewGuard(l Limits, now func() time.Time) *Guard {
 		addresses: NewBuckets(l.AddressRate, l.AddressBurst, now),
 		strangers: NewBuckets(l.StrangerRate, l.StrangerBurst, now),
 		vaults:    NewBuckets(l.VaultRate, l.VaultBurst, now),
-		refused:   map[string]uint64{}, open: map[string]int{},
+		refused:   map[string]uint64{}, open: map[string]int{}, places: map[string]int{},
 	}
 }
 
@@ -170,6 +177,8 @@ const (
 	RefusedAddress    = "address"
 	RefusedStranger   = "stranger"
 	RefusedVault      = "vault"
+	RefusedWaiting    = "waiting"
+	RefusedDevice     = "device"
 	RefusedConnection = "connection"
 	RefusedBody       = "body"
 )
@@ -181,14 +190,20 @@ func (g *Guard) Refuse(kind string) {
 	g.refused[kind]++
 }
 
-// A LimitError says that a caller asks too often, and when it may ask again.
+// A LimitError says that a caller asks too often, or what else is too much, and when
+// it may ask again.
 type LimitError struct {
 	Who  string
+	What string // empty: asks too often
 	Wait time.Duration
 }
 
 func (e *LimitError) Error() string {
-	return fmt.Sprintf("%s asks too often; ask again in %d s", e.Who, e.Seconds())
+	what := e.What
+	if what == "" {
+		what = "asks too often"
+	}
+	return fmt.Sprintf("%s %s; ask again in %d s", e.Who, what, e.Seconds())
 }
 
 // Seconds is Wait in whole seconds, as Retry-After has it: at least 1.
@@ -202,9 +217,44 @@ func (g *Guard) Vault(name string) error {
 	}
 	if wait := g.vaults.Take(name); wait > 0 {
 		g.Refuse(RefusedVault)
-		return &LimitError{"this vault", wait}
+		return &LimitError{Who: "this vault", Wait: wait}
 	}
 	return nil
+}
+
+// waitAgain is when a place may be free.
+const waitAgain = 2 * time.Second
+
+// Place takes one of the places for requests that are not answered yet, for a vault,
+// by name; leave gives it back, once. A vault gets no more when it has an eighth of
+// those that are left: so many greedy ones leave some to one that comes anew (dynamic
+// thresholds, Choudhury and Hahne 1998). The error is a *LimitError. A nil guard has a
+// place for everybody.
+func (g *Guard) Place(name string) (leave func(), err error) {
+	if g == nil {
+		return func() {}, nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, left := g.places[name], g.Waiting-g.taken
+	if n >= g.VaultWaiting || n > 0 && n >= left/8 || left <= 0 {
+		g.refused[RefusedWaiting]++
+		e := &LimitError{Who: "this vault", What: fmt.Sprintf("has %d requests that are not answered yet, and gets no place for more", n), Wait: waitAgain}
+		if left <= 0 {
+			e.Who, e.What = "the escrow", fmt.Sprintf("has %d requests that are not answered yet, and takes no more", g.taken)
+		}
+		return nil, e
+	}
+	g.places[name]++
+	g.taken++
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.taken--
+		if g.places[name]--; g.places[name] == 0 {
+			delete(g.places, name)
+		}
+	}, nil
 }
 
 // Handler puts the guard in front of h. stranger, which may be nil, says which
@@ -218,7 +268,7 @@ func (g *Guard) Handler(h http.Handler, stranger func(*http.Request) bool) http.
 		}
 		if wait > 0 {
 			g.Refuse(kind)
-			tooMany(w, &LimitError{what, wait})
+			tooMany(w, &LimitError{Who: what, Wait: wait})
 			return
 		}
 		if r.ContentLength > g.Body {
