@@ -158,14 +158,17 @@ func (r Result) Facts() Facts { return r.facts.clone() }
 // Simulated says whether the platform is a simulation.
 func (r Result) Simulated() bool { return r.facts.Origin != OriginHardware }
 
+// DeviceKey returns that of the facts which were appraised.
+func (r Result) DeviceKey() (key wire.Hash, ok bool) { return r.facts.DeviceKey() }
+
 // DeviceKey returns the key under which limits per device are counted: a hash of vendor root and
 // device identity. It does not depend on the format, as one machine may speak several. All devices
 // without a unique identity share one limit: for them ok is false and the key zero.
-func (r Result) DeviceKey() (key wire.Hash, ok bool) {
-	if r.facts.Device.Kind != DeviceUnique {
+func (f Facts) DeviceKey() (key wire.Hash, ok bool) {
+	if f.Device.Kind != DeviceUnique {
 		return wire.Hash{}, false
 	}
-	return wire.HashBytes("latchkey/device/v1", append(r.facts.VendorRoot[:], r.facts.Device.ID...)), true
+	return wire.HashBytes("latchkey/device/v1", append(f.VendorRoot[:], f.Device.ID...)), true
 }
 
 // EvidenceDigest identifies the evidence, in certificates for example: see Facts.Digest.

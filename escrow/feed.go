@@ -22,6 +22,8 @@ type Feed struct {
 	trails  map[wire.ChunkID]*trail
 	parties map[wire.InstanceID][]wire.VaultID
 	peers   map[wire.VaultID]peer
+	devices map[wire.Hash]int                         // how many of the vaults a device has, by its key
+	device  func(evidence []byte, at int64) wire.Hash // which one evidence is of, at a time; nil, or zero: none that is counted
 }
 
 // A birth is the entry that certified chunks.
@@ -36,6 +38,7 @@ type birth struct {
 type peer struct {
 	position int64
 	enrol    vault.Enrol
+	device   wire.Hash // its key; zero: none that is counted
 }
 
 // A trail is what happened to a chunk after its birth.
@@ -49,6 +52,7 @@ func NewFeed() *Feed {
 	return &Feed{
 		feeds: map[wire.VaultID][]int64{}, born: map[wire.ChunkID]int32{}, trails: map[wire.ChunkID]*trail{},
 		parties: map[wire.InstanceID][]wire.VaultID{}, peers: map[wire.VaultID]peer{},
+		devices: map[wire.Hash]int{},
 	}
 }
 
@@ -58,7 +62,11 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 	switch {
 	case e.Enrol != nil:
 		if v, err := e.Enrol.Identity.ID(); err == nil {
-			f.peers[v] = peer{position, *e.Enrol}
+			p := peer{position: position, enrol: *e.Enrol}
+			if f.device != nil {
+				p.device = f.device(e.Enrol.Evidence, e.At)
+			}
+			f.enrol(v, p)
 		}
 	case e.Certify != nil && len(e.Certify.Certificate.Owner) == 1:
 		b := birth{position: position, owner: e.Certify.Certificate.Owner[0], n: uint32(len(chunks))}
@@ -97,6 +105,18 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 	for _, c := range chunks {
 		t := f.trail(c)
 		t.positions = append(t.positions, position)
+	}
+}
+
+// enrol takes a vault's enrolment in the place of an earlier one.
+func (f *Feed) enrol(v wire.VaultID, p peer) {
+	if old := f.peers[v].device; old != (wire.Hash{}) {
+		if f.devices[old]--; f.devices[old] == 0 {
+			delete(f.devices, old)
+		}
+	}
+	if f.peers[v] = p; p.device != (wire.Hash{}) {
+		f.devices[p.device]++
 	}
 }
 

@@ -24,7 +24,7 @@ type feedHead struct {
 }
 
 const (
-	feedVersion  = 1
+	feedVersion  = 2
 	feedHeadRow  = "feed"
 	feedPartSize = 1 << 18
 )
@@ -68,7 +68,8 @@ type feedDeal struct {
 }
 
 type feedPeer struct {
-	Position int64 `cbor:"1,keyasint"` // of the entry, which is read again
+	Position int64     `cbor:"1,keyasint"` // of the entry, which is read again
+	Device   wire.Hash `cbor:"2,keyasint"` // not found again: that takes longer
 }
 
 var errFeed = errors.New("what was written down of the index does not read")
@@ -127,7 +128,7 @@ func (f *Feed) rows(size int64, set uint32) (out []event.Row, err error) {
 		item(feedItem{Parties: &feedDeal{i, vaults}})
 	}
 	for _, p := range f.peers {
-		item(feedItem{Peer: &feedPeer{p.position}})
+		item(feedItem{Peer: &feedPeer{p.position, p.device}})
 	}
 	end()
 	head, e := wire.Marshal(feedHead{feedVersion, size, set, uint32(len(out))})
@@ -184,18 +185,18 @@ func (f *Feed) load(ctx context.Context, log event.Log, part []byte) (rest []byt
 	case x.Parties != nil:
 		f.parties[x.Parties.Instance] = x.Parties.Parties
 	case x.Peer != nil:
-		err = f.loadPeer(ctx, log, x.Peer.Position)
+		err = f.loadPeer(ctx, log, *x.Peer)
 	default:
 		err = errFeed
 	}
 	return part[n:], err
 }
 
-func (f *Feed) loadPeer(ctx context.Context, log event.Log, position int64) error {
-	if position < 0 {
+func (f *Feed) loadPeer(ctx context.Context, log event.Log, p feedPeer) error {
+	if p.Position < 0 {
 		return errFeed
 	}
-	for raw, err := range log.Read(ctx, uint64(position)) {
+	for raw, err := range log.Read(ctx, uint64(p.Position)) {
 		if err != nil {
 			return err
 		}
@@ -204,7 +205,7 @@ func (f *Feed) loadPeer(ctx context.Context, log event.Log, position int64) erro
 			return errFeed
 		}
 		v, err := e.Enrol.Identity.ID()
-		f.peers[v] = peer{position, *e.Enrol}
+		f.enrol(v, peer{p.Position, *e.Enrol, p.Device})
 		return err
 	}
 	return errFeed

@@ -2,6 +2,7 @@ package escrow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -74,12 +75,56 @@ func (h *Host) Lock(ctx context.Context, q vault.LockAsk, size int) (wire.Instan
 		if q, all, err = h.gather(q, size); err != nil || !all {
 			return wire.InstanceID{}, err
 		}
+	} else if err := h.signed(q); err != nil {
+		return wire.InstanceID{}, err
 	}
-	out, err := h.call(ctx, enclave.Call{Lock: &q})
+	out, err := h.ask(ctx, fmt.Sprint("locks of ", q.Agreement.Parties[0]), enclave.Call{Lock: &q})
 	if err != nil {
 		return wire.InstanceID{}, err
 	}
 	return out.Locked.Instance, nil
+}
+
+// signed checks all acceptances of an agreement, so that the vault does work for a lock,
+// and puts it on the accounts of its parties, only if they have signed it.
+func (h *Host) signed(q vault.LockAsk) error {
+	hash, err := q.Agreement.Hash()
+	if err != nil {
+		return fmt.Errorf("acceptances: %w", err)
+	}
+	if n := len(q.Agreement.Parties); n == 0 || len(q.Acceptances) != n {
+		return fmt.Errorf("acceptances: there are %d of %d parties", len(q.Acceptances), n)
+	}
+	for i, s := range q.Acceptances {
+		if int(s.Body.Role) != i {
+			return fmt.Errorf("acceptance %d is of party %d", i, s.Body.Role)
+		}
+		if err := h.accepted(q.Agreement, hash, s); err != nil {
+			return fmt.Errorf("acceptance: %w", err)
+		}
+	}
+	return nil
+}
+
+// accepted checks that a party of an agreement has signed its acceptance.
+func (h *Host) accepted(a vault.Agreement, hash wire.Hash, s vault.SignedAcceptance) error {
+	if s.Body.Agreement != hash || int64(s.Body.Role) >= int64(len(a.Parties)) {
+		return errors.New("it is of another agreement, or of no party of it")
+	}
+	v, err := a.Parties[s.Body.Role].One()
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	peer, ok := h.feed.Peer(v)
+	h.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("vault %s is not enrolled here", v.Short())
+	}
+	if err := s.Verify(peer.Identity); err != nil {
+		return fmt.Errorf("of vault %s: %w", v.Short(), err)
+	}
+	return nil
 }
 
 // gather checks one acceptance and keeps it, or returns all when it was the last.
@@ -92,21 +137,8 @@ func (h *Host) gather(q vault.LockAsk, size int) (vault.LockAsk, bool, error) {
 	if err != nil {
 		return fail("%w", err)
 	}
-	if s.Body.Agreement != hash || int64(s.Body.Role) >= int64(len(q.Agreement.Parties)) {
-		return fail("it is of another agreement, or of no party of it")
-	}
-	v, err := q.Agreement.Parties[s.Body.Role].One()
-	if err != nil {
+	if err := h.accepted(q.Agreement, hash, s); err != nil {
 		return fail("%w", err)
-	}
-	h.mu.Lock()
-	peer, ok := h.feed.Peer(v)
-	h.mu.Unlock()
-	if !ok {
-		return fail("vault %s is not enrolled here", v.Short())
-	}
-	if err := s.Verify(peer.Identity); err != nil {
-		return fail("of vault %s: %w", v.Short(), err)
 	}
 	now := time.Now().Unix()
 	if q.Agreement.LockBy < now {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"latchkey/attest"
 	"latchkey/event"
 	"latchkey/event/witness"
 	"latchkey/gate"
@@ -30,6 +31,7 @@ type HostConfig struct {
 	URLs      map[string]string // of the witnesses, by name
 	HTTP      *http.Client      // calls the witnesses; nil: a client that believes the system's authorities
 	Guard     *gate.Guard       // holds vaults to their limits; nil: no limits
+	Verifiers []attest.Verifier // say which device evidence is of, for its limit; what none of them reads is not counted
 	Logger    *slog.Logger
 }
 
@@ -54,8 +56,10 @@ type Host struct {
 	changed chan struct{} // closed, and replaced, when note changes
 	vault   *enclave.Client
 	status  enclave.Status
-	asked   *witness.Client // of the present run
-	entered time.Time       // when the newest head was witnessed
+	asked   *witness.Client   // of the present run
+	busy    enclave.Busy      // the vault, at its last tick
+	coming  map[wire.Hash]int // vaults that are about to enrol, by the key of their device
+	entered time.Time         // when the newest head was witnessed
 	cosign  gate.Timing
 }
 
@@ -71,7 +75,7 @@ func NewHost(ctx context.Context, cfg HostConfig) (*Host, error) {
 			return nil, err
 		}
 	}
-	h := &Host{cfg: cfg, prover: event.NewProver(cfg.Log), post: newPost(time.Now()), changed: make(chan struct{})}
+	h := &Host{cfg: cfg, prover: event.NewProver(cfg.Log), post: newPost(time.Now()), changed: make(chan struct{}), coming: map[wire.Hash]int{}}
 	var err error
 	if h.tree, err = event.OpenTree(ctx, cfg.Log); err != nil {
 		return nil, err
@@ -86,6 +90,7 @@ func NewHost(ctx context.Context, cfg HostConfig) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.feed.device = h.device
 	h.added = h.stored.Size
 	for raw, err := range cfg.Log.Read(ctx, uint64(h.added)) {
 		if err != nil {
@@ -332,6 +337,11 @@ func (h *Host) tick(ctx context.Context, v *enclave.Client, heads chan []byte) e
 			if stuck = r.Stuck; stuck != "" {
 				h.cfg.Logger.Error("the vault cannot carry out what is due; all else goes on", "err", stuck)
 			}
+		}
+		if r.Busy != nil {
+			h.mu.Lock()
+			h.busy = *r.Busy
+			h.mu.Unlock()
 		}
 		select {
 		case heads <- r.Bytes:

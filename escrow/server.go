@@ -52,7 +52,12 @@ func (s server) Describe(context.Context, *escrowpb.DescribeRequest) (*escrowpb.
 }
 
 func (s server) Greet(ctx context.Context, r *escrowpb.GreetRequest) (*escrowpb.GreetResponse, error) {
-	out, err := s.h.call(ctx, enclave.Call{Greet: &enclave.Raw{Bytes: r.Hello}})
+	done, err := s.h.enrols(r.Hello)
+	if err != nil {
+		return nil, refuse(err)
+	}
+	defer done()
+	out, err := s.h.ask(ctx, "greetings", enclave.Call{Greet: &enclave.Raw{Bytes: r.Hello}})
 	if err != nil {
 		return nil, refuse(err)
 	}
@@ -73,7 +78,7 @@ func (s server) Send(ctx context.Context, r *escrowpb.SendRequest) (*escrowpb.Se
 			return nil, refuse(err)
 		}
 	}
-	out, err := s.h.call(ctx, enclave.Call{Frame: &enclave.Raw{Bytes: r.Frame}})
+	out, err := s.h.ask(ctx, string(f.Session[:]), enclave.Call{Frame: &enclave.Raw{Bytes: r.Frame}})
 	if err != nil {
 		return nil, refuse(err)
 	}

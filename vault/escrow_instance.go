@@ -47,15 +47,15 @@ func (e *Escrow) lock(q LockAsk, x *Exploration, rnd io.Reader) (Answer, error) 
 	if _, ok := e.ended[id]; ok {
 		return e.say(Reply{Locked: &LockedReply{id}}, 0)
 	}
-	d, err := q.Agreement.bind()
-	if err != nil {
-		return Answer{}, err
-	}
 	if q.Agreement.Escrow != e.self {
 		return Answer{}, fmt.Errorf("%w: its escrow is %s", ErrAgreement, q.Agreement.Escrow.Short())
 	}
 	if q.Agreement.LockBy <= e.clock || q.Agreement.LockBy > e.clock+maxLockWait {
 		return Answer{}, fmt.Errorf("%w: lock by %s, and it is %s: %w", ErrAgreement, utc(q.Agreement.LockBy), utc(e.clock), ErrExpired)
+	}
+	d, err := q.Agreement.bind() // after what is less work: who has read the log can bring all that is in it
+	if err != nil {
+		return Answer{}, err
 	}
 	if _, err := d.checkAcceptances(q.Acceptances, e.identity); err != nil {
 		return Answer{}, err

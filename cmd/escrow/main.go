@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 
+	"latchkey/attest"
+	"latchkey/attest/sim"
 	"latchkey/escrow"
 	"latchkey/event/disk"
 	"latchkey/gate"
@@ -53,7 +55,7 @@ func run(ctx context.Context, path string) error {
 		return err
 	}
 	defer log.Close()
-	c.Log, c.Logger, c.Guard = log, logger, l.Guard
+	c.Log, c.Logger, c.Guard, c.Verifiers = log, logger, l.Guard, []attest.Verifier{sim.Verifier{}}
 	return host.Program{
 		Name: "escrow", Listener: l, Vault: f.Vault, Data: f.Data, Admin: f.Admin, Logger: logger,
 		Build: func(ctx context.Context) (host.Service, error) {

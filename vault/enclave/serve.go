@@ -23,7 +23,7 @@ const orphanEnds = 2 * time.Second
 // How many calls may wait to be decided, and how many of those that go first. Where
 // more come, what the host says next waits in the socket.
 const (
-	waitingCalls = 4096
+	waitingCalls = 8192
 	hastyCalls   = 64
 )
 
