@@ -326,8 +326,9 @@ func (e *Escrow) LockAside(q LockAsk, x *Exploration, rnd io.Reader) (Answer, er
 
 // Work returns how much work this machine has done since it began, refused requests
 // included, in units of about a tenth of a millisecond: one for each key of a batch
-// that it makes or checks and for each chunk that a step refreshes, and one for
-// movesUnit moves explored. Equal requests on equal states count the same.
+// that it makes and two for each that it checks, one for each chunk that a step
+// refreshes, and one for movesUnit moves explored. Equal requests on equal states count
+// the same.
 func (e *Escrow) Work() uint64 { return e.work }
 
 // say answers from what is known already, held until all of it is witnessed.

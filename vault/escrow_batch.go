@@ -108,7 +108,7 @@ func (e *Escrow) openBatch(from wire.VaultID, q OpenBatch) (Answer, error) {
 	if b.half.Half().Points == nil {
 		return Answer{}, fmt.Errorf("batch %s: ask for the escrow's points again first: %w", q.Batch.Short(), ErrNotReady)
 	}
-	e.work += uint64(b.Spec.N)
+	e.work += 2 * uint64(b.Spec.N)
 	kb := b.Spec.keyBatch(q.Batch, from, e.self)
 	theirs, err := kb.CheckOpen(b.Commit, q.Salt, q.Half)
 	if err != nil {
