@@ -22,7 +22,7 @@ type Limits struct {
 	VaultBurst         int     `toml:"vault_burst,omitempty" comment:"so many at once; default 1000"`
 	Waiting            int     `toml:"waiting,omitempty" comment:"requests to the escrow's vault that are not answered yet; default 8192"`
 	VaultWaiting       int     `toml:"vault_waiting,omitempty" comment:"of one vault, which never has more than an eighth of what is left; default 1000"`
-	DeviceVaults       int     `toml:"device_vaults,omitempty" comment:"vaults of one device that may enrol with the escrow; default 100"`
+	DeviceVaults       int     `toml:"device_vaults,omitempty" comment:"vaults of one device that may enrol, with an escrow or a switchboard; default 100"`
 	Connections        int     `toml:"connections,omitempty" comment:"open connections; default 4096"`
 	AddressConnections int     `toml:"address_connections,omitempty" comment:"of one address; default 256"`
 	Body               int64   `toml:"body,omitempty" comment:"bytes of one request; default 4 MiB"`

@@ -312,6 +312,17 @@ func (m *Market) ClientStatus(id wire.VaultID) (ClientStatus, error) {
 	return s, nil
 }
 
+// OnDevice returns how many clients have enrolled with a device, of a vendor.
+func (m *Market) OnDevice(vendor wire.Hash, d Device) (n int) {
+	domain := deviceDomain(vendor, d)
+	for _, c := range m.clients {
+		if c.profile.domains[1].Domain == domain {
+			n++
+		}
+	}
+	return n
+}
+
 // Source returns the text of a contract by its hash.
 func (m *Market) Source(hash wire.Hash) ([]byte, error) {
 	if f := m.contracts[hash]; f != nil {

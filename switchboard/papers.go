@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"latchkey/attest"
+	"latchkey/gate"
 	"latchkey/key"
 	"latchkey/market"
 	"latchkey/vault"
@@ -89,7 +90,16 @@ func (b *Board) enrol(ctx context.Context, p enclave.Peer) (string, error) {
 		Client: v, Device: market.Device{Kind: market.DeviceKind(f.Device.Kind), ID: f.Device.ID},
 		Vendor: f.VendorRoot, TCB: f.TCB.Level(), Exempt: contains(b.cfg.Exempt, v),
 	}
+	b.mu.Lock()
+	known := b.members[v] != nil
+	b.mu.Unlock()
 	err = b.do(ctx, func(t *turn) error {
+		if g := b.cfg.Guard; g != nil && !known && !in.Exempt && in.Device.Kind == market.DeviceUnique {
+			if n := b.market.OnDevice(in.Vendor, in.Device); n >= g.DeviceVaults {
+				g.Refuse(gate.RefusedDevice)
+				return fmt.Errorf("%w: %d vaults of this device are enrolled here, and no more than %d may be (limits.device_vaults); go on with one of them, or ask the operator", errRefused, n, g.DeviceVaults)
+			}
+		}
 		if err := t.step(in); err != nil {
 			return err
 		}

@@ -215,6 +215,12 @@ func (w *world) evidence(v wire.VaultID, measurement [32]byte) []byte {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return w.evidenceOn(p, v, measurement)
+}
+
+// evidenceOn makes a vault's evidence on a device.
+func (w *world) evidenceOn(p *sim.Platform, v wire.VaultID, measurement [32]byte) []byte {
+	w.t.Helper()
 	program, err := p.Launch(sim.Launch{Measurement: measurement})
 	if err != nil {
 		w.t.Fatal(err)
