@@ -22,7 +22,7 @@ func replay(d *Deal, weights [][]int64, opens int64, way []Event, late int) (ask
 	var notes []note
 	same := 0
 	for i, ev := range append([]Event{{At: opens}}, way...) {
-		if i > 0 && s.closed { // another meaning of its values led elsewhere
+		if i > 0 && s.Closed() { // another meaning of its values led elsewhere
 			return nil, fmt.Errorf("%s: %w", d.p.Describe(ev), ErrClosed)
 		}
 		tr := trace{env: *d.env()}
