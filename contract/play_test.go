@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -369,6 +370,37 @@ func TestRandomPlaysOfExamples(t *testing.T) {
 			}
 			rapid.Check(t, func(t *rapid.T) { open(t, d, weights, &report).random(t) })
 		})
+	}
+}
+
+// TestRandomPlaysOfTheLibrary does so for the contracts of examples, with terms and chunks drawn at random, where a few
+// draws find some that are soon explored.
+func TestRandomPlaysOfTheLibrary(t *testing.T) {
+	files, err := filepath.Glob("../examples/*.latchkey")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no library: %v", err)
+	}
+	played := 0
+	for _, file := range files {
+		p, random := example(t, strings.TrimSuffix(filepath.Base(file), ".latchkey")), rand.New(rand.NewPCG(3, 4))
+		for range 40 {
+			d, weights := drawn(random, p)
+			if d == nil {
+				continue
+			}
+			report, err := d.Admit(weights, Limits{Moves: 5_000})
+			if err != nil {
+				continue
+			}
+			played++
+			t.Run(p.name, func(t *testing.T) {
+				rapid.Check(t, func(t *rapid.T) { open(t, d, weights, &report).random(t) })
+			})
+			break
+		}
+	}
+	if played < len(files)*3/4 {
+		t.Errorf("%d of %d contracts are played", played, len(files))
 	}
 }
 
