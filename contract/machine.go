@@ -413,7 +413,7 @@ func (r *run) value(n *node) int64 {
 }
 
 func (r *run) compute(n *node) (v int64) {
-	ok := true
+	var ok bool
 	switch n.op {
 	case opConst:
 		return n.v
