@@ -24,7 +24,7 @@ var pure = map[string]string{
 	"contract": "",
 	"settle":   "",
 	"vault":    "sync time", // signatures are checked while a step is planned; how a refusal writes an instant
-	"market":   "",
+	"market":   "time",      // how a refusal writes an instant
 
 	"contract/oracle": "",
 }

@@ -221,7 +221,7 @@ func TestObstacles(t *testing.T) {
 			then: func(w *world) []Event { return w.do(Rate{"eth", perCoin["eth"], w.now}) },
 		}, {
 			name: "outage", first: func(w *world) { w.do(Outage{true}) },
-			want: "the end of the operators' outage, which began at 1000000",
+			want: "the end of the operators' outage, which began at 1970-01-12T13:46:40Z",
 			then: func(w *world) []Event { return w.do(Outage{false}) },
 		}, {
 			name: "price", bob: func(w *world) Offer { return w.swapOffer(1, "eth", 40, -1) },
@@ -650,7 +650,7 @@ func TestPauseShown(t *testing.T) {
 		t.Fatal("a new offer meets at once")
 	}
 	s, err := w.m.OfferStatus(w.now, vault("alice"), offerID(2))
-	want := fmt.Sprintf("another counterparty, or the end of a pause at %d: a proposal with client %s was declined", w.now+60, vault("bob").Short())
+	want := fmt.Sprintf("another counterparty, or the end of a pause at %s: a proposal with client %s was declined", utc(w.now+60), vault("bob").Short())
 	if err != nil || s.Wait.For != want {
 		t.Errorf("it waits for %q, want %q: %v", s.Wait.For, want, err)
 	}

@@ -517,7 +517,7 @@ func (in *instance) change(r *Run) (c change, err error) {
 		c.closed = false
 		c.giveBack(d, func(l late) bool { return l.Order.By <= r.EventAt })
 		if c.back == 0 {
-			return c, fmt.Errorf("no deposit waits until %d", r.EventAt)
+			return c, fmt.Errorf("no deposit waits until %s", utc(r.EventAt))
 		}
 		return c, nil
 	}
