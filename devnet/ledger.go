@@ -2,9 +2,11 @@ package devnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"reflect"
+	"time"
 
 	"latchkey/coin"
 	"latchkey/escrow"
@@ -67,13 +69,25 @@ func readLedger(ctx context.Context, w *World) (*ledger, error) {
 	}
 }
 
-// Claims returns how many claims the escrow's log has.
+// Claims returns how many claims the escrow's log has. It waits until all that the
+// escrow has decided can be read: after a start that is nothing, until witnesses have
+// signed.
 func (w *World) Claims(ctx context.Context) (int, error) {
-	l, err := readLedger(ctx, w)
-	if err != nil {
-		return 0, err
+	for range 250 {
+		d, err := w.Escrow().Describe(ctx)
+		if err != nil {
+			return 0, err
+		}
+		l, err := readLedger(ctx, w)
+		if err != nil {
+			return 0, err
+		}
+		if d.Size > 0 && int64(l.size) >= d.Size {
+			return l.kinds["Claim"], nil
+		}
+		pause(ctx, 40*time.Millisecond)
 	}
-	return l.kinds["Claim"], nil
+	return 0, errors.New("the escrow's log cannot be read to its end: do its witnesses sign?")
 }
 
 func (l *ledger) add(e vault.Entry) error {
