@@ -103,10 +103,10 @@ func (d *digester) number(h *maphash.Hash, n uint64) {
 // Escrow state that a restart need not bring back: configuration; what the
 // witnesses say anew; proofs made again; the order of the timer, which follows
 // from the instances; clock, which may be ahead of the last entry; what chunks
-// point to for an owner; and how far snapshots go.
+// point to for an owner; how far snapshots go; and how much work was done.
 func escrowDigester() *digester {
 	return newDigester("Escrow.cfg", "Escrow.roots", "Escrow.witnessed", "Escrow.note", "Escrow.noteTime", "Escrow.clock",
-		"Escrow.due", "Escrow.owners", "Escrow.covered", "Escrow.since", "pendingBatch.half", "instance.deal", "escrowed.instance", "deal.Deal")
+		"Escrow.due", "Escrow.owners", "Escrow.covered", "Escrow.work", "Escrow.since", "pendingBatch.half", "instance.deal", "escrowed.instance", "deal.Deal")
 }
 
 // Owner state that a restart need not bring back: configuration, what follows

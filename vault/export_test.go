@@ -30,6 +30,7 @@ func Differs(a, b *Escrow) string {
 			"owners",  // for chunks to point to; compared where they do
 			"due",     // follows from the instances
 			"covered", // when the next snapshot is due
+			"work",    // counts from the start of the program
 			"since",   // nil once the start is over
 		),
 		cmpopts.IgnoreFields(pendingBatch{}, "half"), // made anew
