@@ -374,7 +374,7 @@ func (x *explorer) bounded(plays int) bool {
 	case plays > x.lim.Moves || len(x.states) > x.lim.States:
 		x.add(pos{}, SeverityError, fmt.Sprintf("this contract has more than %d states or %d moves to explore", x.lim.States, x.lim.Moves), "narrow its ranges, or raise the bound if all parties agree")
 	case x.bytes > 0 && (x.bytes-1)/bytesEach >= x.lim.States:
-		x.add(pos{}, SeverityError, fmt.Sprintf("what there is to explore of this contract weighs more than %d bytes, %d for each of %d states", bytesEach*x.lim.States, bytesEach, x.lim.States), "let it have fewer counters, chunks or payouts, or raise the bound of states if all parties agree")
+		x.add(pos{}, SeverityError, fmt.Sprintf("what there is to explore of this contract weighs more than %d bytes, %d for each of %d states: a bound of states bounds bytes, too, and %d states with their moves and ways take them all", bytesEach*x.lim.States, bytesEach, x.lim.States, len(x.states)-1), "let it have fewer counters, chunks or payouts, or raise the bound of states if all parties agree")
 	}
 	return x.errors == 0
 }
