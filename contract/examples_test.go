@@ -171,3 +171,20 @@ wealth: ben 0..15`,
 		})
 	}
 }
+
+// TestCrowdfundingHolders holds the example to what its comment says of the backers that are explored: 13 within the usual bounds, and the
+// most that its role takes within the greatest that a vault lets parties raise them to.
+func TestCrowdfundingHolders(t *testing.T) {
+	if slow > 1 {
+		t.Skip("half a million plays are too slow with the race detector")
+	}
+	for holders, lim := range map[int]Limits{13: {}, 15: {States: 200_000, Moves: 1_000_000}} {
+		terms, weights := []int64{int64(holders), 20, noon}, make([][]int64, holders)
+		for i := range weights {
+			terms, weights[i] = append(terms, 5), []int64{5}
+		}
+		if _, err := bind(t, example(t, "crowdfunding"), terms...).Admit(weights, lim); err != nil {
+			t.Errorf("%d backers: %v", holders, err)
+		}
+	}
+}
