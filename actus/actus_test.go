@@ -58,7 +58,7 @@ func TestCases(t *testing.T) {
 					err = compare(t, cases[name], p)
 				}
 				switch {
-				case errors.Is(err, ErrLeftOut), errors.Is(err, errTooMuch):
+				case errors.Is(err, ErrLeftOut), errors.Is(err, ErrTooMuch):
 					got[err.Error()]++
 					t.Log(err)
 				case err != nil:
@@ -76,10 +76,7 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// errTooMuch is what becomes of a case that comes out, and whose exploration takes more than any vault spends on one.
-var errTooMuch = errors.New("played, but too much to explore")
-
-// compare plays a plan at two scales.
+// compare plays a plan at two scales, the second as fine as a vault explores at most.
 func compare(t *testing.T, c Case, p *Plan) error {
 	t.Helper()
 	fine, err := p.Write(6, 1_000_000_000_000)
@@ -87,24 +84,16 @@ func compare(t *testing.T, c Case, p *Plan) error {
 		return err
 	}
 	agree(t, c, fine)
-	coarse, err := p.Write(2, 1000)
+	coarse, rep, err := p.Explore(2, 1000, contract.Limits{States: 200_000, Moves: 1_000_000})
 	if err != nil {
 		return err
 	}
-	// A payment that is not made on weekends depends on the day of the week of an unknown moment: that is more to explore than
-	// the bounds that count where nothing is said: as many states as a vault takes at most, and more plays than it does.
-	rep, err := coarse.Deal.Admit(coarse.Weights, contract.Limits{States: 200_000, Moves: 4_000_000})
 	agree(t, c, coarse)
-	if err != nil && strings.Contains(err.Error(), "to explore") {
-		return fmt.Errorf("%w: at %+v: %w", errTooMuch, coarse.Scale, err)
-	} else if err != nil {
-		t.Errorf("at %+v: %v\n%s", coarse.Scale, err, coarse.Source)
-	}
-	t.Logf("%+v: %d states, %d moves", coarse.Scale, rep.States, rep.Moves)
+	t.Logf("%+v, off by %.2f: %d states, %d moves", coarse.Scale, coarse.Off, rep.States, rep.Moves)
 	return nil
 }
 
-// agree holds what a play pays to what a case expects.
+// agree holds what a play pays to what a case expects: to a unit for each event, and what rounding may do before.
 func agree(t *testing.T, c Case, w *Written) {
 	t.Helper()
 	got, err := w.Play()
@@ -127,7 +116,7 @@ func agree(t *testing.T, c Case, w *Written) {
 		})
 		exact := new(big.Rat).Mul(e.Amount, power(w.Scale.Money))
 		off := new(big.Rat).Sub(exact, big.NewRat(units, 1))
-		if off.Abs(off).Cmp(big.NewRat(int64(e.Events), 1)) > 0 {
+		if most, _ := off.Abs(off).Float64(); most > float64(e.Events)+w.Off {
 			t.Errorf("at %+v: %s %s: got %d units, want %s\n%s", w.Scale, e.At.Format(time.DateOnly), e.Currency, units, exact.FloatString(3), w.Source)
 		}
 	}
@@ -195,6 +184,24 @@ nominalInterestRate 0.06
 dayCountConvention 30E360
 `
 
+// switched are terms of a switch that looks at a price at the ends of four months.
+const switched = `
+contractType BCS
+contractRole BUY
+statusDate 2020-01-01T00:00:00
+currency USD
+boundaryValue 90
+boundaryMonitoringAnchorDate 2020-03-31
+boundaryMonitoringCycle P1ML1
+boundaryMonitoringEndDate 2020-06-30
+`
+
+// loanOf is a loan at 6% whose interest is paid each month.
+func loanOf(principal string) string {
+	return `{"contractType":"PAM","currency":"USD","initialExchangeDate":"2020-02-29","maturityDate":"2020-07-29","notionalPrincipal":"` + principal +
+		`","nominalInterestRate":"0.06","dayCountConvention":"30E360","cycleAnchorDateOfInterestPayment":"2020-03-29","cycleOfInterestPayment":"P1ML1"}`
+}
+
 // TestTypes plays types whose cases are not beside the project; what has to come out was computed by hand.
 func TestTypes(t *testing.T) {
 	tests := map[string]struct {
@@ -259,8 +266,8 @@ cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00
 cycleOfInterestPayment P6ML1
 terminationDate 2021-04-02T00:00:00
 priceAtTerminationDate 11000`), To: "2022-01-01"},
-			// 12000 → 11640 → 11290.80; a quarter of a year on that is -169.362
-			"2020-01-02 USD 1200000\n2021-04-02 USD -1083063\n",
+			// 12000 → 11640 → 11290.80; a quarter of a year on that is -169.362, and 169.362 to the one who owes
+			"2020-01-02 USD 1200000\n2021-04-02 USD -1116936\n",
 		},
 		"PAM: the record begins between two payments, and what has accrued is a term": {
 			Case{Terms: terms(strings.Replace(lent, "2020-01-01", "2020-04-02", 1) + `contractType PAM
@@ -448,6 +455,153 @@ contractStructure [{"referenceRole":"COVE","object":{"contractType":"PAM","contr
 			}},
 			"2020-06-08 USD -80000\n",
 		},
+		"PAM: no end of the record, a last second that counts as the next day, accrued from the record's date": {
+			Case{Terms: terms(strings.NewReplacer("30E360", "A365", "2020-01-01", "2020-03-02").Replace(lent) + `contractType PAM
+maturityDate 2020-12-31T23:59:59
+cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00`)},
+			// 122 and 183 days on 12000 at 6%
+			"2020-07-02 USD 24065\n2020-12-31 USD 1236098\n",
+		},
+		"PAM: months of 28 days, a rate that is fixed a month before": {
+			Case{Terms: terms(strings.Replace(lent, "30E360", "28E336", 1) + `contractType PAM
+maturityDate 2021-01-30T00:00:00
+cycleAnchorDateOfInterestPayment 2020-07-30T00:00:00
+cycleOfInterestPayment P6ML1
+cycleAnchorDateOfRateReset 2020-07-30T00:00:00
+marketObjectCodeOfRateReset LIBOR
+fixingPeriod P1M`), To: "2022-01-01", Data: map[string]Series{"LIBOR": observe("2020-06-30T00:00:00", "0.04", "2020-07-15T00:00:00", "0.09")}},
+			// 6 * 28 + 26 days of 336, then half a year
+			"2020-01-02 USD -1200000\n2020-07-30 USD 41571\n2021-01-30 USD 1224000\n",
+		},
+		"PAM: a part is paid ahead": {
+			Case{Terms: terms(lent + `contractType PAM
+contractID loan
+prepaymentEffect M
+maturityDate 2021-01-02T00:00:00
+cycleAnchorDateOfInterestPayment 2020-07-02T00:00:00
+cycleOfInterestPayment P6ML1`), To: "2022-01-01", Events: []Observed{{Time: "2020-05-02T00:00:00", Type: "PP", ContractID: "loan", Value: "5000"}}},
+			"2020-01-02 USD -1200000\n2020-05-02 USD 500000\n2020-07-02 USD 31000\n2021-01-02 USD 721000\n",
+		},
+		"LAM: what is paid ahead makes the later parts smaller": {
+			Case{Terms: terms(lent + `contractType LAM
+prepaymentEffect A
+maturityDate 2021-01-02T00:00:00
+cycleAnchorDateOfPrincipalRedemption 2020-04-02T00:00:00
+cycleOfPrincipalRedemption P3ML1
+nextPrincipalRedemptionPayment 3000
+cycleAnchorDateOfInterestPayment 2020-04-02T00:00:00
+cycleOfInterestPayment P3ML1`), To: "2022-01-01", Events: []Observed{{Time: "2020-05-02T00:00:00", Type: "PP", Value: "4500"}}},
+			"2020-01-02 USD -1200000\n2020-04-02 USD 318000\n2020-05-02 USD 450000\n2020-07-02 USD 159000\n2020-10-02 USD 154500\n2021-01-02 USD 152250\n",
+		},
+		"ANN: what is paid ahead makes the later payments smaller": {
+			Case{Terms: terms(strings.Replace(lent, "12000", "6000", 1) + `contractType ANN
+prepaymentEffect A
+maturityDate 2020-07-02T00:00:00
+cycleAnchorDateOfPrincipalRedemption 2020-02-02T00:00:00
+cycleOfPrincipalRedemption P1ML1`), To: "2022-01-01", Events: []Observed{{Time: "2020-03-12T00:00:00", Type: "PP", Value: "2000"}}},
+			"2020-01-02 USD -600000\n2020-02-02 USD 101757\n2020-03-02 USD 101757\n2020-03-12 USD 200000\n2020-04-02 USD 51214\n2020-05-02 USD 51214\n2020-06-02 USD 51214\n2020-07-02 USD 51214\n",
+		},
+		"UMP: into and out of an account": {
+			Case{Terms: terms(strings.NewReplacer("12000", "10000", "0.06", "0.04", "30E360", "A365").Replace(lent) + `contractType UMP
+cycleAnchorDateOfInterestPayment 2021-01-02T00:00:00
+cycleOfInterestPayment P1YL1
+terminationDate 2021-04-02T00:00:00
+priceAtTerminationDate 7000`), To: "2022-01-01", Events: []Observed{{Time: "2020-07-02", Type: "PR", Value: "3000"}, {Time: "2020-10-02", Type: "PR", Value: "-500"}}},
+			"2020-01-02 USD -1000000\n2020-07-02 USD 300000\n2020-10-02 USD -50000\n2021-04-02 USD 707738\n",
+		},
+		"CLM: called, and repaid after notice, with interest until it was called": {
+			Case{Terms: terms(lent + `contractType CLM
+cycleAnchorDateOfInterestPayment 2020-04-02T00:00:00
+cycleOfInterestPayment P3ML1
+xDayNotice P1M`), To: "2020-06-01", Events: []Observed{{Time: "2020-05-20T00:00:00", Type: "XD"}}},
+			"2020-01-02 USD -1200000\n2020-06-20 USD 1227744\n",
+		},
+		"LAX: no end is said": {
+			Case{Terms: terms(lent + `contractType LAX
+arrayCycleAnchorDateOfPrincipalRedemption ["2020-02-02","2020-05-02"]
+arrayCycleOfPrincipalRedemption ["P1ML1","P2ML1"]
+arrayNextPrincipalRedemptionPayment [1000,5500]
+arrayIncreaseDecrease ["INC","DEC"]
+arrayCycleAnchorDateOfInterestPayment 2020-05-02
+arrayCycleOfInterestPayment P2ML1`), To: "2022-01-01"},
+			// lent on top three times, 15000; 5500, 5500, 4000
+			"2020-01-02 USD -1200000\n2020-02-02 USD -100000\n2020-03-02 USD -100000\n2020-04-02 USD -100000\n2020-05-02 USD 577000\n2020-07-02 USD 559500\n2020-09-02 USD 404000\n",
+		},
+		"NAM: each part depends on all rates before it": {
+			Case{Terms: terms(strings.NewReplacer("12000", "9000", "30E360", "A365", "2020-01-01", "2021-01-01", "2020-01-02", "2021-01-15").Replace(lent) + `contractType NAM
+maturityDate 2021-10-15T00:00:00
+cycleAnchorDateOfPrincipalRedemption 2021-02-15T00:00:00
+cycleOfPrincipalRedemption P1ML1
+nextPrincipalRedemptionPayment 900
+cycleAnchorDateOfRateReset 2021-03-15T00:00:00
+cycleOfRateReset P3ML1
+marketObjectCodeOfRateReset LIBOR`), To: "2022-01-01", Data: map[string]Series{"LIBOR": observe("2021-03-15", "0.125", "2021-06-15", "0.031", "2021-09-15", "0.07")}},
+			"2021-01-15 USD -900000\n2021-02-15 USD 90000\n2021-03-15 USD 90000\n2021-04-15 USD 90000\n2021-05-15 USD 90000\n2021-06-15 USD 90000\n2021-07-15 USD 90000\n2021-08-15 USD 90000\n2021-09-15 USD 90000\n2021-10-15 USD 212936\n",
+		},
+		"ANN: payments at rates that are observed, as if it went on beyond its end": {
+			Case{Terms: terms(strings.NewReplacer("12000", "6000", "30E360", "A365", "2020-01-01", "2021-01-01", "2020-01-02", "2021-01-15").Replace(lent) + `contractType ANN
+maturityDate 2021-09-30T00:00:00
+amortizationDate 2022-01-15T00:00:00
+cycleAnchorDateOfPrincipalRedemption 2021-02-15T00:00:00
+cycleOfPrincipalRedemption P1ML1
+cycleAnchorDateOfRateReset 2021-04-15T00:00:00
+cycleOfRateReset P3ML1
+marketObjectCodeOfRateReset LIBOR`), To: "2022-01-01", Data: map[string]Series{"LIBOR": observe("2021-04-15", "0.14", "2021-07-15", "0.02")}},
+			"2021-01-15 USD -600000\n2021-02-15 USD 51633\n2021-03-15 USD 51633\n2021-04-15 USD 51633\n2021-05-15 USD 53354\n2021-06-15 USD 53354\n2021-07-15 USD 53354\n2021-08-15 USD 51523\n2021-09-15 USD 51523\n2021-09-30 USD 205407\n",
+		},
+		"BCS: a put that begins when the price has fallen": {
+			Case{Terms: terms(switched + `boundaryDirection DECR
+boundaryEffect knockINSecondLeg
+contractStructure [{"referenceRole":"externalReferenceIndex","object":{"marketObjectCode":"X"}},{"referenceRole":"FIL","object":{"contractType":"CSH"}},{"referenceRole":"SEL","object":{"contractType":"OPTNS","currency":"USD","optionType":"P","optionExerciseType":"E","optionStrike1":"100","maturityDate":"2020-06-30","settlementPeriod":"P2D","contractStructure":[{"referenceRole":"UDL","object":{"marketObjectCode":"X"}}]}}]`), To: "2021-01-01",
+				Data: map[string]Series{"X": observe("2020-03-31", "95", "2020-04-30", "90.0", "2020-05-31", "99", "2020-06-30", "92.5")}},
+			"2020-07-02 USD 750\n",
+		},
+		"BCS: a put that has not begun": {
+			Case{Terms: terms(switched + `boundaryDirection DECR
+boundaryEffect knockINSecondLeg
+contractStructure [{"referenceRole":"externalReferenceIndex","object":{"marketObjectCode":"X"}},{"referenceRole":"SEL","object":{"contractType":"OPTNS","currency":"USD","optionType":"P","optionExerciseType":"E","optionStrike1":"100","maturityDate":"2020-06-30","contractStructure":[{"referenceRole":"UDL","object":{"marketObjectCode":"X"}}]}}]`), To: "2021-01-01",
+				Data: map[string]Series{"X": observe("2020-03-31", "95", "2020-04-30", "90.01", "2020-05-31", "99", "2020-06-30", "92.5")}},
+			"",
+		},
+		"BCS: a loan that is paid out when the price has risen, and ends one that ran": {
+			Case{Terms: terms(switched + `boundaryDirection INCR
+boundaryEffect knockINSecondLeg
+boundaryLegInitiallyActive FIL
+contractStructure [{"referenceRole":"externalReferenceIndex","object":{"marketObjectCode":"X"}},{"referenceRole":"FIL","object":` + loanOf("500") + `},{"referenceRole":"SEL","object":` + loanOf("1200") + `}]`), To: "2021-01-01",
+				Data: map[string]Series{"X": observe("2020-03-31", "75", "2020-04-30", "80", "2020-05-31", "90", "2020-06-30", "92.5")}},
+			// Of the first: begins in February, interest in March, April and May. The second begins on 31 May, and as its cycle of
+			// interest was anchored before, with what has accrued since.
+			"2020-02-29 USD 50000\n2020-03-29 USD -250\n2020-04-29 USD -250\n2020-05-29 USD -250\n2020-05-31 USD -120000\n2020-06-29 USD 1800\n2020-07-29 USD 120600\n",
+		},
+		"BCS: knocked out": {
+			Case{Terms: terms(switched + `boundaryDirection INCR
+boundaryEffect knockOUTCurrent
+boundaryLegInitiallyActive SEL
+contractStructure [{"referenceRole":"externalReferenceIndex","object":{"marketObjectCode":"X"}},{"referenceRole":"SEL","object":` + loanOf("500") + `}]`), To: "2021-01-01",
+				Data: map[string]Series{"X": observe("2020-03-31", "91", "2020-04-30", "80", "2020-05-31", "90", "2020-06-30", "92.5")}},
+			"2020-02-29 USD -50000\n2020-03-29 USD 250\n",
+		},
+		"CEG: a guarantee of an amount, bought, with fees": {
+			Case{Terms: terms(`contractType CEG
+contractRole BUY
+statusDate 2020-01-01T00:00:00
+currency USD
+notionalPrincipal 1000
+coverageOfCreditEnhancement 0.5
+purchaseDate 2020-01-05T00:00:00
+priceAtPurchaseDate 12
+maturityDate 2021-01-01T00:00:00
+feeBasis A
+feeRate 9
+cycleAnchorDateOfFee 2020-02-01T00:00:00
+cycleOfFee P1ML1
+contractStructure [{"referenceType":"CID","referenceRole":"COVE","object":{"contractIdentifier":"loan"}}]`), To: "2022-01-01", Events: []Observed{
+				{Time: "2020-03-20T00:00:00", Type: "CE", ContractID: "other", States: map[string]Scalar{"contractPerformance": "DF"}},
+				{Time: "2020-04-11T00:00:00", Type: "CE", ContractID: "loan", States: map[string]Scalar{"contractPerformance": "DF"}},
+			}},
+			// 10 of 30 days of a fee
+			"2020-01-05 USD -1200\n2020-02-01 USD 900\n2020-03-01 USD 900\n2020-04-01 USD 900\n2020-04-11 USD 50300\n",
+		},
 		"STK: dividends that are observed": {
 			Case{Terms: terms(`contractType STK
 contractRole RPA
@@ -477,11 +631,10 @@ func TestLeftOut(t *testing.T) {
 		"a type":           {"contractType XYZ", `the type "XYZ" is not translated`},
 		"an unknown payer": {"contractRole ABC", `the role "ABC" has no side`},
 		"fees":             {"feeRate 0.01\nfeeBasis X", `the base of fees "X" is not known`},
-		"other fees":       {"contractType STK\nfeeRate 0.01", "fees are translated for loans alone"},
+		"other fees":       {"contractType STK\nfeeRate 0.01", "fees are translated for loans and guarantees alone"},
 		"a holiday":        {"calendar TARGET", `the holidays of the calendar "TARGET" are not known`},
 		"a day count":      {"dayCountConvention B365", `the day count "B365" is not known`},
 		"no data":          {"cycleAnchorDateOfRateReset 2020-07-02\nmarketObjectCodeOfRateReset NONE", "no value of NONE is observed by 2020-07-02"},
-		"prepayments":      {"prepaymentEffect A", "prepayments are not translated"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -556,7 +709,7 @@ contractStructure [{"referenceRole":"COVE","object":{"contractType":"PAM","contr
 func TestBusinessDays(t *testing.T) {
 	saturday := time.Date(2020, 10, 31, 0, 0, 0, 0, time.UTC)
 	for convention, want := range map[string]string{"CSF": "2020-11-02", "CSP": "2020-10-30", "CSMF": "2020-10-30", "SCMP": "2020-10-30", "NOS": "2020-10-31"} {
-		got, err := terms("calendar MF\nbusinessDayConvention " + convention).shifted(saturday)
+		got, err := terms("calendar MondayToFriday\nbusinessDayConvention " + convention).shifted(saturday)
 		if err != nil || got.Format(time.DateOnly) != want {
 			t.Errorf("%s: got %s, %v, want %s", convention, got.Format(time.DateOnly), err, want)
 		}

@@ -4,6 +4,7 @@ import (
 	"math/big"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -96,10 +97,10 @@ func schedule(anchor time.Time, cycle string, end time.Time, t Terms, closing bo
 
 // works tells that one works on a day.
 func (t Terms) works(at time.Time) (bool, error) {
-	switch cal := t.text("calendar"); cal {
+	switch cal := strings.ToUpper(t.text("calendar")); cal {
 	case "", "NC", "NOCALENDAR":
 		return true, nil
-	case "MF":
+	case "MF", "MONDAYTOFRIDAY":
 		return at.Weekday() != time.Saturday && at.Weekday() != time.Sunday, nil
 	default:
 		return false, leftOut("the holidays of the calendar %q are not known", cal)
@@ -108,12 +109,13 @@ func (t Terms) works(at time.Time) (bool, error) {
 
 // shifted moves a payment to a day on which one works, as the terms say.
 func (t Terms) shifted(at time.Time) (time.Time, error) {
-	if _, err := t.works(at); err != nil || t.text("calendar") != "MF" {
+	// A Sunday tells whether the calendar has days on which one does not work.
+	if always, err := t.works(time.Date(2000, 1, 2, 0, 0, 0, 0, time.UTC)); err != nil || always {
 		return at, err
 	}
 	step, within := 0, false
 	switch c := t.text("businessDayConvention"); c {
-	case "", "NOS", "NULL":
+	case "", "NOS", "NULL", "NONE":
 		return at, nil
 	case "SCF", "CSF":
 		step = 1
@@ -160,19 +162,29 @@ func (t Terms) settled(at time.Time) (time.Time, error) {
 
 // years is the fraction of a year between two times, by the terms' day count.
 func (t Terms) years(from, to time.Time) (*big.Rat, error) {
-	days := int64(dayOf(to).Sub(dayOf(from)).Hours()) / 24
+	if from, to = dayOf(from), dayOf(to); to.Before(from) {
+		y, err := t.years(to, from)
+		if err != nil {
+			return nil, err
+		}
+		return y.Neg(y), nil
+	}
+	days := int64(to.Sub(from).Hours()) / 24
 	switch c := t.text("dayCountConvention"); c {
 	case "A365":
 		return big.NewRat(days, 365), nil
 	case "A360":
 		return big.NewRat(days, 360), nil
+	case "28E336", "28336": // months of 28 days, twelve of them a year
+		d1, d2 := min(from.Day(), 28), min(to.Day(), 28)
+		return big.NewRat(int64(336*(to.Year()-from.Year())+28*int(to.Month()-from.Month())+d2-d1), 336), nil
 	case "30E360", "30E360ISDA":
 		d1, d2 := min(from.Day(), 30), min(to.Day(), 30)
 		if c == "30E360ISDA" {
 			if lastOfMonth(from) {
 				d1 = 30
 			}
-			if end, ok, _ := t.date("maturityDate"); lastOfMonth(to) && !(ok && end.Equal(to) && to.Month() == time.February) {
+			if end, ok, _ := t.date("maturityDate"); lastOfMonth(to) && !(ok && dayOf(end).Equal(to) && to.Month() == time.February) {
 				d2 = 30
 			}
 		}
@@ -180,7 +192,7 @@ func (t Terms) years(from, to time.Time) (*big.Rat, error) {
 		return big.NewRat(int64(n), 360), nil
 	case "B252": // days on which one works, the first counted and the last not
 		worked := int64(0)
-		for at := dayOf(from); at.Before(dayOf(to)); at = at.AddDate(0, 0, 1) {
+		for at := from; at.Before(to); at = at.AddDate(0, 0, 1) {
 			works, err := t.works(at)
 			if err != nil {
 				return nil, err
@@ -192,11 +204,11 @@ func (t Terms) years(from, to time.Time) (*big.Rat, error) {
 		return big.NewRat(worked, 252), nil
 	case "AA", "":
 		sum := new(big.Rat)
-		for at := dayOf(from); at.Before(dayOf(to)); {
+		for at := from; at.Before(to); {
 			next := time.Date(at.Year()+1, 1, 1, 0, 0, 0, 0, time.UTC)
 			length := int64(next.Sub(time.Date(at.Year(), 1, 1, 0, 0, 0, 0, time.UTC)).Hours()) / 24
-			if next.After(dayOf(to)) {
-				next = dayOf(to)
+			if next.After(to) {
+				next = to
 			}
 			sum.Add(sum, big.NewRat(int64(next.Sub(at).Hours())/24, length))
 			at = next
@@ -207,6 +219,8 @@ func (t Terms) years(from, to time.Time) (*big.Rat, error) {
 	}
 }
 
+// dayOf is the day that interest counts a time to: the last second of one is the next.
 func dayOf(t time.Time) time.Time {
+	t = t.Add(time.Second)
 	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
 }

@@ -53,21 +53,21 @@ func Example() {
 	// term start : time
 	// term currency1 : asset # USD
 	// pot p1 = 7 units of currency1 from keeper
-	// oracle o1 in 0..100000000000 # OIL
-	// counter d2 = 0 in 0 units..920 units
+	// oracle o1 in 0..100000 # OIL
 	// pot p2 = 920 units of currency1 from other
+	// counter d1 = 0 in 0 units..920 units
 	// phase Step1 until start + 1 days
 	//   at deadline:
 	//     give 7 units of p1 to other
 	//     next Step2
 	// phase Step2 until start + 180 days + 1 days
 	//   when oracle o1 for start + 180 days:
-	//     set d2 = max(0 units, min(920 units, share(1 units, max(0, (o1 - 8000000000)), 100000000)))
+	//     set d1 = max(0 units, min(920 units, share(1 units, max(0, (o1 - 8000)), 100)))
 	//     next Step3
 	//   at deadline: close
 	// phase Step3 until start + 182 days
 	//   at deadline:
-	//     give min(left(p2), max(0 units, d2)) of p2 to keeper
+	//     give min(left(p2), max(0 units, d1)) of p2 to keeper
 	//     close
 	// 2026-01-02 -7 units of USD
 	// 2026-07-02 11 units of USD

@@ -1,6 +1,8 @@
 package actus
 
 import (
+	"cmp"
+	"errors"
 	"math/big"
 	"slices"
 	"sort"
@@ -16,8 +18,11 @@ type guarantee struct {
 	collateral []collateral
 	mine       bool // the one who keeps the record pays
 	currency   string
-	days       int // from the event to the payment
-	weekdays   int // 1 and −1: a payment on a weekend moves forward or back
+	fee        *big.Rat    // each time, and what of it has accrued with the payment; nil without
+	fees       []time.Time // when
+	cycle      period      // of the fees
+	days       int         // from the event to the payment
+	weekdays   int         // 1 and −1: a payment on a weekend moves forward or back
 	event      []creditEvent
 }
 
@@ -48,9 +53,9 @@ type exposure struct {
 var states = map[string]int64{"PF": 0, "DL": 1, "DQ": 2, "DF": 3}
 
 // guaranteed translates a guarantee, with or without collateral.
-func (b *builder) guaranteed(t Terms, sign int64) error {
-	if err := t.refuse("not translated", "notionalPrincipal", "purchaseDate", "terminationDate", "exerciseDate"); err != nil {
-		return err
+func (b *builder) guaranteed(t Terms, sign int64) (paid []payment, err error) {
+	if err := t.refuse("not translated", "terminationDate", "exerciseDate"); err != nil {
+		return nil, err
 	}
 	g := &guarantee{mine: sign < 0, currency: t.text("currency")}
 	event := t.text("creditEventTypeCovered")
@@ -59,35 +64,42 @@ func (b *builder) guaranteed(t Terms, sign int64) error {
 	}
 	var ok bool
 	if g.performing, ok = states[event]; !ok {
-		return leftOut("the credit event %q is not known", t.text("creditEventTypeCovered"))
+		return nil, leftOut("the credit event %q is not known", t.text("creditEventTypeCovered"))
 	}
 	coverage, err := t.number("coverageOfCreditEnhancement", 1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	kind := t.text("guaranteedExposure")
 	if kind != "" && kind != "NO" && kind != "NI" {
-		return leftOut("the exposure %q is a price that nobody observes", kind)
+		return nil, leftOut("the exposure %q is a price that nobody observes", kind)
 	}
 	if err := g.settlement(t); err != nil {
-		return err
+		return nil, err
 	}
 	covered, err := t.parts("COVE")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var traces [][]exposure
 	var days []time.Time
+	if t.has("notionalPrincipal") { // what is guaranteed is an amount, whatever is owed
+		known, err := g.amount(b, t, covered)
+		if err != nil {
+			return nil, err
+		}
+		covered, kind, traces, days = nil, "NO", [][]exposure{known}, []time.Time{known[0].at, known[1].at}
+	}
 	for _, o := range covered {
 		s, err := o.sign()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := b.contract(o, s); err != nil {
-			return err
+			return nil, err
 		}
 		if len(b.trace) == 0 {
-			return leftOut("what is owed under a %s is not known", o.text("contractType"))
+			return nil, leftOut("what is owed under a %s is not known", o.text("contractType"))
 		}
 		g.covered = append(g.covered, o.text("contractID"))
 		traces = append(traces, b.trace)
@@ -96,7 +108,28 @@ func (b *builder) guaranteed(t Terms, sign int64) error {
 		}
 	}
 	if len(b.plan.seen) > 0 {
-		return leftOut("what is owed depends on rates that are observed")
+		return nil, leftOut("what is owed depends on rates that are observed")
+	}
+	if len(days) == 0 {
+		return nil, leftOut("nothing is covered")
+	}
+	end := slices.MaxFunc(days, time.Time.Compare)
+	if at, ok, err := t.date("maturityDate"); err != nil {
+		return nil, err
+	} else if ok && at.Before(end) {
+		end = at
+	}
+	if paid, err = b.premiums(t, sign, g, end); err != nil {
+		return nil, err
+	}
+	days = append(days, g.fees...)
+	for _, p := range paid {
+		days = append(days, p.at)
+	}
+	if bought, ok, err := t.date("purchaseDate"); err != nil {
+		return nil, err
+	} else if ok {
+		days = append(days, bought)
 	}
 	slices.SortFunc(days, time.Time.Compare)
 	days = slices.CompactFunc(days, time.Time.Equal)
@@ -113,7 +146,7 @@ func (b *builder) guaranteed(t Terms, sign int64) error {
 			}
 			year, err := daysOfYear(covered[k])
 			if err != nil {
-				return err
+				return nil, err
 			}
 			daily := new(big.Rat).Quo(trace[n].perYear.value, year)
 			s.perDay.Add(s.perDay, daily)
@@ -123,22 +156,86 @@ func (b *builder) guaranteed(t Terms, sign int64) error {
 		}
 		s.owed.Mul(s.owed, coverage)
 		s.perDay.Mul(s.perDay, coverage)
+		g.accrue(&s)
 		if s.until.After(b.status) {
 			g.stretches = append(g.stretches, s)
 		}
 	}
-	if end, ok, err := t.date("maturityDate"); err != nil {
-		return err
-	} else if ok {
-		g.stretches = slices.DeleteFunc(g.stretches, func(s stretch) bool { return !s.from.Before(end) })
-		if n := len(g.stretches); n > 0 && g.stretches[n-1].until.After(end) {
-			g.stretches[n-1].until = end
-		}
+	g.stretches = slices.DeleteFunc(g.stretches, func(s stretch) bool { return !s.from.Before(end) })
+	if n := len(g.stretches); n > 0 && g.stretches[n-1].until.After(end) {
+		g.stretches[n-1].until = end
 	}
 	if len(g.stretches) == 0 {
-		return leftOut("nothing is covered")
+		return nil, leftOut("nothing is covered")
 	}
-	return b.happened(t, g)
+	if behind, err := t.parts("COVI"); err != nil || len(behind) > 0 && g.fee != nil {
+		return nil, errors.Join(err, leftOut("fees of a guarantee with collateral are not translated"))
+	}
+	return paid, b.happened(t, g)
+}
+
+// amount notes contracts that are covered by name, with an amount that the guarantee says: what is owed under them does not count.
+func (g *guarantee) amount(b *builder, t Terms, covered []Terms) ([]exposure, error) {
+	notional, err := t.number("notionalPrincipal", 0)
+	if err != nil {
+		return nil, err
+	}
+	end, ok, err := t.date("maturityDate")
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		end = b.to
+	}
+	for _, o := range covered {
+		g.covered = append(g.covered, cmp.Or(o.text("contractID"), o.text("contractIdentifier")))
+	}
+	return []exposure{{b.status, constant(notional), whole(0), whole(0)}, {end, whole(0), whole(0), whole(0)}}, nil
+}
+
+// premiums reads what is paid for a guarantee while it lasts: fees that are amounts.
+func (b *builder) premiums(t Terms, sign int64, g *guarantee, end time.Time) (paid []payment, err error) {
+	fee, err := t.number("feeRate", 0)
+	if err != nil || fee.Sign() == 0 {
+		return nil, err
+	}
+	if basis := t.text("feeBasis"); basis != "A" {
+		return nil, leftOut("fees of a guarantee that are no amounts (feeBasis %q) are not translated", basis)
+	}
+	anchor, err := t.need("cycleAnchorDateOfFee")
+	if err != nil {
+		return nil, err
+	}
+	if g.fees, err = schedule(anchor, t.text("cycleOfFee"), end, t, true); err != nil {
+		return nil, err
+	}
+	if g.cycle, err = parsePeriod(t.text("cycleOfFee")); err != nil {
+		return nil, err
+	}
+	g.fee = fee
+	for _, at := range g.fees {
+		day, err := t.shifted(at)
+		if err != nil {
+			return nil, err
+		}
+		paid = append(paid, payment{at: day, currency: g.currency, amount: times(whole(sign), constant(fee)), kind: "FP"})
+	}
+	return paid, nil
+}
+
+// accrue adds to a stretch what of a fee has accrued: by the day, from one fee to the next.
+func (g *guarantee) accrue(s *stretch) {
+	i := sort.Search(len(g.fees), func(i int) bool { return g.fees[i].After(s.from) })
+	if i == 0 || i == len(g.fees) {
+		return
+	}
+	all := big.NewRat(int64(g.cycle.plus(g.fees[i-1], 1, false).Sub(g.fees[i-1]).Hours())/24, 1)
+	if all.Sign() <= 0 {
+		return
+	}
+	daily := new(big.Rat).Quo(g.fee, all)
+	s.perDay.Add(s.perDay, daily)
+	s.owed.Add(s.owed, daily.Mul(daily, big.NewRat(int64(s.from.Sub(g.fees[i-1]).Hours())/24, 1)))
 }
 
 func daysOfYear(t Terms) (*big.Rat, error) {
@@ -216,7 +313,7 @@ func (b *builder) happened(t Terms, g *guarantee) error {
 		if err != nil {
 			return err
 		}
-		g.collateral = append(g.collateral, collateral{object, quantity, b.plan.seen[f.seen]})
+		g.collateral = append(g.collateral, collateral{object, quantity, b.plan.seen[f.index]})
 	}
 	b.plan.guarantee = g
 	return nil

@@ -14,6 +14,8 @@ const (
 	fee
 	redemption
 	increase
+	prepaid
+	fixing // of the payments of an annuity
 	interest
 	capitalization
 	firstReset
@@ -35,12 +37,6 @@ type loanEvent struct {
 // CLM), in equal parts (LAM), in parts that the terms list (LAX), or in payments that interest comes first out of (NAM, ANN). An account (UMP) has no end but its termination;
 // its interest is added to it (ACTUS technical specification 1.1, section 7.7).
 func (b *builder) loan(t Terms, sign int64) ([]payment, error) {
-	if err := t.refuse("not translated", "fixingPeriod"); err != nil {
-		return nil, err
-	}
-	if p := t.text("prepaymentEffect"); p != "" && p != "N" {
-		return nil, leftOut("prepayments are not translated")
-	}
 	if p := t.text("interestCalculationBase"); p != "" && p != "NT" && p != "NTIED" && p != "NTL" {
 		return nil, leftOut("the interest base %q is not translated", p)
 	}
@@ -56,17 +52,34 @@ func (b *builder) loan(t Terms, sign int64) ([]payment, error) {
 		if err := l.happen(e); err != nil {
 			return nil, err
 		}
-		of := l.principal
-		if l.base != nil {
-			of = l.base
-		}
-		l.trace = append(l.trace, exposure{e.at, l.principal, l.accrued, times(l.rate, of)})
+		l.trace = append(l.trace, exposure{e.at, l.principal, l.accrued, times(l.rate, l.bears())})
 		if l.over {
 			break
 		}
+		l.keep(maxNested)
 	}
 	b.trace = l.trace
 	return l.list, nil
+}
+
+// maxNested bounds what of a loan is written as one formula, in operations within each other: a contract takes 32.
+const maxNested = 9
+
+// keep has the contract keep what a loan stands at, where it is written with more operations within each other than so many.
+func (l *loanState) keep(nested int) {
+	for _, f := range []**formula{&l.principal, &l.accrued, &l.next, &l.base, &l.fees} {
+		if *f != nil && (*f).depth > nested {
+			*f = l.b.plan.keep(*f, true)
+		}
+	}
+}
+
+// bears is what interest is computed of.
+func (l *loanState) bears() *formula {
+	if l.base != nil {
+		return l.base
+	}
+	return l.principal
 }
 
 // loanState is what a loan stands at while its events go by.
@@ -81,9 +94,13 @@ type loanState struct {
 	base, next               *formula // what interest is computed of, if not of the principal; the next payment
 	ofPrincipal, ofInterest  *formula // what both are multiplied by when they are paid, as an index moves
 	last                     time.Time
+	repaid                   time.Time // a loan that was called: when it is repaid, after notice
 	resetBefore, over        bool
+	paidBefore               bool       // interest, before the date of the record
 	trace                    []exposure // what it stood at after each event
 	list                     []payment
+	annuities                []time.Time // the payments that an annuity is computed for
+	fixing                   time.Time   // when, unless as the record begins
 }
 
 func (l *loanState) read() (err error) {
@@ -143,8 +160,20 @@ func (l *loanState) read() (err error) {
 	}
 	l.next = constant(part)
 	repays := typ == "LAM" || typ == "NAM" || typ == "ANN"
+	if typ == "CLM" && !ok {
+		if end, ok, err = l.called(); err != nil {
+			return err
+		}
+	}
 	if typ == "UMP" || !ok && typ == "CLM" {
 		end, ok = l.b.to, true // it has not been called by then, or has no end but its termination
+	}
+	amortized, known, err := t.date("amortizationDate")
+	if err != nil {
+		return err
+	}
+	if typ == "ANN" && !ok && known {
+		end, ok = amortized, true
 	}
 	if !ok {
 		if end, err = l.lastPart(principal, part); err != nil {
@@ -169,18 +198,49 @@ func (l *loanState) read() (err error) {
 	}
 	l.redemptions = slices.DeleteFunc(l.redemptions, func(at time.Time) bool { return !at.Before(l.end) })
 	switch {
-	case typ == "ANN" && part.Sign() == 0:
-		return l.annuity()
+	case typ == "ANN":
+		// The payments are computed as if they went on to the amortization date, wherever the loan ends.
+		if !known {
+			amortized = l.end
+		}
+		if l.annuities, err = schedule(anchor, cycle, amortized, t, true); err != nil || part.Sign() != 0 {
+			return err
+		}
+		if day := l.annuities[0].AddDate(0, 0, -1); day.After(l.b.status) && !day.Before(l.start) {
+			l.fixing = day
+			return nil
+		}
+		return l.annuity(l.start)
 	case typ == "LAM" && part.Sign() == 0:
 		return l.evenly(p, anchor)
 	}
 	return nil
 }
 
+// called returns when a loan that has no end was called, which ends its interest; it is repaid after notice.
+func (l *loanState) called() (end time.Time, ok bool, err error) {
+	if end, ok, err = l.b.event("XD", l.t.text("contractID")); !ok {
+		return end, ok, err
+	}
+	l.repaid = end
+	if text := l.t.text("xDayNotice"); text != "" {
+		p, err := parsePeriod(text)
+		if err != nil {
+			return end, ok, err
+		}
+		l.repaid = p.plus(end, 1, false)
+	}
+	return end, ok, nil
+}
+
 // pay adds a payment on a day on which one works.
 func (l *loanState) pay(at time.Time, amount *formula, kind string) error {
+	called := !l.repaid.IsZero() && !at.Before(l.end)
+	if called {
+		at = l.repaid
+	}
 	day, err := l.t.shifted(at)
-	l.list = append(l.list, payment{day, l.t.text("currency"), times(whole(l.sign), amount), kind})
+	l.list = append(l.list, payment{at: day, currency: l.t.text("currency"), amount: times(whole(l.sign), amount), kind: kind, called: called})
 	return err
 }
 
@@ -191,13 +251,19 @@ func (l *loanState) happen(e loanEvent) error {
 		return err
 	}
 	before := !e.at.After(l.b.status)
-	if text := l.t.text("accruedInterest"); text != "" && !before && !l.last.IsZero() && !l.last.After(l.b.status) {
-		given, err := l.t.number("accruedInterest", 0)
-		if err != nil {
-			return err
+	if !before && !l.last.IsZero() && !l.last.After(l.b.status) {
+		// What has accrued by the date of the record is a term, or comes of the last interest that its cycle has before. Without both, and
+		// where interest is added until a loan is called, it is nothing.
+		typ := l.t.text("contractType")
+		if l.t.has("accruedInterest") || !l.paidBefore || typ == "CLM" || typ == "UMP" {
+			given, err := l.t.number("accruedInterest", 0)
+			if err != nil {
+				return err
+			}
+			l.accrued, l.last = constant(given), l.b.status
 		}
-		l.accrued, l.last = constant(given), l.b.status
 	}
+	l.paidBefore = l.paidBefore || before && (e.what == interest || e.what == capitalization)
 	if e.what == exchangeStart {
 		l.last = day
 		if err := l.begin(e.at); err != nil {
@@ -214,11 +280,7 @@ func (l *loanState) happen(e loanEvent) error {
 		if err != nil {
 			return err
 		}
-		of := l.principal
-		if l.base != nil {
-			of = l.base
-		}
-		l.accrued = plus(l.accrued, times(times(constant(y), l.rate), of))
+		l.accrued = plus(l.accrued, times(times(constant(y), l.rate), l.bears()))
 		if l.t.text("feeBasis") == "N" && !(before && l.t.has("feeAccrued")) {
 			l.fees = plus(l.fees, times(times(constant(y), l.feeRate), l.principal))
 		}
@@ -259,21 +321,30 @@ func (l *loanState) happen(e loanEvent) error {
 		if before {
 			return nil
 		}
+		l.keep(0)
 		return l.reset(e)
+	case prepaid:
+		if before {
+			return nil
+		}
+		return l.prepay(e)
+	case fixing:
+		return l.annuity(e.at)
 	case purchase:
 		price, err := l.t.number("priceAtPurchaseDate", 0)
 		if err != nil {
 			return err
 		}
 		l.list = nil
-		return l.pay(e.at, times(whole(-1), plus(constant(price), l.accrued)), "PRD")
+		return l.pay(e.at, times(whole(-1), plus(constant(price), times(whole(l.sign), l.accrued))), "PRD")
 	case termination:
 		price, err := l.t.number("priceAtTerminationDate", 0)
 		if err != nil {
 			return err
 		}
 		l.over = true
-		return l.pay(e.at, plus(constant(price), l.accrued), "TD")
+		// As the specification writes it, here and for the purchase: what has accrued has the sign of the role, the price has not.
+		return l.pay(e.at, plus(constant(price), times(whole(l.sign), l.accrued)), "TD")
 	case scaling:
 		if before {
 			return nil
@@ -352,18 +423,71 @@ func (l *loanState) redeem(e loanEvent, before bool) error {
 	if before {
 		return nil
 	}
-	part := l.next
+	part, left := l.next, minus(l.principal, l.next)
 	if e.figure != nil {
 		part = constant(e.figure)
+		left = minus(l.principal, part)
 	} else if typ := l.t.text("contractType"); typ != "LAM" {
 		part = minus(l.next, l.accrued)
+		left = minus(plus(l.principal, l.accrued), l.next)
 	}
-	part = lesser(part, l.principal)
-	l.principal = minus(l.principal, part)
-	if l.principal.size > maxSize {
-		return leftOut("an amount depends on too many observed values")
-	}
+	part = l.b.lesser(part, l.principal)
+	l.principal = l.b.greatest(left, whole(0))
 	return l.pay(e.at, times(l.ofPrincipal, part), "PR")
+}
+
+// prepay has the principal fall by what was paid ahead, which is observed; an account's rises where money is drawn.
+func (l *loanState) prepay(e loanEvent) error {
+	object := "payments of " + l.t.text("contractID")
+	paid, err := l.b.reported(object, e.at, e.figure, l.t.text("contractType") == "UMP")
+	if err != nil {
+		return err
+	}
+	l.keep(0)
+	amount := paid
+	if l.t.text("contractType") != "UMP" {
+		amount = l.b.lesser(paid, l.principal)
+	}
+	l.principal = l.b.plan.keep(l.b.greatest(minus(l.principal, paid), whole(0)), true)
+	if err := l.pay(e.at, times(l.ofPrincipal, amount), "PP"); err != nil || l.t.text("prepaymentEffect") != "A" {
+		return err
+	}
+	switch l.t.text("contractType") {
+	case "LAM":
+		n := int64(1) // the last part comes at the end
+		for _, at := range l.redemptions {
+			if at.After(e.at) {
+				n++
+			}
+		}
+		l.next = quotient(l.principal, whole(n))
+	case "ANN":
+		return l.annuity(e.at)
+	case "NAM":
+		return leftOut("what a prepayment changes of the payments of a NAM is not said")
+	}
+	return nil
+}
+
+// fixed is the rate that is observed for a reset: on its day, or as long before it as the terms say.
+func (l *loanState) fixed(at time.Time) (*formula, error) {
+	if text := l.t.text("fixingPeriod"); text != "" {
+		p, err := parsePeriod(text)
+		if err != nil {
+			return nil, err
+		}
+		at = p.plus(at, -1, false)
+	}
+	day, err := l.t.shifted(at)
+	if err != nil {
+		return nil, err
+	}
+	object := l.t.text("marketObjectCodeOfRateReset")
+	v, err := l.b.see(object, day)
+	if err != nil && day.Before(at) { // moved to before anything is observed
+		return l.b.see(object, at)
+	}
+	return v, err
 }
 
 // reset takes the rate of a market object, within the bounds of the terms.
@@ -371,14 +495,12 @@ func (l *loanState) reset(e loanEvent) error {
 	if fixed := l.t.text("nextResetRate"); fixed != "" && !l.resetBefore {
 		l.resetBefore = true
 		r, err := l.t.number("nextResetRate", 0)
-		l.rate = constant(r)
+		if l.rate = constant(r); err == nil && l.t.text("contractType") == "ANN" {
+			err = l.annuity(e.at)
+		}
 		return err
 	}
-	day, err := l.t.shifted(e.at)
-	if err != nil {
-		return err
-	}
-	v, err := l.b.see(l.t.text("marketObjectCodeOfRateReset"), day)
+	v, err := l.fixed(e.at)
 	if err != nil {
 		return err
 	}
@@ -407,5 +529,8 @@ func (l *loanState) reset(e loanEvent) error {
 		rate = greatest(rate, figures["lifeFloor"])
 	}
 	l.rate = rate
+	if l.t.text("contractType") == "ANN" {
+		return l.annuity(e.at)
+	}
 	return nil
 }

@@ -14,8 +14,29 @@ func (l *loanState) events() (list []loanEvent, err error) {
 	if t.text("contractType") != "UMP" {
 		list = append(list, loanEvent{at: l.end, what: maturity})
 	}
+	if !l.fixing.IsZero() {
+		list = append(list, loanEvent{at: l.fixing, what: fixing})
+	}
 	for _, at := range l.redemptions {
 		list = append(list, loanEvent{at: at, what: redemption})
+	}
+	for _, e := range l.b.c.Events { // what is paid ahead, or into and out of an account, is observed
+		id, effect := t.text("contractID"), t.text("prepaymentEffect")
+		if e.ContractID != "" && e.ContractID != id || e.Type != "PP" && (e.Type != "PR" || t.text("contractType") != "UMP") {
+			continue
+		}
+		if e.Type == "PP" && effect == "N" {
+			return nil, leftOut("something was paid ahead that its terms do not let be (prepaymentEffect N)")
+		}
+		at, err := parseTime(e.Time)
+		if err != nil {
+			return nil, err
+		}
+		paid, err := e.Value.Rat()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, loanEvent{at, prepaid, paid})
 	}
 	more, lists, err := l.arrays()
 	if err != nil {
@@ -162,7 +183,7 @@ func (l *loanState) arrays() (list []loanEvent, paid []time.Time, err error) {
 			if err != nil {
 				return nil, nil, err
 			}
-			what, ok := map[string]int{"INC": increase, "DEC": redemption, "F": firstReset, "V": reset}[kinds[i]]
+			what, ok := map[string]int{"INC": increase, "DEC": redemption, "F": firstReset, "FIX": firstReset, "V": reset, "VAR": reset}[kinds[i]]
 			if !ok {
 				return nil, nil, leftOut("%q in %s is not known", kinds[i], a.kinds)
 			}
@@ -190,6 +211,9 @@ func (l *loanState) anchor(name string, p period) (time.Time, error) {
 // a NAM those that are left of a payment after the interest of its first period.
 func (l *loanState) lastPart(principal, part *big.Rat) (end time.Time, err error) {
 	typ := l.t.text("contractType")
+	if typ == "LAX" {
+		return l.lastOfArrays(principal)
+	}
 	p, err := parsePeriod(l.t.text("cycleOfPrincipalRedemption"))
 	if typ != "LAM" && typ != "NAM" || err != nil {
 		return end, leftOut("there is no maturityDate")
@@ -222,6 +246,45 @@ func (l *loanState) lastPart(principal, part *big.Rat) (end time.Time, err error
 	return p.plus(first, max(0, int(count.Int64())-1), eom), nil
 }
 
+// lastOfArrays is when the parts of a LAX have repaid its principal.
+func (l *loanState) lastOfArrays(principal *big.Rat) (end time.Time, err error) {
+	anchors, cycles := l.t.list("arrayCycleAnchorDateOfPrincipalRedemption"), l.t.list("arrayCycleOfPrincipalRedemption")
+	figures, kinds := l.t.list("arrayNextPrincipalRedemptionPayment"), l.t.list("arrayIncreaseDecrease")
+	eom, left := l.t.text("endOfMonthConvention") == "EOM", new(big.Rat).Set(principal)
+	for i := range min(len(anchors), len(cycles), len(figures), len(kinds)) {
+		anchor, err := parseTime(anchors[i])
+		if err != nil {
+			return end, err
+		}
+		p, err := parsePeriod(cycles[i])
+		if err != nil {
+			return end, err
+		}
+		figure, err := Scalar(figures[i]).Rat()
+		if err != nil {
+			return end, err
+		}
+		next := farAway
+		if i+1 < len(anchors) {
+			if next, err = parseTime(anchors[i+1]); err != nil {
+				return end, err
+			}
+		}
+		for k := 0; k < maxDates; k++ {
+			at := p.plus(anchor, k, eom)
+			if !at.Before(next) {
+				break
+			}
+			if kinds[i] == "INC" {
+				left.Add(left, figure)
+			} else if left.Sub(left, figure); left.Sign() <= 0 {
+				return at, nil
+			}
+		}
+	}
+	return end, leftOut("there is no maturityDate, and its parts do not repay it")
+}
+
 // evenly divides the principal by the periods that are left.
 func (l *loanState) evenly(p period, anchor time.Time) error {
 	eom := l.t.text("endOfMonthConvention") == "EOM"
@@ -246,29 +309,56 @@ func upward(r *big.Rat) *big.Int {
 	return n.Div(n, r.Denom())
 }
 
-// annuity computes the payment that repays the principal with equal payments, at a rate that is known.
-func (l *loanState) annuity() error {
-	if l.rate.op != opConst || l.t.has("cycleOfRateReset") || l.t.has("cycleAnchorDateOfRateReset") {
-		return leftOut("the payments of an annuity at rates not yet known are quotients of what is observed")
-	}
-	grown, sum := big.NewRat(1, 1), new(big.Rat)
-	dates, start := append(slices.Clone(l.redemptions), l.end), l.start
-	for len(dates) > 1 && !dates[0].After(l.b.status) { // what was before has left its mark in the principal
-		dates, start = dates[1:], dates[0]
-	}
-	one := big.NewRat(1, 1)
-	for i := len(dates) - 1; i >= 0; i-- {
-		sum.Add(sum, grown)
-		from := start
-		if i > 0 {
-			from = dates[i-1]
+// annuity computes the payment that repays the principal and what has accrued with equal payments from a moment on: they are divided by
+// what payments of 1 are worth when the first of them is due.
+func (l *loanState) annuity(from time.Time) error {
+	dates := l.annuities
+	for len(dates) > 1 && (!dates[0].After(l.b.status) || !dates[0].After(from)) { // what was before has left its mark in the principal
+		if dates[0].After(from) {
+			from = dates[0]
 		}
-		y, err := l.t.years(from, dates[i])
-		if err != nil {
-			return err
-		}
-		grown = new(big.Rat).Mul(grown, new(big.Rat).Add(one, new(big.Rat).Mul(y, l.rate.value)))
+		dates = dates[1:]
 	}
-	l.next = constant(new(big.Rat).Quo(new(big.Rat).Mul(l.principal.value, grown), sum))
+	if len(dates) == 0 {
+		return leftOut("an annuity has no payments")
+	}
+	y, err := l.t.years(from, dates[0])
+	if err != nil {
+		return err
+	}
+	owed := plus(plus(l.principal, times(times(constant(y), l.rate), l.principal)), l.accrued) // when the first is paid
+	worth := whole(1)
+	if len(dates) > 1 {
+		factors := make([]*formula, len(dates)-1)
+		for i, at := range dates[1:] {
+			y, err := l.t.years(dates[i], at)
+			if err != nil {
+				return err
+			}
+			grows := plus(whole(1), times(constant(y), l.rate))
+			if l.b.plan.bounds(grows).lo.Sign() <= 0 {
+				return leftOut("the rate of an annuity may be so far below zero that no payments repay it")
+			}
+			factors[i] = quotient(whole(1), grows)
+		}
+		_, rest := discount(factors)
+		worth = plus(worth, rest)
+	}
+	l.next = quotient(owed, worth)
+	if l.rate.op != opConst {
+		l.next = l.b.plan.keep(l.next, true)
+	}
 	return nil
+}
+
+// discount multiplies factors, and adds up the first, the first times the second, and so on: halves first, so that many are no deep
+// formula. All of it falls with the rate alike, so its bounds are exact.
+func discount(factors []*formula) (all, sum *formula) {
+	if len(factors) == 1 {
+		return factors[0], factors[0]
+	}
+	half := len(factors) / 2
+	a, s := discount(factors[:half])
+	b, t := discount(factors[half:])
+	return times(a, b), plus(s, times(a, t))
 }

@@ -12,6 +12,7 @@ import (
 type Plan struct {
 	Name      string
 	seen      []observation
+	kept      []kept
 	payments  []payment
 	guarantee *guarantee
 }
@@ -21,6 +22,7 @@ type observation struct {
 	object string
 	at     time.Time
 	value  *big.Rat // what was observed, for the play
+	exact  int      // decimal digits that it has to be reported with
 	valueRange
 }
 
@@ -30,6 +32,7 @@ type payment struct {
 	currency string
 	amount   *formula
 	kind     string
+	called   bool // by an event that was observed: due whenever it is
 }
 
 // builder makes a plan of a case.
@@ -48,8 +51,11 @@ func Translate(c Case) (*Plan, error) {
 	if b.status, err = c.Terms.need("statusDate"); err != nil {
 		return nil, err
 	}
-	if b.to, err = parseTime(c.To); err != nil {
-		return nil, err
+	b.to = farAway
+	if c.To != "" {
+		if b.to, err = parseTime(c.To); err != nil {
+			return nil, err
+		}
 	}
 	sign, err := c.Terms.sign()
 	if err != nil {
@@ -60,12 +66,20 @@ func Translate(c Case) (*Plan, error) {
 		return nil, err
 	}
 	for _, p := range list {
-		if p.at.After(b.status) && !p.at.After(b.to) && !p.amount.is(0) {
+		if p.at.After(b.status) && (p.called || !p.at.After(b.to)) && !p.amount.is(0) {
 			if p.amount.size > maxSize {
 				return nil, leftOut("an amount depends on too many observed values")
 			}
 			b.due(p)
 		}
+	}
+	for i, p := range b.plan.payments {
+		f := b.tidy(p.amount)
+		last := b.plan.last(f)
+		if last >= 0 && b.plan.seen[last].at.After(p.at) {
+			return nil, leftOut("something is paid on %s that depends on a value of %s", p.at.Format(time.DateOnly), b.plan.seen[last].at.Format(time.DateOnly))
+		}
+		b.plan.payments[i].amount = b.plan.parted(f, last)
 	}
 	sort.SliceStable(b.plan.payments, func(i, j int) bool { return b.plan.payments[i].at.Before(b.plan.payments[j].at) })
 	b.unseen()
@@ -77,47 +91,68 @@ func Translate(c Case) (*Plan, error) {
 func (b *builder) due(p payment) {
 	for i, q := range b.plan.payments {
 		if q.at.Equal(p.at) && q.currency == p.currency && (q.amount.op == opConst) == (p.amount.op == opConst) {
-			b.plan.payments[i].amount = plus(q.amount, p.amount)
+			sum := plus(q.amount, p.amount)
+			if s := plus(times(whole(-1), q.amount), times(whole(-1), p.amount)); s.size < sum.size {
+				sum = times(whole(-1), s)
+			}
+			b.plan.payments[i].amount = sum
 			return
 		}
 	}
 	b.plan.payments = append(b.plan.payments, p)
 }
 
-// unseen drops observations that no payment needs, as those after the end of a case.
-func (b *builder) unseen() {
-	used := make(map[int]bool)
-	for _, p := range b.plan.payments {
-		p.amount.uses(used)
+// tidy decides what the bounds decide.
+func (b *builder) tidy(f *formula) *formula {
+	switch f.op {
+	case opAdd, opMul:
+		return apply(f.op, b.tidy(f.a), b.tidy(f.b))
+	case opMin:
+		return b.lesser(b.tidy(f.a), b.tidy(f.b))
+	case opMax:
+		return b.greatest(b.tidy(f.a), b.tidy(f.b))
 	}
-	if g := b.plan.guarantee; g != nil {
+	return f
+}
+
+// unseen drops what no payment needs, as observations after the end of a case.
+func (b *builder) unseen() {
+	if b.plan.guarantee != nil {
 		return
 	}
-	var kept []observation
-	index := make(map[int]int)
-	for i, o := range b.plan.seen {
-		if used[i] {
-			index[i] = len(kept)
-			kept = append(kept, o)
+	seen, keeps := make(map[int]bool), make(map[int]bool)
+	for _, p := range b.plan.payments {
+		p.amount.uses(seen, keeps)
+	}
+	for i := len(b.plan.kept) - 1; i >= 0; i-- { // what a kept value names was kept before it
+		if keeps[i] {
+			b.plan.kept[i].f.uses(seen, keeps)
 		}
 	}
-	b.plan.seen = kept
+	var observations []observation
+	index, keptIndex := make(map[int]int), make(map[int]int)
+	for i, o := range b.plan.seen {
+		if seen[i] {
+			index[i] = len(observations)
+			observations = append(observations, o)
+		}
+	}
+	var values []kept
+	for i, k := range b.plan.kept {
+		if keeps[i] {
+			keptIndex[i] = len(values)
+			k.f, k.last = k.f.renumbered(index, keptIndex), index[k.last]
+			values = append(values, k)
+		}
+	}
+	b.plan.seen, b.plan.kept = observations, values
 	for i, p := range b.plan.payments {
-		b.plan.payments[i].amount = p.amount.renumbered(index)
+		b.plan.payments[i].amount = p.amount.renumbered(index, keptIndex)
 	}
 }
 
-func (f *formula) renumbered(index map[int]int) *formula {
-	switch f.op {
-	case opConst:
-		return f
-	case opSeen:
-		return observed(index[f.seen])
-	}
-	g := *f
-	g.a, g.b = f.a.renumbered(index), f.b.renumbered(index)
-	return &g
-}
+// farAway is when a record ends of which nobody says when.
+var farAway = time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // see is the value of a market object at a time: the newest that is not later.
 func (b *builder) see(object string, at time.Time) (*formula, error) {
@@ -154,10 +189,7 @@ func (b *builder) see(object string, at time.Time) (*formula, error) {
 	}
 	// What an oracle may report is agreed on first, and bounds what is locked. The terms of ACTUS have no such bound: it is the
 	// power of ten that is above twice the greatest value of the whole series.
-	o.hi = big.NewRat(1, 1_000_000)
-	for o.hi.Cmp(new(big.Rat).Add(limit, limit)) <= 0 {
-		o.hi = new(big.Rat).Mul(o.hi, big.NewRat(10, 1))
-	}
+	o.hi = above(limit)
 	if o.lo = new(big.Rat); negative {
 		o.lo = new(big.Rat).Neg(o.hi)
 	}
@@ -165,11 +197,36 @@ func (b *builder) see(object string, at time.Time) (*formula, error) {
 	return observed(len(b.plan.seen) - 1), nil
 }
 
+// reported is an amount that an oracle has to tell, which has no series: what was paid on a day. It may be up to the power of ten that
+// is above twice the amount, and below zero if both may pay.
+func (b *builder) reported(object string, at time.Time, value *big.Rat, both bool) (*formula, error) {
+	if value.Sign() < 0 && !both {
+		return nil, leftOut("less than nothing was paid ahead")
+	}
+	o := observation{object: object, at: at, value: value}
+	o.hi = above(new(big.Rat).Abs(value))
+	if o.lo = new(big.Rat); both {
+		o.lo = new(big.Rat).Neg(o.hi)
+	}
+	b.plan.seen = append(b.plan.seen, o)
+	return observed(len(b.plan.seen) - 1), nil
+}
+
+// above is the power of ten that is above twice an amount.
+func above(r *big.Rat) *big.Rat {
+	hi := big.NewRat(1, 1_000_000)
+	for hi.Cmp(new(big.Rat).Add(r, r)) <= 0 {
+		hi = new(big.Rat).Mul(hi, big.NewRat(10, 1))
+	}
+	return hi
+}
+
 // contract returns the payments of a contract, of any type that is known.
 func (b *builder) contract(t Terms, sign int64) ([]payment, error) {
 	loan := slices.Contains([]string{"PAM", "LAM", "NAM", "ANN", "LAX", "CLM", "UMP"}, t.text("contractType"))
-	if fee, err := t.number("feeRate", 0); !loan && (err != nil || fee.Sign() != 0) {
-		return nil, errors.Join(leftOut("fees are translated for loans alone"), err)
+	guarantee := t.text("contractType") == "CEC" || t.text("contractType") == "CEG"
+	if fee, err := t.number("feeRate", 0); !loan && !guarantee && (err != nil || fee.Sign() != 0) {
+		return nil, errors.Join(leftOut("fees are translated for loans and guarantees alone"), err)
 	}
 	if c := t.text("settlementCurrency"); c != "" && c != t.text("currency") {
 		return nil, leftOut("it is settled in another currency than its own")
@@ -192,8 +249,10 @@ func (b *builder) contract(t Terms, sign int64) ([]payment, error) {
 		list, err = b.rates(t, sign)
 	case "CAPFL":
 		list, err = b.capFloor(t, sign)
+	case "BCS":
+		list, err = b.boundary(t)
 	case "CEC", "CEG":
-		err = b.guaranteed(t, sign)
+		list, err = b.guaranteed(t, sign)
 	default:
 		err = leftOut("the type %q is not translated", typ)
 	}
@@ -229,7 +288,11 @@ func (b *builder) traded(t Terms, sign int64, list []payment) ([]payment, error)
 			return nil, err
 		}
 		list = slices.DeleteFunc(list, func(p payment) bool { return p.at.Before(bought) })
-		list = append(list, payment{bought, t.text("currency"), times(whole(-sign), constant(price.Mul(price, pieces))), "PRD"})
+		paid := -sign
+		if typ == "SWAPS" {
+			paid = 1 // as the reference has it: so is the price of a swap of two contracts
+		}
+		list = append(list, payment{at: bought, currency: t.text("currency"), amount: times(whole(paid), constant(price.Mul(price, pieces))), kind: "PRD"})
 	}
 	sold, ok, err := t.date("terminationDate")
 	if err != nil {
@@ -241,10 +304,10 @@ func (b *builder) traded(t Terms, sign int64, list []payment) ([]payment, error)
 			return nil, err
 		}
 		list = slices.DeleteFunc(list, func(p payment) bool { return p.at.After(sold) })
-		if typ == "FXOUT" || typ == "SWAPS" {
+		if typ == "FXOUT" || typ == "SWAPS" || typ == "SWPPV" {
 			sign = 1 // the price of ending an exchange is what the one who keeps the record receives, on either side
 		}
-		list = append(list, payment{sold, t.text("currency"), times(whole(sign), constant(price.Mul(price, pieces))), "TD"})
+		list = append(list, payment{at: sold, currency: t.text("currency"), amount: times(whole(sign), constant(price.Mul(price, pieces))), kind: "TD"})
 	}
 	return list, nil
 }

@@ -43,6 +43,7 @@ type Observed struct {
 	Time       string            `json:"time"`
 	Type       string            `json:"type"`
 	ContractID string            `json:"contractId"`
+	Value      Scalar            `json:"value"`
 	States     map[string]Scalar `json:"states"`
 }
 

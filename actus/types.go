@@ -57,7 +57,7 @@ func (b *builder) holding(t Terms, sign int64) (list []payment, err error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, payment{day, t.text("currency"), times(constant(part), v), "DV"})
+		list = append(list, payment{at: day, currency: t.text("currency"), amount: times(constant(part), v), kind: "DV"})
 	}
 	return list, nil
 }
@@ -73,7 +73,7 @@ func (b *builder) derivative(t Terms, sign int64) ([]payment, error) {
 		if err != nil {
 			return nil, err
 		}
-		return []payment{{day, t.text("currency"), times(constant(new(big.Rat).Mul(quantity, big.NewRat(sign, 1))), amount), "STD"}}, nil
+		return []payment{{at: day, currency: t.text("currency"), amount: times(constant(new(big.Rat).Mul(quantity, big.NewRat(sign, 1))), amount), kind: "STD"}}, nil
 	}
 	// Exercised before the record was made: the amount is a term.
 	if at, ok, err := t.date("exerciseDate"); err != nil {
@@ -171,7 +171,7 @@ func (b *builder) exchange(t Terms, sign int64) ([]payment, error) {
 		if err != nil {
 			return nil, err
 		}
-		return []payment{{day, a, times(whole(sign), constant(first)), "MD"}, {day, c, times(whole(-sign), constant(second)), "MD"}}, nil
+		return []payment{{at: day, currency: a, amount: times(whole(sign), constant(first)), kind: "MD"}, {at: day, currency: c, amount: times(whole(-sign), constant(second)), kind: "MD"}}, nil
 	}
 	if sold, ok, err := t.date("terminationDate"); err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func (b *builder) exchange(t Terms, sign int64) ([]payment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []payment{{day, a, times(whole(sign), minus(constant(first), times(constant(second), rate))), "STD"}}, nil
+	return []payment{{at: day, currency: a, amount: times(whole(sign), minus(constant(first), times(constant(second), rate))), kind: "STD"}}, nil
 }
 
 // swap is two contracts, of which one is received and the other paid.
@@ -266,7 +266,7 @@ func (b *builder) capFloor(t Terms, sign int64) (list []payment, err error) {
 	with, without = interestOf(with), interestOf(without)
 	for i, p := range with {
 		d := minus(p.amount, without[i].amount)
-		list = append(list, payment{p.at, p.currency, times(whole(sign), greatest(d, times(whole(-1), d))), "IP"})
+		list = append(list, payment{at: p.at, currency: p.currency, amount: times(whole(sign), greatest(d, times(whole(-1), d))), kind: "IP"})
 	}
 	return list, nil
 }

@@ -13,18 +13,13 @@ import (
 	"latchkey/studio/figures"
 )
 
-// Scale is the one place where amounts become units and figures become whole numbers.
-//
-// A unit is 10^-Money of a currency; every amount is rounded toward zero to it, once, when it is paid. Figures inside of formulas
-// count 10^-Figures: constants are rounded to the nearest, products toward zero.
-type Scale struct{ Money, Figures int }
-
 // Written is a plan as a contract, with all that it takes to open an instance.
 type Written struct {
 	Source  string
 	Deal    *contract.Deal
 	Weights [][]int64
 	Scale   Scale
+	Off     float64 // by how many units a payment may be off before it is rounded, a bound; 0 of a guarantee, where it is not computed
 	Start   time.Time
 	plan    *Plan
 	pots    []string // currencies
@@ -35,22 +30,28 @@ type Written struct {
 var tooLarge = new(big.Rat).SetInt64(1 << 61)
 
 // Write makes a contract of a plan, with at most so many digits of money, and at most units units in all pots that depend on
-// observed values: fewer units are fewer endings, which is what an exploration takes.
+// observed values: fewer units are fewer endings, which is what an exploration takes. Figures have as many digits as keep each payment
+// within an eighth of a unit of what it is exactly; what is rounded when it is kept may add up to a unit.
 func (p *Plan) Write(digits int, units int64) (*Written, error) {
 	if len(p.payments) == 0 && p.guarantee == nil {
 		return nil, leftOut("nothing is ever paid")
 	}
+	var refused error
 	for money := digits; money >= -12; money-- {
-		for f := max(8, money); f >= max(money, 2); f-- {
-			w := &writer{plan: p, scale: Scale{money, f}, limit: units}
+		if p.largest(money).Cmp(big.NewInt(units)) > 0 {
+			continue
+		}
+		for _, scale := range p.scales(money, units) {
+			w := &writer{plan: p, scale: scale, limit: units, now: -1}
 			out, err := w.write()
 			if errors.Is(err, errScale) {
+				refused = err
 				continue
 			}
 			return out, err
 		}
 	}
-	return nil, leftOut("its amounts have no scale at which they fit")
+	return nil, leftOut("its amounts have no scale at which they fit (%v)", refused)
 }
 
 // errScale is wrapped where other digits may serve.
@@ -69,6 +70,7 @@ type writer struct {
 	start     time.Time
 	now       int // the observation that is written: its value is at hand
 	fixedPots []fixedPot
+	slots     []slot
 }
 
 // power is 10^n.
@@ -107,6 +109,7 @@ func (w *writer) write() (*Written, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.counters()
 	source := w.head.String() + w.body.String()
 	program, err := contract.Compile([]byte(source))
 	if err != nil {
@@ -119,7 +122,11 @@ func (w *writer) write() (*Written, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bind: %w", err)
 	}
-	return &Written{source, deal, w.weights, w.scale, w.start, p, w.pots, w.objects}, nil
+	off := 0.0
+	if p.guarantee == nil {
+		off = p.off(w.scale)
+	}
+	return &Written{source, deal, w.weights, w.scale, off, w.start, p, w.pots, w.objects}, nil
 }
 
 // first is the first moment at which something happens.
@@ -133,6 +140,9 @@ func (w *writer) first() time.Time {
 	}
 	if g := w.plan.guarantee; g != nil {
 		all = []time.Time{g.stretches[0].from}
+		for _, p := range w.plan.payments {
+			all = append(all, p.at)
+		}
 	}
 	return slices.MinFunc(all, time.Time.Compare)
 }
@@ -217,17 +227,26 @@ func (w *writer) formula(f *formula) (string, error) {
 		}
 		return n.String(), nil
 	case opSeen:
-		if f.seen == w.now {
-			return fmt.Sprintf("o%d", slices.Index(w.objects, w.plan.seen[f.seen].object)+1), nil
+		if f.index == w.now {
+			return fmt.Sprintf("o%d", slices.Index(w.objects, w.plan.seen[f.index].object)+1), nil
 		}
-		return fmt.Sprintf("v%d", f.seen+1), nil
+		return w.held("v", f.index), nil
+	case opKept:
+		k := w.plan.kept[f.index]
+		if part := w.scale.part(k); part > 1 {
+			return fmt.Sprintf("(%d * %s)", part, w.held(k.kind(), f.index)), nil
+		}
+		return w.held(k.kind(), f.index), nil
 	}
-	if lo, hi := f.bounds(w.ranges()); tooLarge.Cmp(new(big.Rat).Mul(hi, power(w.scale.Figures))) < 0 || tooLarge.Cmp(new(big.Rat).Neg(new(big.Rat).Mul(lo, power(w.scale.Figures)))) < 0 {
+	if tooLarge.Cmp(new(big.Rat).Mul(w.plan.bounds(f).abs(), power(w.scale.Figures))) < 0 {
 		return "", errScale
 	}
 	a, err := w.formula(f.a)
 	if err != nil {
 		return "", err
+	}
+	if f.op == opStep {
+		return fmt.Sprintf("(%s * max(0, min(1, %s + 1)))", power(w.scale.Figures).Num(), a), nil
 	}
 	b, err := w.formula(f.b)
 	if err != nil {
@@ -243,18 +262,13 @@ func (w *writer) formula(f *formula) (string, error) {
 		return "min(" + a + ", " + b + ")", nil
 	case opMax:
 		return "max(" + a + ", " + b + ")", nil
+	case opDiv:
+		return fmt.Sprintf("share(%s, %s, %s)", a, power(w.scale.Figures).Num(), b), nil
 	}
-	if f.a.op == opConst && f.a.value.IsInt() && new(big.Rat).Abs(f.a.value).Cmp(power(6)) < 0 {
+	if f.whole() {
 		return "(" + f.a.value.Num().String() + " * " + b + ")", nil
 	}
 	return fmt.Sprintf("share(%s, %s, %s)", a, b, power(w.scale.Figures).Num()), nil
-}
-
-func (w *writer) ranges() (list []valueRange) {
-	for _, o := range w.plan.seen {
-		list = append(list, o.valueRange)
-	}
-	return list
 }
 
 // units writes a formula as units, rounded toward zero.
@@ -265,7 +279,7 @@ func (w *writer) units(f string) string {
 // item is something that happens at a time: a value is seen, or payments are due.
 type item struct {
 	at   time.Time
-	seen int   // −1: payments
+	seen int   // which value, −1: payments
 	due  []int // which payments
 	rank int   // of what happens at one time: payments, values, payments that need these
 }
@@ -275,27 +289,17 @@ type item struct {
 // states as there are prices. What is left of a payment's pot goes back with it, and what is known is paid before the next value
 // is seen: so an instance forgets what was paid, and the states of one payment are not those of the next times its own.
 func (w *writer) paid() error {
+	p := w.plan
 	var items []item
-	for i, o := range w.plan.seen {
+	for i, o := range p.seen {
 		items = append(items, item{at: o.at, seen: i, rank: 1})
 	}
 	known := make(map[int][]int) // by observation: the payments that are known with it
-	kept := make(map[int]bool)   // what is needed after its own moment
-	for i, p := range w.plan.payments {
-		used := make(map[int]bool)
-		p.amount.uses(used)
-		last := -1
-		for k, o := range w.plan.seen {
-			if used[k] && (last < 0 || !o.at.Before(w.plan.seen[last].at)) {
-				last = k
-			}
-		}
-		for k := range used {
-			kept[k] = kept[k] || k != last
-		}
+	for i, d := range p.payments {
+		last := p.last(d.amount)
 		known[last] = append(known[last], i)
-		due := item{at: p.at, seen: -1}
-		if last >= 0 && w.plan.seen[last].at.Equal(p.at) {
+		due := item{at: d.at, seen: -1}
+		if last >= 0 && !p.seen[last].at.Before(d.at) {
 			due.rank = 2
 		}
 		k := slices.IndexFunc(items, func(it item) bool { return it.seen < 0 && it.at.Equal(due.at) && it.rank == due.rank })
@@ -306,6 +310,13 @@ func (w *writer) paid() error {
 		items[k].due = append(items[k].due, i)
 	}
 	slices.SortStableFunc(items, func(a, b item) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.rank, b.rank)) })
+	order := make(map[int]int) // of observations
+	for k, it := range items {
+		if it.seen >= 0 {
+			order[it.seen] = k
+		}
+	}
+	seenUntil, keptUntil := p.needed(order)
 	if err := w.fixed(); err != nil {
 		return err
 	}
@@ -324,23 +335,48 @@ func (w *writer) paid() error {
 			w.body.WriteString(next)
 			continue
 		}
-		o := w.plan.seen[it.seen]
+		o := p.seen[it.seen]
 		n, err := w.oracle(o.object, o.valueRange)
 		if err != nil {
 			return err
 		}
 		w.now = it.seen
 		fmt.Fprintf(&w.body, "phase Step%d until %s + 1 days\n  when oracle o%d for %s:\n", k+1, w.when(it.at), n+1, w.when(o.at))
-		if kept[it.seen] {
-			fmt.Fprintf(&w.head, "counter v%d = 0 in %s..%s\n", it.seen+1, nearest(o.lo, w.scale.Figures), nearest(o.hi, w.scale.Figures))
-			fmt.Fprintf(&w.body, "    set v%d = o%d\n", it.seen+1, n+1)
+		if seenUntil[it.seen] > k {
+			name := w.hold("v", it.seen, nearest(o.lo, w.scale.Figures), nearest(o.hi, w.scale.Figures))
+			fmt.Fprintf(&w.body, "    set %s = o%d\n", name, n+1)
 		}
-		for _, i := range known[it.seen] {
-			if err := w.amount(i); err != nil {
-				return err
+		if err := w.known(known[it.seen]); err != nil {
+			return err
+		}
+		for i := range p.kept {
+			if keptUntil[i] == k {
+				w.forget(p.kept[i].kind(), i)
+			}
+		}
+		for i := range p.seen {
+			if i != it.seen && seenUntil[i] == k {
+				w.forget("v", i)
 			}
 		}
 		w.body.WriteString(next + "  at deadline: close\n")
+	}
+	return nil
+}
+
+// known writes what the value that is at hand makes known: what is kept, and what these payments come to.
+func (w *writer) known(payments []int) error {
+	for i, v := range w.plan.kept {
+		if v.last == w.now {
+			if err := w.keep(i); err != nil {
+				return err
+			}
+		}
+	}
+	for _, i := range payments {
+		if err := w.amount(i); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -352,14 +388,13 @@ func (w *writer) amount(i int) error {
 	if err != nil {
 		return err
 	}
-	lo, hi := p.amount.bounds(w.ranges())
-	least, most := toward0(lo, w.scale.Money), toward0(hi, w.scale.Money)
+	r := w.plan.bounds(p.amount)
+	least, most := toward0(r.lo, w.scale.Money), toward0(r.hi, w.scale.Money)
 	if !least.IsInt64() || !most.IsInt64() || most.Int64() > w.limit || least.Int64() < -w.limit {
 		return errScale
 	}
 	least, most = new(big.Int).SetInt64(min(0, least.Int64())), new(big.Int).SetInt64(max(0, most.Int64()))
-	fmt.Fprintf(&w.head, "counter d%d = 0 in %s units..%s units\n", i+1, least, most)
-	fmt.Fprintf(&w.body, "    set d%d = max(%s units, min(%s units, %s))\n", i+1, least, most, w.units(text))
+	fmt.Fprintf(&w.body, "    set %s = max(%s units, min(%s units, %s))\n", w.hold("d", i, least, most), least, most, w.units(text))
 	return nil
 }
 
@@ -420,26 +455,26 @@ func (w *writer) payment(i int, last bool) error {
 		}
 		return nil
 	}
-	lo, hi := p.amount.bounds(w.ranges())
+	r, name := w.plan.bounds(p.amount), w.held("d", i)
 	for _, side := range []struct {
 		most           *big.Rat
 		from, to, text string
-	}{{hi, "other", "keeper", fmt.Sprintf("d%d", i+1)}, {new(big.Rat).Neg(lo), "keeper", "other", fmt.Sprintf("0 - d%d", i+1)}} {
+	}{{r.hi, "other", "keeper", name}, {new(big.Rat).Neg(r.lo), "keeper", "other", "0 - " + name}} {
 		most := toward0(side.most, w.scale.Money)
 		if most.Sign() <= 0 {
 			continue
 		}
-		name, err := w.pot(side.from, p.currency, ladder(most.Int64()))
+		pot, err := w.pot(side.from, p.currency, ladder(most.Int64()))
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&w.body, "    give min(left(%s), max(0 units, %s)) of %s to %s\n", name, side.text, name, side.to)
+		fmt.Fprintf(&w.body, "    give min(left(%s), max(0 units, %s)) of %s to %s\n", pot, side.text, pot, side.to)
 		if !last {
-			fmt.Fprintf(&w.body, "    give all of %s to %s\n", name, side.from)
+			fmt.Fprintf(&w.body, "    give all of %s to %s\n", pot, side.from)
 		}
 	}
 	if !last {
-		fmt.Fprintf(&w.body, "    set d%d = 0\n", i+1)
+		w.forget("d", i)
 	}
 	return nil
 }

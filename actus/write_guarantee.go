@@ -50,6 +50,25 @@ func (w *writer) guaranteed(g *guarantee) error {
 	if len(g.collateral) > 0 {
 		after = "Price1"
 	}
+	if err := w.fixed(); err != nil {
+		return err
+	}
+	// What is paid for the guarantee comes when a stretch begins, or before the first.
+	pays := func(from, until time.Time) error {
+		for i, p := range w.plan.payments {
+			if p.at.After(from) && !p.at.After(until) {
+				if err := w.payment(i, false); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	fmt.Fprintf(&w.body, "phase Before until %s\n  at deadline:\n", w.when(g.stretches[0].from))
+	if err := pays(time.Time{}, g.stretches[0].from); err != nil {
+		return err
+	}
+	w.body.WriteString("    next Stretch1\n")
 	for i, s := range g.stretches {
 		owed, daily := nearest(s.owed, w.scale.Figures), nearest(s.perDay, w.scale.Figures)
 		if most := new(big.Rat).Mul(g.most(), power(w.scale.Figures+1)); most.Cmp(tooLarge) > 0 {
@@ -65,10 +84,14 @@ func (w *writer) guaranteed(g *guarantee) error {
 		for k := range g.covered {
 			fmt.Fprintf(&w.body, "  when oracle o%d each 1 days if o%d = %d:\n    set due = %s\n%s    next %s\n", k+1, k+1, g.performing, due, shift, after)
 		}
+		w.body.WriteString("  at deadline:\n")
+		if err := pays(s.from, s.until); err != nil {
+			return err
+		}
 		if i+1 < len(g.stretches) {
-			fmt.Fprintf(&w.body, "  at deadline: next Stretch%d\n", i+2)
+			fmt.Fprintf(&w.body, "    next Stretch%d\n", i+2)
 		} else {
-			w.body.WriteString("  at deadline: close\n")
+			w.body.WriteString("    close\n")
 		}
 	}
 	for i, c := range g.collateral {
