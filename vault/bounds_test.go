@@ -15,6 +15,7 @@ import (
 // keeps it, and a client that may leave anything fills the escrow's memory, or a
 // commit that no message holds.
 func TestMailIsBounded(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -44,6 +45,7 @@ func TestMailIsBounded(t *testing.T) {
 // However many chunks go back at one moment, the escrow moves a bounded number at
 // a time, and all of them in the end.
 func TestDueIsBounded(t *testing.T) {
+	t.Parallel()
 	const n, instances = 300, 5
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
@@ -85,6 +87,7 @@ func TestDueIsBounded(t *testing.T) {
 // Anybody may bring a lock: the outcomes of an agreement are explored only after its
 // parties have signed it, which is much less work to find out.
 func TestLockExploresLast(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)

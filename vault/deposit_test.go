@@ -141,6 +141,7 @@ func (l *lending) settled(what string, lender, borrower int) {
 }
 
 func TestTranscriptOfALaterPot(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	var b strings.Builder
 	l.say = func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -154,6 +155,7 @@ func TestTranscriptOfALaterPot(t *testing.T) {
 }
 
 func TestDepositInParts(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	l.order(l.back[0])
 	if _, err := l.borrower.o.Deposit(l.id, 2, l.back[1:], l.now+600); !errors.Is(err, vault.ErrNotReady) {
@@ -173,6 +175,7 @@ func TestDepositInParts(t *testing.T) {
 
 // A deposit that nobody acknowledges goes back, and may be made again.
 func TestDepositGoesBack(t *testing.T) {
+	t.Parallel()
 	for name, how := range map[string]struct {
 		do               func(l *lending)
 		open             bool
@@ -217,6 +220,7 @@ func (l *lending) hurry() { l.says("hurry") }
 
 // Whatever starts again, in whatever state, goes on.
 func TestDepositGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
 	for stop := range 9 {
 		l := lend(t)
 		restart := func() {
@@ -251,6 +255,7 @@ func TestDepositGoesOnAfterARestart(t *testing.T) {
 
 // What an owner's vault does not sign.
 func TestDepositRefusedByItsVault(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	other := l.borrower.deposit(denomination("xmr", coin.Ed25519), 5, 1)
 	heavy := l.borrower.deposit(denomination("btc", coin.Secp256k1), 10, 1)
@@ -412,6 +417,7 @@ func cloneAsk(t *testing.T, q vault.DepositAsk) (out vault.DepositAsk) {
 }
 
 func TestDepositRefusedByTheEscrow(t *testing.T) {
+	t.Parallel()
 	for name, x := range wrongDeposits {
 		t.Run(name, func(t *testing.T) {
 			l := lend(t)
@@ -447,6 +453,7 @@ func (l *lending) drop() {
 // What the escrow must refuse, a broken escrow logs: the owners' vaults see it, those
 // of its kind at least that their own books can show.
 func TestDepositForgedByTheEscrow(t *testing.T) {
+	t.Parallel()
 	for name, x := range wrongDeposits {
 		t.Run(name, func(t *testing.T) {
 			l := lend(t)
@@ -485,6 +492,7 @@ func TestDepositForgedByTheEscrow(t *testing.T) {
 // An order that nobody signed locks nothing in its owner's books, nor does a step
 // without acknowledgements.
 func TestDepositStepsForgedByTheEscrow(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	l.order(l.back...)
 	f := l.entry(l.lender)
@@ -504,6 +512,7 @@ func TestDepositStepsForgedByTheEscrow(t *testing.T) {
 
 // What is said of deposits and is not so.
 func TestDepositWordsRefused(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	q := l.asked()
 	l.run()
@@ -554,6 +563,7 @@ func TestDepositWordsRefused(t *testing.T) {
 
 // What agreements with later pots must say.
 func TestLaterPotsAgreed(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	more := l.lender.deposit(denomination("btc", coin.Secp256k1), 5, 2)
 	coins := l.borrower.deposit(denomination("xmr", coin.Ed25519), 10, 1)
@@ -590,6 +600,7 @@ func TestLaterPotsAgreed(t *testing.T) {
 // An owner's vault follows the chunks of a deposit from their birth, whatever they
 // have been through, and forgets them when they went back.
 func TestDepositOfAChunkWithAPast(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	carol := l.owners[2]
 	x := carol.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -629,6 +640,7 @@ func TestDepositOfAChunkWithAPast(t *testing.T) {
 // A chunk of this vault that the escrow says is deposited, in an instance that the
 // vault knows nothing of.
 func TestDepositOfAnotherInstance(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	carol := l.owners[2]
 	x := carol.deposit(denomination("btc", coin.Secp256k1), 5, 1)
@@ -646,6 +658,7 @@ func TestDepositOfAnotherInstance(t *testing.T) {
 // An entry behind those seen of its instance is compared with nothing in the
 // instance's books: a pot that is none comes through to the chunk's.
 func TestDepositOfNoPot(t *testing.T) {
+	t.Parallel()
 	l := lend(t)
 	q := l.asked()
 	l.drop()

@@ -24,6 +24,7 @@ type deviationVector struct {
 
 // TestDeviationVectors shows real vaults what a broken escrow could write.
 func TestDeviationVectors(t *testing.T) {
+	t.Parallel()
 	h := newHistory(t)
 	var made []deviationVector
 	change := func(name, want, who, needs string, at int64, f func(*vault.Entry)) {
@@ -265,6 +266,7 @@ func (v statementVector) check() error {
 }
 
 func TestStatementVectors(t *testing.T) {
+	t.Parallel()
 	h := newHistory(t)
 	var made []statementVector
 	add := func(name, want string, p int64, f func(*statementVector)) {
@@ -331,6 +333,7 @@ type signedVector struct {
 
 // TestSignedVectors takes what the vaults themselves signed.
 func TestSignedVectors(t *testing.T) {
+	t.Parallel()
 	h := newHistory(t)
 	var made []signedVector
 	add := func(name, who, purpose string, body any, sig []byte) {

@@ -10,6 +10,7 @@ import (
 
 // A chunk is found by all of its id, and no two have one beginning.
 func TestChunkBook(t *testing.T) {
+	t.Parallel()
 	book := chunkBook{places: map[uint64]uint64{}}
 	certs := []wire.CertID{{1}, {2}}
 	for _, id := range certs {

@@ -49,6 +49,7 @@ func (h *history) follow(name string, positions []int64) error {
 // TestFeedVectors holds the feed to spec/api.md, and shows that a vault follows
 // it, and does not follow one with a hole.
 func TestFeedVectors(t *testing.T) {
+	t.Parallel()
 	h := newHistory(t)
 	var made []feedVector
 	for _, c := range h.owners {

@@ -555,6 +555,7 @@ func (w *world) rootBytes() []byte { r := w.escrow.Root(); return r[:] }
 // key, a key is whole only after its witnessed claim, what is refused changes
 // nothing, replay equals live, and every wait ends.
 func TestMachine(t *testing.T) {
+	t.Parallel()
 	counts := map[string]int{}
 	if err := flag.Set("rapid.checks", fmt.Sprint(*machineRuns)); err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 // A vault that is shown it does what the right entry would have made it do, or
 // nothing; never a third thing.
 func TestMutatedEntries(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	tried, refused := 0, 0

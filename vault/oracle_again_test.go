@@ -49,6 +49,7 @@ func openedAgain(t *testing.T) (w *world, alice, bob *client, id wire.InstanceID
 
 // TestValueIsTakenAgain brings one value in a phase and, when that has gone by, in the next, which waits for it too.
 func TestValueIsTakenAgain(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, id, due, right := openedAgain(t)
 	r := vault.Report{Instance: id, Signed: signed(t, due, 1500_00, 1600_00)}
 	alice.bring(r)
@@ -70,6 +71,7 @@ func TestValueIsTakenAgain(t *testing.T) {
 // TestValueOfTwoIsTakenOnce has both parties bring a value that neither has seen in the log, and one of them twice: the
 // contract waits for it again after the first, and none of them meant that.
 func TestValueOfTwoIsTakenOnce(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, id, due, right := openedAgain(t)
 	mine := alice.bring(vault.Report{Instance: id, Signed: signed(t, due, 1500_00, 1600_00)})
 	other := bob.bring(vault.Report{Instance: id, Signed: signed(t, due, 1500_00, 1600_00, 1700_00)})
@@ -110,6 +112,7 @@ func TestValueOfTwoIsTakenOnce(t *testing.T) {
 
 // TestWithheldReportBlocksNoOther has an escrow answer a report, and not log it.
 func TestWithheldReportBlocksNoOther(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, id, _, right := openedCfd(t)
 	first := alice.bring(vault.Report{Instance: id, Signed: signed(t, w.now, 1500_00, 1600_00)})
 	h, err := first.Hash()
@@ -151,6 +154,7 @@ func TestWithheldReportBlocksNoOther(t *testing.T) {
 // TestManyReports brings more values than an escrow remembers. What was brought before the oldest of these cannot be told
 // from what was not, and is refused; its own log, replayed, says the same.
 func TestManyReports(t *testing.T) {
+	t.Parallel()
 	w, alice, _, id, _, _ := openedCfd(t)
 	opened := alice.instance().Newest
 	last := opened

@@ -89,6 +89,7 @@ func openedCfd(t *testing.T) (w *world, alice, bob *client, id wire.InstanceID, 
 // TestCfdSettlesOnAPrice plays a contract for difference from deposit to payout: the median of an oracle's values counts,
 // and every vault verifies them itself.
 func TestCfdSettlesOnAPrice(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, id, left, right := openedCfd(t)
 	settle := w.now + 3600
 	alice.bring(vault.Report{Instance: id, Signed: signed(t, w.now, 1500_00, 1600_00, 9999_00)})
@@ -113,6 +114,7 @@ func TestCfdSettlesOnAPrice(t *testing.T) {
 
 // TestLiquidationAfterARestart brings a value, restarts everything, and sees it act once.
 func TestLiquidationAfterARestart(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, id, _, right := openedCfd(t)
 	r := vault.Report{Instance: id, Signed: signed(t, w.now, 2000_00, 2100_00, 2200_00)}
 	bob.bring(r)
@@ -141,6 +143,7 @@ func TestLiquidationAfterARestart(t *testing.T) {
 
 // TestReportsRefused lists what the escrow takes for no value, and writes nothing down for.
 func TestReportsRefused(t *testing.T) {
+	t.Parallel()
 	w, alice, _, id, _, _ := openedCfd(t)
 	now := w.now
 	good := vault.Report{Instance: id, Signed: signed(t, now, 1500_00, 1600_00)}
@@ -188,6 +191,7 @@ func TestReportsRefused(t *testing.T) {
 // TestForgedReports has whoever broke the escrow's TEE write values into the log that no quorum signed. The owners' own
 // replay refuses them.
 func TestForgedReports(t *testing.T) {
+	t.Parallel()
 	changed := func(t *testing.T, now int64) []oracle.Signed {
 		list := signed(t, now, 1999_00, 1999_00)
 		list[0].Value.Value, list[1].Value.Value = 2000_00, 2000_00
@@ -228,6 +232,7 @@ func TestForgedReports(t *testing.T) {
 
 // TestAgreementsThatNameWrongly lists agreements that name oracles, assets, bounds or holders as the contract does not.
 func TestAgreementsThatNameWrongly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -269,6 +274,7 @@ func TestAgreementsThatNameWrongly(t *testing.T) {
 // TestLockOfAnotherAsset brings the escrow an agreement that both signed, whose chunks are not what the contract says: a
 // vault that forgot to look is not the only one that does.
 func TestLockOfAnotherAsset(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -291,6 +297,7 @@ func TestLockOfAnotherAsset(t *testing.T) {
 
 // TestRoleOfSeveralVaults runs a contract whose role the agreement gives to as many vaults as its terms say.
 func TestRoleOfSeveralVaults(t *testing.T) {
+	t.Parallel()
 	const club = `contract Club
 parties owner
 role member 1..5
@@ -338,6 +345,7 @@ phase Open until now + d
 
 // TestSealedBids commits to bids and shows them: nobody learns a bid from the log before, and nobody shows another.
 func TestSealedBids(t *testing.T) {
+	t.Parallel()
 	const auction = `contract Auction
 parties seller
 role bidder 2..4

@@ -15,6 +15,7 @@ import (
 
 // What an owner's vault must not sign it refuses by name, and stays as it is.
 func TestAcceptRefuses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3)
 	alice, bob, carol := w.owners[0], w.owners[1], w.owners[2]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -94,6 +95,7 @@ func TestAcceptRefuses(t *testing.T) {
 
 // What an escrow must not do it refuses by name, and stays as it is.
 func TestEscrowRefuses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -205,6 +207,7 @@ func TestEscrowRefuses(t *testing.T) {
 // A log in another format than this program reads is refused at its first entry, as
 // one of another name is.
 func TestReplayRefusesAnotherFormat(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 0)
 	for name, c := range map[string]struct {
 		change func(g *vault.Genesis)

@@ -70,6 +70,7 @@ func (c *client) holds(ids []wire.ChunkID) (n int) {
 }
 
 func TestTranscriptOfATitForTatSwap(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 3)
@@ -105,6 +106,7 @@ func TestTranscriptOfATitForTatSwap(t *testing.T) {
 
 // Closed is not settled: nothing is free before it is given, what is given is.
 func TestClosedIsNotSettled(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, left, right := opened(t, 3)
 	for _, c := range w.owners {
 		if in := c.instance(); !in.Closed || in.Settled || in.Step != 1 || in.Until != w.now+60 {
@@ -135,6 +137,7 @@ func TestClosedIsNotSettled(t *testing.T) {
 }
 
 func TestFailureReturnsTheRest(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, left, right := opened(t, 3)
 	id := bob.instance().ID
 	bob.keep(bob.o.Took(id, false))
@@ -169,6 +172,7 @@ func TestFailureReturnsTheRest(t *testing.T) {
 
 // Nobody speaks: every step lapses, and the instance is settled by its end.
 func TestSilenceSettles(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, left, right := opened(t, 3)
 	ends := alice.instance().Ends
 	for !alice.instance().Settled {
@@ -183,6 +187,7 @@ func TestSilenceSettles(t *testing.T) {
 }
 
 func TestStepWordsRefused(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, _, _ := opened(t, 3)
 	id := bob.instance().ID
 	if _, err := alice.o.Took(id, false); err == nil {
@@ -250,6 +255,7 @@ func must(t *testing.T, v any) []byte {
 }
 
 func TestTitForTatRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3)
 	alice, bob, carol := w.owners[0], w.owners[1], w.owners[2]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -302,6 +308,7 @@ func TestTitForTatRefused(t *testing.T) {
 
 // A contract that returns some of a pot returns it with the first step.
 func TestReturnsGoWithTheFirstStep(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 3)
@@ -335,6 +342,7 @@ func TestReturnsGoWithTheFirstStep(t *testing.T) {
 
 // Both machines start again in the middle of a settlement.
 func TestSettlementGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
 	w, alice, bob, left, right := opened(t, 3)
 	id := bob.instance().ID
 	bob.keep(bob.o.Took(id, false))

@@ -97,6 +97,7 @@ func (v runVector) play(t *testing.T) (ends int64, entries []runEntry, err error
 }
 
 func TestSettlementVectors(t *testing.T) {
+	t.Parallel()
 	word := func(at int64, by int, step uint32, failed bool) runEvent { return runEvent{at, true, by, step, failed} }
 	time := func(at int64) runEvent { return runEvent{At: at} }
 	two := [2][]int64{{5, 5}, {5, 5}}

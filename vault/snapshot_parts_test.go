@@ -62,6 +62,7 @@ func crowded(t testing.TB, batches int) *Escrow {
 // A large state is in several parts, none too long, and comes back from them in
 // their order alone.
 func TestSnapshotParts(t *testing.T) {
+	t.Parallel()
 	e := crowded(t, 5)
 	for i := range 3 * MaxBatch {
 		e.ended[wire.InstanceID{byte(i), byte(i >> 8), byte(i >> 16)}] = over{Index(i), int64(i)}

@@ -34,6 +34,7 @@ func (w *world) snapshotOf(t testing.TB) vault.Snapshot {
 // A snapshot of any moment and the entries since make the escrow that replayed all
 // of them. Here every field that a snapshot has is set.
 func TestSnapshot(t *testing.T) {
+	t.Parallel()
 	w, _, _ := played(t)
 	for _, size := range []int64{1, 2, 9, int64(len(w.entries))} {
 		early, err := vault.NewEscrow(w.cfg)
@@ -79,6 +80,7 @@ func TestSnapshot(t *testing.T) {
 
 // A snapshot is due after enough entries, and not again right after it.
 func TestSnapshotDue(t *testing.T) {
+	t.Parallel()
 	w, _, _ := played(t)
 	if w.escrow.SnapshotDue() {
 		t.Errorf("a snapshot is due after %d entries", w.escrow.Size())
@@ -98,6 +100,7 @@ func TestSnapshotDue(t *testing.T) {
 }
 
 func TestSnapshotRefused(t *testing.T) {
+	t.Parallel()
 	w, _, _ := played(t)
 	old := w.snapshotOf(t)
 	for range 6 { // things go on
@@ -262,6 +265,7 @@ func FuzzSnapshot(f *testing.F) {
 // any more and what was on its way has come; then the escrow forgets it. At no moment
 // does the agreement make a second instance.
 func TestOverIsForgotten(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	a := w.swapOf(alice.deposit(denomination("btc", coin.Secp256k1), 5, 1), bob.deposit(denomination("xmr", coin.Ed25519), 5, 1))

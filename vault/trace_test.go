@@ -67,6 +67,7 @@ func rowsOfThePage(t *testing.T) map[string]string {
 // TestChunkTraces plays every trace, holds each of its steps to a row of the
 // page's tables, and asks every row for a trace that visits it.
 func TestChunkTraces(t *testing.T) {
+	t.Parallel()
 	rows := rowsOfThePage(t)
 	files, err := filepath.Glob("../spec/vectors/chunk/*.txt")
 	if err != nil || len(files) == 0 {

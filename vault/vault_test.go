@@ -20,6 +20,7 @@ import (
 var update = flag.Bool("update", false, "write the golden transcripts anew")
 
 func TestSwapFromDepositToSweep(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	left := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -69,6 +70,7 @@ func TestSwapFromDepositToSweep(t *testing.T) {
 // then a gap, as after any other entry that was left out; a vault that passed over
 // it would wait for its own claim for ever.
 func TestBirthIsShownBeforeTheCertificate(t *testing.T) {
+	t.Parallel()
 	for _, then := range []string{"claim", "lock"} {
 		w := newWorld(t, 2)
 		alice, bob := w.owners[0], w.owners[1]
@@ -123,6 +125,7 @@ func TestBirthIsShownBeforeTheCertificate(t *testing.T) {
 // nothing: r that are wrong, of which one is missing, or that did not come,
 // stop neither the replay nor the exchange. The vault asks, as without them.
 func TestOpeningThatIsWrong(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*vault.Mail){
 		"wrong":   func(m *vault.Mail) { m.Items[1].Text[0] ^= 1 },
 		"missing": func(m *vault.Mail) { m.Items = m.Items[:1] },
@@ -157,6 +160,7 @@ func TestOpeningThatIsWrong(t *testing.T) {
 // What the host was told is ordered stays ordered: the escrow refuses to release one
 // of two chunks, of whose lock this vault has not heard yet, and not the other.
 func TestOneClaimIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	ids := alice.deposit(denomination("btc", coin.Secp256k1), 5, 2)
@@ -179,6 +183,7 @@ func TestOneClaimIsRefused(t *testing.T) {
 // One swap, word for word: who says what, what the log says of it, what waits
 // for witnesses. Keys, shares and ids are left out.
 func TestTranscriptOfASwap(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 2)
 	alice, bob := w.owners[0], w.owners[1]
 	var b strings.Builder
@@ -324,6 +329,7 @@ func describeReply(r vault.Reply) string {
 // An exchange costs as many appends as it has steps, whatever its size, and one
 // refresh for each chunk that it gives.
 func TestOneExchangeCounts(t *testing.T) {
+	t.Parallel()
 	for _, n := range []uint32{1, 7} {
 		w := newWorld(t, 2)
 		alice, bob := w.owners[0], w.owners[1]

@@ -259,6 +259,7 @@ func kindOf(e vault.Entry) string {
 }
 
 func TestLogVectors(t *testing.T) {
+	t.Parallel()
 	h := newHistory(t)
 	var made []entryVector
 	kinds := map[string]bool{}
