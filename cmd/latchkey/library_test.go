@@ -46,6 +46,9 @@ var payoffs = map[string][]string{
 // TestLibrary holds docs/contracts/library.md and what it shows to the examples: one section for each, with the comment of
 // its source, what `explain` says of it and what `plot` draws. go test ./cmd/latchkey -run TestLibrary -update writes them.
 func TestLibrary(t *testing.T) {
+	if !*updateDocs { // TestDocs reads the page as well
+		t.Parallel()
+	}
 	var page strings.Builder
 	page.WriteString(libraryHead)
 	files := make(map[string][]byte)

@@ -22,12 +22,14 @@ var updateDocs = flag.Bool("update", false, "write what the commands of docs/con
 // ```console a line "$ COMMAND" is a command, the lines "> …" right below it are
 // what is typed, and the rest, up to the next command, is what it prints.
 func TestDocs(t *testing.T) {
+	t.Parallel()
 	pages, err := filepath.Glob("../../docs/contracts/*.md")
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("%d pages, %v", len(pages), err)
 	}
 	for _, page := range pages {
 		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel()
 			raw, err := os.ReadFile(page)
 			if err != nil {
 				t.Fatal(err)
