@@ -141,7 +141,13 @@ func (m *Market) decideNotLocked(now int64, in NotLocked) ([]Fact, error) {
 	case now <= p.lockable():
 		return nil, fmt.Errorf("proposal %v: %w: it can be locked until %s, now is %s", p.ID, ErrState, utc(p.lockable()), utc(now))
 	case p.stage == ended:
-		return []Fact{&Freed{p.ID, p.rests[0].Role}}, nil
+		var facts []Fact
+		for _, r := range p.rests {
+			if r.Until == p.lockable() {
+				facts = append(facts, &Freed{p.ID, r.Role})
+			}
+		}
+		return facts, nil
 	}
 	return m.end(now, p, ending{outcome: Aborted, why: NeverLocked}), nil
 }

@@ -171,6 +171,18 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 				x.input(d)
 			}
 		},
+		"rest": func(t *rapid.T) { // one accepts, another declines, and the escrow's log goes on
+			for _, p := range x.m.proposalsInOrder() {
+				if p.stage == proposed {
+					x.input(Accept{p.Sides[0].Client, p.ID, []byte("yes")})
+					x.input(Decline{p.Sides[1].Client, p.ID, Unfunded, 0})
+					x.now = max(x.now, p.LockBy+1)
+					x.input(NotLocked{p.ID})
+					x.ticks()
+					return
+				}
+			}
+		},
 		"locked": func(t *rapid.T) {
 			if p := x.pickProposal(t); p != nil {
 				x.input(Locked{p.ID, instance(p.ID), 1, nil})
