@@ -23,6 +23,9 @@ func (m *Market) refer(p *proposal) error {
 	if p.Maker > 1 {
 		return fmt.Errorf("maker %d", p.Maker)
 	}
+	if p.LockBy < 1 || p.LockBy > maxTime {
+		return fmt.Errorf("to be locked by %s, which is no time", utc(p.LockBy))
+	}
 	seen := map[wire.ChunkID]bool{}
 	for i := range p.Sides {
 		s := &p.Sides[i]
@@ -217,8 +220,8 @@ func (m *Market) applyEnded(at int64, f *Ended) error {
 	switch {
 	case p.stage == ended:
 		return fmt.Errorf("proposal %v has ended", p.ID)
-	case f.Pause < 0 || f.Pause > longestPause:
-		return fmt.Errorf("a pause of %d s, at most %d", f.Pause, longestPause)
+	case f.Pause != 0 && (f.Pause < firstPause || f.Pause > longestPause):
+		return fmt.Errorf("a pause of %d s, want none or %d to %d", f.Pause, firstPause, longestPause)
 	case f.Outcome < Done || f.Outcome > Lapsed || f.Why < ContractClosed || f.Why > StepFailed:
 		return fmt.Errorf("outcome %d, reason %d", f.Outcome, f.Why)
 	case len(f.Gives) > 0 != (p.stage == locked) || len(f.Gives) > 0 && len(f.Gives) != n || f.Outcome == Done && len(f.Gives) == 0:
