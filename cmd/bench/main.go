@@ -1,7 +1,7 @@
 // Command bench measures what a user of this system waits for, beside the least
 // that the machine allows, and prints one table.
 //
-//	go run ./cmd/bench                     all rows, in some ten minutes; writes docs/figures.md
+//	go run ./cmd/bench                     all rows, in some twenty minutes; writes docs/figures.md
 //	go run ./cmd/bench -run 'assign|keys'  some rows; writes nothing
 //	go run ./cmd/bench -quick              small numbers, to see that all of it runs
 //	go run ./cmd/bench -run exchange -trace  and what each exchange waits for
