@@ -162,14 +162,14 @@ func hello(t *testing.T, p *sim.Program) (wire.Identity, []byte, []byte) {
 	return id, raw, h
 }
 
-// One device enrols so many vaults and no more; those that it has go on, and other
-// devices do. What is enrolled counts after a restart, from the index and from the log.
-func TestVaultsOfOneDevice(t *testing.T) {
+// devices returns what starts a program on a new device of one vendor.
+func devices(t *testing.T) func() *sim.Program {
+	t.Helper()
 	vendor, err := sim.NewVendor("Aldine", rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	device := func() *sim.Program {
+	return func() *sim.Program {
 		p, err := vendor.Issue(sim.Device{NotBefore: 1, NotAfter: 4e9}, rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +180,13 @@ func TestVaultsOfOneDevice(t *testing.T) {
 		}
 		return prog
 	}
+}
+
+// One device enrols so many vaults and no more; those that it has go on, and other
+// devices do. What is enrolled counts after a restart, from the index and from the log.
+func TestVaultsOfOneDevice(t *testing.T) {
 	h := newTestHost(t, gate.Limits{DeviceVaults: 2})
+	device := devices(t)
 	one, other := device(), device()
 	enrol := func(p *sim.Program) (hi []byte, err error) {
 		id, raw, hi := hello(t, p)
@@ -202,6 +208,7 @@ func TestVaultsOfOneDevice(t *testing.T) {
 		return hi, nil
 	}
 	var first []byte
+	var err error
 	for i := range 2 {
 		if first, err = enrol(one); err != nil {
 			t.Fatalf("vault %d of a device: %v", i, err)
@@ -277,21 +284,7 @@ func TestLockOfNobody(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	id, raw, _ := hello(t, func() *sim.Program {
-		v, err := sim.NewVendor("Aldine", rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := v.Issue(sim.Device{NotBefore: 1, NotAfter: 4e9}, rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		prog, err := p.Launch(sim.Launch{Measurement: [32]byte{1}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return prog
-	}())
+	id, raw, _ := hello(t, devices(t)())
 	h.feed.Add(0, vault.Entry{Enrol: &vault.Enrol{Identity: id, Evidence: raw}})
 	v, err := id.ID()
 	if err != nil {

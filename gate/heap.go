@@ -5,14 +5,14 @@ import (
 	"runtime/debug"
 )
 
-// HeapPercent is how far a server's heap may grow beyond what is in use before it
+// heapPercent is how far a server's heap may grow beyond what is in use before it
 // is collected, in percent of that.
-const HeapPercent = 400
+const heapPercent = 400
 
-// Heap sets HeapPercent, unless the environment has a GOGC of its own. GOMEMLIMIT
+// Heap sets heapPercent, unless the environment has a GOGC of its own. GOMEMLIMIT
 // goes before both.
 func Heap() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(HeapPercent)
+		debug.SetGCPercent(heapPercent)
 	}
 }
