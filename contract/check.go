@@ -229,10 +229,14 @@ func (c *checker) walk(body []stmt, e *env) bool {
 		switch s := &body[i]; s.kind {
 		case stGive:
 			p.pots[s.index].cands |= 1 << s.to
-			if a := e.eval(s.expr); a.lo < 0 {
+			switch a, n := e.eval(s.expr), &p.nodes[s.expr]; {
+			case a.lo < 0:
 				c.fail(s.pos, "this amount can be less than nothing", "add a condition, or write max(0 units, amount)")
-			} else if a.lo == 0 && p.nodes[s.expr].op != opLeft {
+			case n.v == int64(s.index) && (n.op == opLeft || n.op == opPot && a.lo > 0): // down to the last chunk
+			case a.lo == 0:
 				c.warn(s.pos, "this amount can come out as nothing", "see in the exploration what the chunks make of it")
+			case a.lo < e.at(opLeft, s.index).hi:
+				c.warn(s.pos, "this can give nothing, for no chunk is divided", "see in the exploration what the chunks make of it")
 			}
 			e.assign(opLeft, s.index, span{0, e.at(opPot, s.index).hi})
 		case stSet:
