@@ -75,6 +75,8 @@ func (m *Market) decideDecline(now int64, in Decline) ([]Fact, error) {
 		e.fault = []uint8{uint8(role)}
 	case Pledged:
 		e.rest = Rest{uint8(role), max(p.LockBy, min(in.Until, now+longestPause))}
+	case Unable:
+		e.rest = Rest{uint8(role), p.LockBy}
 	default:
 		for _, s := range p.Sides {
 			if int(s.Role) != role {
@@ -247,7 +249,7 @@ type ending struct {
 	why            EndReason
 	fault, accused []uint8
 	gives          []Give
-	rest           Rest // of a side whose party says that it is pledged elsewhere
+	rest           Rest // of a side whose party speaks of itself: it is pledged elsewhere, or cannot check
 }
 
 // end returns the facts that end p: its end, and the end of offers that are thereby filled or whose client failed.
@@ -292,13 +294,13 @@ func (m *Market) end(now int64, p *proposal, e ending) []Fact {
 }
 
 // resting returns which sides of p are pledged if it ends now, the soonest to be free first.
-func (p *proposal) resting(elsewhere Rest) (list []Rest) {
+func (p *proposal) resting(own Rest) (list []Rest) {
 	for _, s := range p.Sides {
 		switch {
 		case p.acceptances[s.Role] != nil:
 			list = append(list, Rest{s.Role, p.LockBy})
-		case elsewhere.Until > 0 && elsewhere.Role == s.Role:
-			list = append(list, elsewhere)
+		case own.Until > 0 && own.Role == s.Role:
+			list = append(list, own)
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Rest) int { return cmp.Compare(a.Until, b.Until) })

@@ -132,14 +132,15 @@ type Accept struct {
 type DeclineReason uint8
 
 // The reasons. The first two are complaints about the counterparty, which nobody has checked: they end the proposal,
-// count against nobody as a failure, and keep the two offers apart. Pledged is a word about the client's own chunks: it
-// counts against nobody, the two offers may meet again after a pause, and the chunks rest meanwhile.
+// count against nobody as a failure, and keep the two offers apart. Pledged and Unable are words about the client itself:
+// they count against nobody, the two offers may meet again after a pause, and the client's chunks rest meanwhile.
 const (
 	Unfunded   DeclineReason = 1 // the counterparty's chunks are not funded
 	Untrusted  DeclineReason = 2 // its evidence or certificates do not satisfy me
 	Undesired  DeclineReason = 3 // I do not want to: counts as a failure to accept
 	Pledged    DeclineReason = 4 // my vault has signed chunks of mine in it away, in another agreement that may yet be locked
-	maxDecline DeclineReason = Pledged
+	Unable     DeclineReason = 5 // I cannot check it: my wallet's node does not follow its chain, or I have no rate of my own
+	maxDecline DeclineReason = Unable
 )
 
 // Decline refuses a proposal that the client has not accepted yet.

@@ -164,7 +164,7 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 		},
 		"decline": func(t *rapid.T) {
 			if p := x.pickProposal(t); p != nil {
-				d := Decline{Client: rapid.SampledFrom(p.Parties).Draw(t, "party"), Proposal: p.ID, Why: DeclineReason(rapid.IntRange(0, 5).Draw(t, "why"))}
+				d := Decline{Client: rapid.SampledFrom(p.Parties).Draw(t, "party"), Proposal: p.ID, Why: DeclineReason(rapid.IntRange(0, 6).Draw(t, "why"))}
 				if d.Why == Pledged {
 					d.Until = x.now + rapid.Int64Range(1, 60).Draw(t, "until")
 				}

@@ -536,6 +536,50 @@ func TestDeclinePledged(t *testing.T) {
 	w.compare()
 }
 
+// Who cannot check a proposal says so at once: that counts against nobody and closes no offer, as its silence would. Its own
+// chunks rest until the lock could have come, so saying it falsely gains nothing, and the two pause, however often it is said.
+func TestDeclineUnable(t *testing.T) {
+	w := trio(t)
+	w.do(Place{vault("bob"), w.swapOffer(1, "eth", 40, 50)})
+	p := proposalsIn(w.do(Place{vault("alice"), w.swapOffer(1, "btc", 40, 0)}))[0]
+	if _, err := w.try(Decline{vault("bob"), p.ID, Unable, 5}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("with a time: %v", err)
+	}
+	events := w.do(Decline{vault("bob"), p.ID, Unable, 0})
+	bob := uint8(p.role(vault("bob")))
+	want := &Ended{Proposal: p.ID, Outcome: Aborted, Why: Declined, Forget: p.LockBy + w.m.policy.KeepEnded, Pause: 60, Rests: []Rest{{bob, p.LockBy}}}
+	if diff := cmp.Diff(want, events[0].Fact); diff != "" || len(events) != 1 {
+		t.Errorf("%v: %s", names(events), diff)
+	}
+	for i, s := range p.Sides {
+		if c, _ := w.m.ChunkStatus(s.Chunks[0].Chunk); c.Place != map[bool]string{true: "pledged", false: "available"}[s.Role == bob] {
+			t.Errorf("chunk of side %d is %s", i, c.Place)
+		}
+	}
+	begun, met := w.now, 0
+	for ; w.now < begun+600; w.now++ {
+		var list []*Proposal
+		if w.now > p.LockBy {
+			list = proposalsIn(w.do(NotLocked{p.ID})) // the escrow's word: what rested is free
+		}
+		list = append(list, proposalsIn(w.do(Rate{"btc", perCoin["btc"], w.now}))...)
+		list = append(list, proposalsIn(w.do(Rate{"eth", perCoin["eth"], w.now}))...)
+		for _, p = range list {
+			met++
+			w.do(Decline{vault("bob"), p.ID, Unable, 0})
+		}
+	}
+	for _, name := range []string{"alice", "bob"} {
+		if c, _ := w.m.ClientStatus(vault(name)); c.Reputation.Failures != 0 || c.Reputation.Complaints != 0 {
+			t.Errorf("%s: %+v", name, c.Reputation)
+		}
+	}
+	if met != 9 {
+		t.Errorf("%d more proposals in ten minutes, want one a minute", met)
+	}
+	w.compare()
+}
+
 // An outage excuses a decline, and the two meet again: but not at once, however often it is repeated.
 func TestExcusedDeclinePauses(t *testing.T) {
 	for _, why := range []DeclineReason{Unfunded, Undesired} {
