@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"latchkey/switchboard"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wallet"
@@ -626,14 +625,18 @@ func (h *Host) ofOthers(ctx context.Context, s *sketch) (list []vault.Paper, pee
 // be given hold what their certificates say. What can only come to others is
 // theirs to check.
 func (h *Host) receivableFunded(ctx context.Context, s *sketch) error {
-	var n switchboard.Notice
+	var papers []vault.Paper
 	for i, pot := range s.body.Agreement.Pots {
 		if s.depositor(i) == s.role || s.isLater(i) || !slices.Contains(s.deal.Candidates(i), s.role) {
 			continue
 		}
 		for _, x := range pot {
-			n.Papers = append(n.Papers, s.papers[x.Chunk])
+			papers = append(papers, s.papers[x.Chunk])
 		}
 	}
-	return h.funded(ctx, n)
+	asked, err := askedOf(papers)
+	if err != nil {
+		return err
+	}
+	return h.lookAt(ctx, asked)
 }

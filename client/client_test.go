@@ -7,9 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
@@ -19,6 +22,7 @@ import (
 	"latchkey/event"
 	"latchkey/key"
 	"latchkey/market"
+	"latchkey/rate"
 	"latchkey/switchboard"
 	"latchkey/switchboard/switchboardpb"
 	"latchkey/vault"
@@ -439,7 +443,7 @@ func (w *world) offer() market.Offer {
 
 func proposal(o market.Offer, p vault.Paper) market.Proposal {
 	return market.Proposal{
-		ID: 5, Contract: o.Contract, Settle: o.Settle, Escrow: o.Escrow, Terms: []int64{50, 50}, Parties: []wire.VaultID{me, them}, LockBy: 1 << 40,
+		ID: 5, Contract: o.Contract, Settle: o.Settle, Escrow: o.Escrow, Terms: []int64{50, 50}, Parties: []wire.VaultID{me, them}, AcceptBy: time.Now().Unix() + 60, LockBy: 1 << 40,
 		Sides: [2]market.Side{
 			{Client: me, Offer: o.ID, Role: 0, Pot: 0, Denomination: "btc-test", Units: 50, Value: 10_000_000, Chunks: []market.Stake{{Weight: 50}}},
 			{Client: them, Offer: market.OfferID{10}, Role: 1, Pot: 1, Denomination: "eth-test", Units: 50, Value: 10_000_000, Chunks: []market.Stake{{Chunk: p.Chunk.ID(), Weight: 50}}},
@@ -667,6 +671,88 @@ func TestConsider(t *testing.T) {
 		}
 		if diff := cmp.Diff([]market.DeclineReason{c.why}, w.board.declined); diff != "" {
 			t.Errorf("%s: declined (- want, + got):\n%s", c.name, diff)
+		}
+	}
+}
+
+// hanging is a wallet that at times says nothing of deposits until nobody waits any more.
+type hanging struct {
+	wallet.Wallet
+	hangs *atomic.Bool
+}
+
+func (x hanging) Deposits(ctx context.Context, r wallet.DepositsRequest) (wallet.Deposits, error) {
+	if x.hangs.Load() {
+		<-ctx.Done()
+		return wallet.Deposits{}, ctx.Err()
+	}
+	return x.Wallet.Deposits(ctx, r)
+}
+
+// A client that cannot check a proposal says so, for its silence would count as its failure: at once
+// when its node does not follow its chain, and just before the end when its wallet, or its
+// rates, may still answer.
+func TestConsiderUnable(t *testing.T) {
+	w := newWorld(t)
+	o := w.offer()
+	good := paper(t, wanted, 7)
+	var age atomic.Int64
+	var hangs atomic.Bool
+	inner := w.nodes["btc"].Wallet
+	rates, err := rate.NewFeed(rate.Config{
+		Policy: rate.Policy{MinSources: 1, MaxAge: 60, MaxDeviation: 100}, Sources: []rate.Source{{Name: "own", File: filepath.Join(t.TempDir(), "none.toml")}},
+	}, func() int64 { return time.Now().Unix() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var placed Placed
+	each(w.store, "offer/", func(name string, p Placed) { // what it gives, for the rates
+		p.Give = &coin.Denomination{ID: "btc-test", Asset: btc, Unit: coin.NewAmount(10_000)}
+		placed = p
+		if err := w.store.put(t.Context(), name, p); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if placed.Give == nil {
+		t.Fatal("no offer")
+	}
+	for i, c := range []struct {
+		name string
+		left int64 // seconds until it is to be accepted
+		ail  func()
+		want string // of the reason; empty: it waits
+	}{
+		{"the node stands still", 60, func() { age.Store(3600) }, "stands still"},
+		{"the node is down", 60, func() { w.chain.SetDown(true) }, ""},
+		{"the node is down, in the end", 1, func() { w.chain.SetDown(true) }, "unreachable"},
+		{"the wallet hangs", 3, func() { hangs.Store(true) }, "deadline"},
+		{"no rates", 60, func() { w.cfg.Rates = rates }, ""},
+		{"no rates, in the end", 1, func() { w.cfg.Rates = rates }, "rate"},
+	} {
+		w.board.declined, w.cfg.Rates = nil, nil
+		age.Store(0)
+		hangs.Store(false)
+		w.chain.SetDown(false)
+		w.cfg.Wallets["btc"] = wallet.Follow(hanging{standing{inner, &age}, &hangs}, 0, time.Now)
+		c.ail()
+		q := proposal(o, good)
+		q.ID, q.AcceptBy = q.ID+market.ProposalID(i), time.Now().Unix()+c.left
+		if err := w.notice(t.Context(), notice(q, good)); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		err := w.consider(t.Context(), dealName(q.ID), w.deal(q.ID))
+		d := w.deal(q.ID)
+		switch {
+		case c.want == "" && (err == nil || d.State != "proposed" || len(w.board.declined) != 0):
+			t.Errorf("%s: the deal is %s: %s; %v", c.name, d.State, d.Reason, err)
+		case c.want != "" && (err != nil || d.State != "declined" || !strings.Contains(d.Reason, "it cannot be checked: ") || !strings.Contains(d.Reason, c.want)):
+			t.Errorf("%s: the deal is %s: %s; %v", c.name, d.State, d.Reason, err)
+		case c.want != "" && !slices.Equal(w.board.declined, []market.DeclineReason{market.Unable}):
+			t.Errorf("%s: declined %v", c.name, w.board.declined)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s: it took %v", c.name, took)
 		}
 	}
 }

@@ -159,6 +159,10 @@ func (h *Host) deals(ctx context.Context, s enclave.Status) {
 	})
 }
 
+// unableLead is how long before a proposal ends its client gives up waiting for what it
+// checks it by, and says so: its silence would count as its failure.
+const unableLead = 2 * time.Second
+
 // consider checks a proposal, with the own wallet and against the own offer, and
 // has the vault accept it, or declines.
 func (h *Host) consider(ctx context.Context, name string, d Deal) error {
@@ -175,6 +179,16 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 		h.store.journal(ctx, Event{Kind: "declined", Deal: d.id(), Text: "declined a proposal: " + d.Reason})
 		return h.store.put(ctx, name, d)
 	}
+	last := time.Unix(n.Proposal.AcceptBy, 0).Add(-unableLead)
+	asking, cancel := context.WithTimeout(ctx, max(time.Until(last), time.Second))
+	defer cancel()
+	unable := func(err error) error {
+		if left := time.Until(last); ctx.Err() != nil || left > 0 && !errors.Is(err, wallet.ErrNotFollowing) {
+			time.AfterFunc(left, func() { wake(h.work) })
+			return err // try again: it may answer before the proposal ends
+		}
+		return decline(market.Unable, fmt.Errorf("it cannot be checked: %w", err))
+	}
 	program, err := contract.Compile(n.Source)
 	if err != nil {
 		return decline(market.Untrusted, err)
@@ -186,16 +200,19 @@ func (h *Host) consider(ctx context.Context, name string, d Deal) error {
 	if err := h.asOffered(n, program); err != nil {
 		return decline(market.Undesired, err)
 	}
-	if err := h.asRated(ctx, *n.Proposal); unavailable(err) {
-		return err // try again: it may be there before the proposal ends
+	if err := h.asRated(asking, *n.Proposal); unavailable(err) {
+		return unable(err)
 	} else if err != nil {
 		return decline(market.Undesired, err)
 	}
-	if err := h.funded(ctx, n); err != nil {
-		if certain(err) {
-			return decline(market.Unfunded, err)
-		}
-		return err // try again: it is this side's wallet that does not answer
+	asked, err := askedOf(n.Papers)
+	if err != nil {
+		return decline(market.Untrusted, err)
+	}
+	if err := h.lookAt(asking, asked); certain(err) {
+		return decline(market.Unfunded, err)
+	} else if err != nil {
+		return unable(err)
 	}
 	if err := h.atRisk(ctx, name, &d, a, mySide(*n.Proposal, h.id).Offer); err != nil {
 		return decline(market.Undesired, err)
@@ -486,20 +503,20 @@ func sameCoins(papers []vault.Paper, chunks []market.Stake, want coin.Denominati
 	return nil
 }
 
-// funded checks with the own wallet that the other side's chunks hold what their
-// certificates say.
-func (h *Host) funded(ctx context.Context, n switchboard.Notice) error {
+// askedOf returns what the own wallet is asked: whether the other side's chunks hold
+// what their certificates say.
+func askedOf(papers []vault.Paper) (deposits, error) {
 	asked := deposits{}
-	for _, p := range n.Papers {
+	for _, p := range papers {
 		c, err := p.Cert.Unverified() // the vault verifies it, with everything else
 		if err == nil {
 			err = asked.add(c, p.Chunk.Key)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return h.lookAt(ctx, asked)
+	return asked, nil
 }
 
 // deposits are what the own wallet is asked about, by asset.
