@@ -143,7 +143,7 @@ type Node struct {
 	Problem   string // why it is not reachable, for people
 	TipTime   int64  // the best block's own time, Unix seconds; 0: not known
 	MaxTipAge int64  // seconds that it may be old; 0: the chain has no pace, its blocks are made as they are needed
-	Alone     bool   // it has no peers, and can see nothing without them
+	Alone     bool   // it says that it has no peers, without which it can see nothing, or send nothing
 }
 
 // DepositsRequest asks about many addresses at once.

@@ -285,6 +285,18 @@ func (n *node) head(ctx context.Context) (header, error) {
 	return *h, nil
 }
 
+// alone reports whether the node says that it has no peers. One that does not offer this
+// call, as services for many users do not, says nothing of it.
+func (n *node) alone(ctx context.Context) bool {
+	var answer json.RawMessage
+	c := call{method: "net_peerCount", result: &answer}
+	if n.send(ctx, []*call{&c}) != nil || c.refused != nil {
+		return false
+	}
+	var peers *hexutil.Uint64
+	return json.Unmarshal(answer, &peers) == nil && peers != nil && *peers == 0
+}
+
 // price is what gas costs now, in wei.
 type price struct {
 	base *big.Int // burnt by the next block

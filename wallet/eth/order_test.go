@@ -3,6 +3,7 @@ package eth
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -171,6 +172,44 @@ func TestNodeThatIsNotWell(t *testing.T) {
 			Payments: []wallet.Payment{{Address: "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", Amount: coin.NewAmount(1)}},
 		}); err == nil || n.sent != 0 {
 			t.Errorf("%s: fund: %v, %d sent, want an error and none", name, err, n.sent)
+		}
+	}
+}
+
+// A node without peers is alone, where its chain makes blocks by itself; one that does not say
+// how many it has is judged by its newest block alone, and keeps answering.
+func TestPeers(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		chain    uint64
+		insecure bool
+		answer   string
+		alone    bool
+	}{
+		{"has peers", 1, false, `"0x19"`, false},
+		{"has none", 1, false, `"0x0"`, true},
+		{"has none, and need not", 1, true, `"0x0"`, false},
+		{"has none, for development", 1337, false, `"0x0"`, false},
+		{"does not offer it", 1, false, `{"code":-32601,"message":"the method net_peerCount does not exist"}`, false},
+		{"says nothing", 1, false, `null`, false},
+		{"says another thing", 1, false, `25`, false},
+		{"says what is no JSON", 1, false, `}`, false},
+	} {
+		w, n := over(t)
+		n.answer["eth_chainId"] = fmt.Sprintf(`"0x%x"`, c.chain)
+		n.answer["eth_getBlockByNumber"] = strings.Replace(n.answer["eth_getBlockByNumber"], "0x6b49d200", fmt.Sprintf("0x%x", time.Now().Unix()), 1)
+		n.answer["net_peerCount"] = c.answer
+		w.cfg.ChainID, w.node.chainID, w.node.trusted = c.chain, c.chain, false
+		w.cfg.MaxTipAge, w.cfg.InsecureAnyTipAge = 5*time.Minute, c.insecure
+		for range 2 {
+			d, err := w.Describe(t.Context())
+			if err != nil || !d.Node.Reachable || d.Node.Alone != c.alone {
+				t.Errorf("%s: described as %+v, %v", c.name, d.Node, err)
+			}
+			err = d.Follows(time.Now(), 0)
+			if c.alone != errors.Is(err, wallet.ErrNotFollowing) || c.alone && !strings.Contains(err.Error(), "has no peers") || !c.alone && err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
 		}
 	}
 }

@@ -278,6 +278,7 @@ func (w *Wallet) Describe(ctx context.Context) (wallet.Description, error) {
 		Reachable: true, Height: uint64(head.Number), Syncing: syncing != false,
 		TipTime: int64(head.Time), MaxTipAge: int64(w.cfg.MaxTipAge / time.Second),
 	}
+	d.Node.Alone = w.cfg.paced() && !w.cfg.InsecureAnyTipAge && w.node.alone(ctx)
 	return d, nil
 }
 

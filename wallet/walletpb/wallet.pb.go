@@ -513,7 +513,7 @@ type Node struct {
 	// Seconds that it may be old before the node counts as standing still; 0: the
 	// chain has no pace, its blocks are made as they are needed.
 	MaxTipAge     int64 `protobuf:"varint,6,opt,name=max_tip_age,json=maxTipAge,proto3" json:"max_tip_age,omitempty"`
-	Alone         bool  `protobuf:"varint,7,opt,name=alone,proto3" json:"alone,omitempty"` // it has no peers, and can see nothing without them
+	Alone         bool  `protobuf:"varint,7,opt,name=alone,proto3" json:"alone,omitempty"` // it says that it has no peers, without which it can see nothing, or send nothing
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
