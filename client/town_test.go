@@ -23,6 +23,7 @@ import (
 	"latchkey/escrow"
 	"latchkey/event"
 	"latchkey/event/witness"
+	"latchkey/gate"
 	"latchkey/head"
 	"latchkey/switchboard"
 	"latchkey/switchboard/switchboardpb"
@@ -106,6 +107,12 @@ func must[T any](v T, err error) T {
 // newTown starts a town; names are its clients, each with coins on both chains.
 func newTown(t *testing.T, names ...string) *town {
 	t.Helper()
+	return newTownUnder(t, nil, names...)
+}
+
+// newTownUnder starts one whose escrow holds its callers to limits; nil: to none.
+func newTownUnder(t *testing.T, guard *gate.Guard, names ...string) *town {
+	t.Helper()
 	w := &town{t: t, chains: map[coin.AssetID]*fake.Chain{}, clients: map[string]*citizen{}}
 	var err error
 	if w.folder, err = os.MkdirTemp("", "town-"); err != nil { // short: paths of sockets are bounded
@@ -136,6 +143,7 @@ func newTown(t *testing.T, names ...string) *town {
 	socket := w.vault(enclave.Trust{Role: "escrow", Origin: origin, Witnesses: w.keys, K: 3, F: 1, Policy: w.policy}, escrowVendor)
 	h, err := escrow.NewHost(t.Context(), escrow.HostConfig{
 		Log: log, Socket: socket, Origin: origin, Witnesses: w.keys, K: 3, F: 1, URLs: urls, Logger: quiet(),
+		Guard: guard, Verifiers: []attest.Verifier{sim.Verifier{}},
 	})
 	if err != nil {
 		t.Fatal(err)

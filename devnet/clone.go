@@ -116,7 +116,7 @@ func (w *World) Clone(ctx context.Context, copied, listen string, note []byte) (
 	}
 	c.rogue, c.prover = r, event.NewProver(r.disk)
 	v := r.link.Vault
-	signed, err := v.Call(ctx, enclave.Call{Tick: &enclave.Nothing{}})
+	signed, err := v.Call(ctx, enclave.Call{Tick: &enclave.Tick{}})
 	if err == nil {
 		c.newest = signed.Bytes
 		_, err = v.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: note}})
@@ -168,7 +168,7 @@ func (c *Clone) Send(ctx context.Context, r *escrowpb.SendRequest) (*escrowpb.Se
 
 // Own returns the newest head that the second escrow's vault has signed.
 func (c *Clone) Own(ctx context.Context) ([]byte, error) {
-	signed, err := c.link.Vault.Call(ctx, enclave.Call{Tick: &enclave.Nothing{}})
+	signed, err := c.link.Vault.Call(ctx, enclave.Call{Tick: &enclave.Tick{}})
 	return signed.Bytes, err
 }
 

@@ -39,6 +39,7 @@ type peer struct {
 	position int64
 	enrol    vault.Enrol
 	device   wire.Hash // its key; zero: none that is counted
+	begun    uint64    // chunks of all the batches that it has begun
 }
 
 // A trail is what happened to a chunk after its birth.
@@ -67,6 +68,12 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 				p.device = f.device(e.Enrol.Evidence, e.At)
 			}
 			f.enrol(v, p)
+		}
+	case e.Generate != nil:
+		if v, err := e.Generate.Owner.One(); err == nil {
+			p := f.peers[v]
+			p.begun += uint64(e.Generate.Spec.N)
+			f.peers[v] = p
 		}
 	case e.Certify != nil && len(e.Certify.Certificate.Owner) == 1:
 		b := birth{position: position, owner: e.Certify.Certificate.Owner[0], n: uint32(len(chunks))}
@@ -110,6 +117,7 @@ func (f *Feed) Add(position int64, e vault.Entry) {
 
 // enrol takes a vault's enrolment in the place of an earlier one.
 func (f *Feed) enrol(v wire.VaultID, p peer) {
+	p.begun += f.peers[v].begun
 	if old := f.peers[v].device; old != (wire.Hash{}) {
 		if f.devices[old]--; f.devices[old] == 0 {
 			delete(f.devices, old)

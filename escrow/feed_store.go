@@ -24,7 +24,7 @@ type feedHead struct {
 }
 
 const (
-	feedVersion  = 2
+	feedVersion  = 3
 	feedHeadRow  = "feed"
 	feedPartSize = 1 << 18
 )
@@ -70,6 +70,7 @@ type feedDeal struct {
 type feedPeer struct {
 	Position int64     `cbor:"1,keyasint"` // of the entry, which is read again
 	Device   wire.Hash `cbor:"2,keyasint"` // not found again: that takes longer
+	Begun    uint64    `cbor:"3,keyasint"`
 }
 
 var errFeed = errors.New("what was written down of the index does not read")
@@ -128,7 +129,7 @@ func (f *Feed) rows(size int64, set uint32) (out []event.Row, err error) {
 		item(feedItem{Parties: &feedDeal{i, vaults}})
 	}
 	for _, p := range f.peers {
-		item(feedItem{Peer: &feedPeer{p.position, p.device}})
+		item(feedItem{Peer: &feedPeer{p.position, p.device, p.begun}})
 	}
 	end()
 	head, e := wire.Marshal(feedHead{feedVersion, size, set, uint32(len(out))})
@@ -205,7 +206,7 @@ func (f *Feed) loadPeer(ctx context.Context, log event.Log, p feedPeer) error {
 			return errFeed
 		}
 		v, err := e.Enrol.Identity.ID()
-		f.enrol(v, peer{p.Position, *e.Enrol, p.Device})
+		f.enrol(v, peer{p.Position, *e.Enrol, p.Device, p.Begun})
 		return err
 	}
 	return errFeed

@@ -48,12 +48,17 @@ func (h *Host) Figures() []gate.Figure {
 	for _, n := range h.feed.devices {
 		most = max(most, n)
 	}
+	made := uint64(0)
+	for _, n := range h.feed.begun() {
+		made = max(made, n)
+	}
 	out := []gate.Figure{
 		{Name: "log_entries", Help: "Entries of the log.", Value: float64(h.added)},
 		{Name: "log_witnessed_entries", Help: "Entries under the newest witnessed head.", Value: float64(h.seen)},
 		{Name: "vaults_enrolled", Help: "Vaults that have enrolled.", Value: float64(len(h.feed.peers))},
 		{Name: "instances_open", Help: "Instances of contracts that are locked and have not closed.", Value: float64(len(h.feed.parties))},
 		{Name: "device_vaults_most", Help: "Vaults of the device that has the most of them.", Value: float64(most)},
+		{Name: "device_chunks_most", Help: "Chunks that vaults of the device that has begun the most have begun.", Value: float64(made)},
 		{Name: "vault_work_total", Help: "Units of work that the vault has done for requests since its start, of about a tenth of a millisecond.", Value: float64(h.busy.Work), Count: true},
 		{Name: "vault_calls_waiting", Help: "Requests that wait in the vault for their turn, at its last tick.", Value: float64(h.busy.Waiting)},
 		{Name: "vault_explorations", Help: "Agreements whose outcomes are being explored before they are locked, or wait for that.", Value: float64(h.busy.Exploring)},

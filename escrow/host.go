@@ -327,7 +327,8 @@ func (h *Host) tick(ctx context.Context, v *enclave.Client, heads chan []byte) e
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	for stuck := ""; ; {
-		r, err := v.Call(ctx, enclave.Call{Tick: &enclave.Nothing{}})
+		full := h.full()
+		r, err := v.Call(ctx, enclave.Call{Tick: &full})
 		switch {
 		case ctx.Err() != nil:
 			return nil

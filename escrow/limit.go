@@ -96,3 +96,40 @@ func (h *Host) enrols(hello []byte) (done func(), err error) {
 		}
 	}, nil
 }
+
+// begun returns how many chunks each device has begun, by its key; a vault whose device
+// is not counted stands for itself.
+func (f *Feed) begun() map[wire.Hash]uint64 {
+	out := map[wire.Hash]uint64{}
+	for v, p := range f.peers {
+		if p.begun > 0 {
+			out[p.maker(v)] += p.begun
+		}
+	}
+	return out
+}
+
+func (p peer) maker(v wire.VaultID) wire.Hash {
+	if p.device != (wire.Hash{}) {
+		return p.device
+	}
+	return wire.Hash(v)
+}
+
+// full returns the vaults that may begin no more chunks, of all which are enrolled: an
+// escrow cannot see whether one was ever paid for, and keeps each for good.
+func (h *Host) full() (t enclave.Tick) {
+	if h.cfg.Guard == nil {
+		return t
+	}
+	t.Most = h.cfg.Guard.DeviceChunks
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	begun := h.feed.begun()
+	for v, p := range h.feed.peers {
+		if begun[p.maker(v)] >= uint64(t.Most) {
+			t.Full = append(t.Full, v)
+		}
+	}
+	return t
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -268,6 +269,84 @@ func TestVaultsOfOneDevice(t *testing.T) {
 		} else {
 			done()
 		}
+	}
+}
+
+// Chunks are counted for the device whose vaults begin them, and where no device is known for
+// the vault: also after a restart, from the log and from the index. Who has begun as many as it
+// may is named to the vault, every vault of a device.
+func TestChunksOfOneDevice(t *testing.T) {
+	h := newTestHost(t, gate.Limits{DeviceChunks: 10})
+	add := func(e vault.Entry) {
+		t.Helper()
+		e.At = time.Now().Unix()
+		entry, err := wire.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.cfg.Log.Append(t.Context(), uint64(h.added), event.Block{Events: [][]byte{entry}, Puts: h.tree.Append(entry)}); err != nil {
+			t.Fatal(err)
+		}
+		h.feed.Add(h.added, e)
+		h.added++
+	}
+	enrol := func(p *sim.Program) wire.VaultID {
+		id, raw, _ := hello(t, p)
+		v, err := id.ID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		add(vault.Entry{Enrol: &vault.Enrol{Identity: id, Evidence: raw}})
+		return v
+	}
+	begin := func(v wire.VaultID, n uint32) {
+		add(vault.Entry{Generate: &vault.Generate{Owner: vault.Recipients{v}, Spec: vault.BatchSpec{N: n}}})
+	}
+	device := devices(t)
+	one, other := device(), device()
+	a, b, c := enrol(one), enrol(one), enrol(other)
+	idle := enrol(one)
+	begin(a, 4)
+	begin(b, 5)
+	begin(c, 9)
+	if got := h.full(); len(got.Full) != 0 || got.Most != 10 {
+		t.Errorf("before anybody has ten: %+v", got)
+	}
+	begin(b, 1)
+	for _, from := range []string{"live", "the log", "the index"} {
+		if from == "the index" {
+			if err := h.cfg.Log.Append(t.Context(), uint64(h.added), event.Block{Puts: h.feedRows()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x := h
+		if from != "live" {
+			var err error
+			if x, err = NewHost(t.Context(), h.cfg); err != nil {
+				t.Fatal(err)
+			}
+			if got := x.stored.Size > 0; got != (from == "the index") {
+				t.Fatalf("read from the index: %t", got)
+			}
+		}
+		got := map[wire.VaultID]bool{}
+		for _, v := range x.full().Full {
+			got[v] = true
+		}
+		if len(got) != 3 || !got[a] || !got[b] || !got[idle] {
+			t.Errorf("from %s: %d vaults may make no more", from, len(got))
+		}
+		for _, f := range x.Figures() {
+			if f.Name == "device_chunks_most" && f.Value != 10 {
+				t.Errorf("from %s: the operator sees %v chunks of one device", from, f.Value)
+			}
+		}
+	}
+	h.feed.device = nil // a platform that names no device
+	d, e := enrol(one), enrol(one)
+	begin(d, 10)
+	if got := h.full().Full; len(got) != 4 || !slices.Contains(got, d) || slices.Contains(got, e) {
+		t.Errorf("without a device: %d vaults may make no more", len(got))
 	}
 }
 

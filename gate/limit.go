@@ -23,6 +23,7 @@ type Limits struct {
 	Waiting            int     `toml:"waiting,omitempty" comment:"requests to the escrow's vault that are not answered yet; default 8192"`
 	VaultWaiting       int     `toml:"vault_waiting,omitempty" comment:"of one vault, which never has more than an eighth of what is left; default 1000"`
 	DeviceVaults       int     `toml:"device_vaults,omitempty" comment:"vaults of one device that may enrol, with an escrow or a switchboard; default 100"`
+	DeviceChunks       int     `toml:"device_chunks,omitempty" comment:"chunks that vaults of one device may make at an escrow, ever; default 250000"`
 	Connections        int     `toml:"connections,omitempty" comment:"open connections; default 4096"`
 	AddressConnections int     `toml:"address_connections,omitempty" comment:"of one address; default 256"`
 	Body               int64   `toml:"body,omitempty" comment:"bytes of one request; default 4 MiB"`
@@ -40,6 +41,7 @@ func (l Limits) check() error {
 		{"address_rate", l.AddressRate, 1e6}, {"address_burst", float64(l.AddressBurst), 1e6}, {"stranger_rate", l.StrangerRate, 1e6},
 		{"stranger_burst", float64(l.StrangerBurst), 1e6}, {"vault_rate", l.VaultRate, 1e6}, {"vault_burst", float64(l.VaultBurst), 1e6},
 		{"waiting", float64(l.Waiting), 1e6}, {"vault_waiting", float64(l.VaultWaiting), 1e6}, {"device_vaults", float64(l.DeviceVaults), 1e6},
+		{"device_chunks", float64(l.DeviceChunks), 1e9},
 		{"connections", float64(l.Connections), 1e6}, {"address_connections", float64(l.AddressConnections), 1e6},
 		{"body", float64(l.Body), 1 << 30}, {"header_seconds", float64(l.HeaderSeconds), 300},
 		{"request_seconds", float64(l.RequestSeconds), 3600}, {"idle_seconds", float64(l.IdleSeconds), 3600},
@@ -67,7 +69,7 @@ func (l Limits) withDefaults() Limits {
 		AddressRate: or(l.AddressRate, 200), AddressBurst: or(l.AddressBurst, 2000),
 		StrangerRate: or(l.StrangerRate, 2), StrangerBurst: or(l.StrangerBurst, 50),
 		VaultRate: or(l.VaultRate, 100), VaultBurst: or(l.VaultBurst, 1000),
-		Waiting: or(l.Waiting, 8192), VaultWaiting: or(l.VaultWaiting, 1000), DeviceVaults: or(l.DeviceVaults, 100),
+		Waiting: or(l.Waiting, 8192), VaultWaiting: or(l.VaultWaiting, 1000), DeviceVaults: or(l.DeviceVaults, 100), DeviceChunks: or(l.DeviceChunks, 250_000),
 		Connections: or(l.Connections, 4096), AddressConnections: or(l.AddressConnections, 256),
 		Body: or(l.Body, 4<<20), HeaderSeconds: or(l.HeaderSeconds, 10),
 		RequestSeconds: or(l.RequestSeconds, 60), IdleSeconds: or(l.IdleSeconds, 120),

@@ -492,7 +492,7 @@ func TestLinkSnapshot(t *testing.T) {
 		t.Errorf("before a snapshot a start begins at %d: %v", from, err)
 	}
 	for from := uint64(0); from != 1; {
-		if _, err := l.Vault.Call(t.Context(), enclave.Call{Tick: &enclave.Nothing{}}); err != nil {
+		if _, err := l.Vault.Call(t.Context(), enclave.Call{Tick: &enclave.Tick{}}); err != nil {
 			t.Fatal(err)
 		}
 		if from, err = host.From(t.Context(), log); err != nil || from > 1 {

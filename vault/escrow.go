@@ -53,6 +53,7 @@ type Escrow struct {
 	due       dueHeap
 	covered   int64 // entries that the newest snapshot has
 	work      uint64
+	full      map[wire.VaultID]error // vaults that may begin no batch: see SetFull
 	since     *sumSince
 }
 

@@ -39,6 +39,9 @@ func (e *Escrow) begin(from wire.VaultID, q Begin, rnd io.Reader) (Answer, error
 	if q.Spec.Expiry < e.clock+minCertLife || q.Spec.Expiry > e.clock+maxCertLife {
 		return Answer{}, fmt.Errorf("expiry %d is not between an hour and five years after %d: %w", q.Spec.Expiry, e.clock, ErrExpired)
 	}
+	if err := e.full[from]; err != nil {
+		return Answer{}, err
+	}
 	mine := 0
 	for _, b := range e.pending {
 		if b.owner() == from {

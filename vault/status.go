@@ -219,6 +219,10 @@ func (e *Escrow) Row(k string) ([]byte, error) {
 // which goes into certificates made from now on.
 func (e *Escrow) SetDigest(d wire.Hash) { e.cfg.Digest = d }
 
+// SetFull tells the escrow which vaults may begin no batch from now on, and why. It counts no
+// chunks itself: refusing is what its host can do anyway.
+func (e *Escrow) SetFull(full map[wire.VaultID]error) { e.full = full }
+
 // SetDigests tells the owner the digests of every evidence that it has shown,
 // and of the escrow's as appraised last.
 func (o *Owner) SetDigests(own []wire.Hash, escrow wire.Hash) {

@@ -1,10 +1,13 @@
 package vault_test
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"latchkey/coin"
 	"latchkey/vault"
+	"latchkey/wire"
 )
 
 // Work is counted by what is done, not by how often something is asked: keys made and
@@ -64,4 +67,48 @@ func TestWork(t *testing.T) {
 		t.Errorf("a lock that was explored: %+v, %v", done, err)
 	}
 	expect("a lock that was explored beside", 0)
+}
+
+// A vault of which the host says that it may begin no batch begins none, and another does;
+// what was begun before goes on, repeated requests included.
+func TestFull(t *testing.T) {
+	w := newWorld(t, 2)
+	alice, bob := w.owners[0], w.owners[1]
+	first := func(c *client) vault.Request {
+		t.Helper()
+		spec := vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 3, Expiry: w.now + 80*86400}
+		id, _, err := c.o.NewBatch(spec, w.rnd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		qs, err := c.o.Pending(w.rnd)
+		for _, q := range qs {
+			if err == nil && q.Begin != nil && q.Begin.Batch == id {
+				return q
+			}
+		}
+		t.Fatalf("to say are %+v, %v", qs, err)
+		return vault.Request{}
+	}
+	begun := first(alice)
+	if _, err := alice.ask(begun); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("no more")
+	w.escrow.SetFull(map[wire.VaultID]error{alice.id: full})
+	if _, err := alice.ask(begun); err != nil {
+		t.Errorf("a batch that was begun before: %v", err)
+	}
+	size, work := w.escrow.Size(), w.escrow.Work()
+	later := first(alice)
+	if _, err := alice.ask(later); err == nil || !strings.Contains(err.Error(), full.Error()) || w.escrow.Size() != size || w.escrow.Work() != work {
+		t.Errorf("another one: %v, %d entries, %d units of work", err, w.escrow.Size()-size, w.escrow.Work()-work)
+	}
+	if _, err := bob.ask(first(bob)); err != nil {
+		t.Errorf("another vault: %v", err)
+	}
+	w.escrow.SetFull(nil)
+	if _, err := alice.ask(later); err != nil {
+		t.Errorf("when it may again: %v", err)
+	}
 }

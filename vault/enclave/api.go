@@ -52,7 +52,7 @@ type Call struct {
 	Greet    *Raw           `cbor:"30,keyasint,omitempty"` // a client vault's Hello
 	Frame    *Raw           `cbor:"31,keyasint,omitempty"` // a client vault's request
 	Cosigned *Raw           `cbor:"32,keyasint,omitempty"` // a head that the witnesses signed
-	Tick     *Nothing       `cbor:"33,keyasint,omitempty"` // sign the head anew; do what is due
+	Tick     *Tick          `cbor:"33,keyasint,omitempty"` // sign the head anew; do what is due
 	Lock     *vault.LockAsk `cbor:"34,keyasint,omitempty"` // an agreement with everyone's acceptance, from anyone
 }
 
@@ -72,6 +72,13 @@ type Page struct {
 // Raw carries bytes from elsewhere, unopened.
 type Raw struct {
 	Bytes []byte `cbor:"1,keyasint"`
+}
+
+// Tick also names the vaults that begin no batch until the next one, because vaults of
+// their device have begun so many chunks as Most, or more.
+type Tick struct {
+	Full []wire.VaultID `cbor:"1,keyasint,omitempty"`
+	Most int            `cbor:"2,keyasint,omitempty"`
 }
 
 // Load brings back log entries, in order, and rows, as Commits had them: all

@@ -28,7 +28,7 @@ func TestCommitTogether(t *testing.T) {
 	if len(calls) != 4 {
 		t.Fatalf("%d requests, want 4", len(calls))
 	}
-	calls = append(calls[:2:2], append([]enclave.Call{{Tick: &enclave.Nothing{}}, {Frame: &enclave.Raw{Bytes: []byte("garbage")}}}, calls[2:]...)...)
+	calls = append(calls[:2:2], append([]enclave.Call{{Tick: &enclave.Tick{}}, {Frame: &enclave.Raw{Bytes: []byte("garbage")}}}, calls[2:]...)...)
 	for i := range calls {
 		e.n++
 		calls[i].N = e.n
@@ -124,7 +124,7 @@ func TestCosignedFirst(t *testing.T) {
 	if out := w.escrow.e.Handle(enclave.Call{Durable: &enclave.Durable{Commit: number}}); len(out) != 0 {
 		t.Fatal("answered before it is witnessed")
 	}
-	note := w.countersign(w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}}).Bytes)
+	note := w.countersign(w.escrow.must(enclave.Call{Tick: &enclave.Tick{}}).Bytes)
 	w.escrow.n++
 	var answered []uint64
 	for _, m := range w.escrow.e.HandleAll(making, enclave.Call{N: w.escrow.n, Cosigned: &enclave.Raw{Bytes: note}}) {
@@ -169,7 +169,7 @@ func TestAskedEarly(t *testing.T) {
 	if answered(early) {
 		t.Fatal("a question that comes too early is answered at once")
 	}
-	w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}})
+	w.escrow.must(enclave.Call{Tick: &enclave.Tick{}})
 	if !answered(early) {
 		t.Fatal("a question that comes too early is not answered at the tick")
 	}
@@ -250,7 +250,7 @@ func TestOpeningAnswers(t *testing.T) {
 	if answered(first) {
 		t.Error("an instance that is not open answers an acknowledgement")
 	}
-	w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}})
+	w.escrow.must(enclave.Call{Tick: &enclave.Tick{}})
 	hear(first)
 	first = talk(w.owners[0], "ack")[0] // again, though the escrow has it
 	second := talk(w.owners[1], "ack")[0]

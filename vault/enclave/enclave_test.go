@@ -328,7 +328,7 @@ func TestHeld(t *testing.T) {
 		t.Fatalf("to say: %v", talk)
 	}
 	n := w.escrow.send(enclave.Call{Frame: &enclave.Raw{Bytes: talk[0].Frame}})
-	h := w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}}).Bytes
+	h := w.escrow.must(enclave.Call{Tick: &enclave.Tick{}}).Bytes
 	if answered(w.escrow, n) {
 		t.Fatal("the escrow gives a share away before the claim is witnessed")
 	}
@@ -460,7 +460,7 @@ func TestCallsRefused(t *testing.T) {
 		{"nothing", alice, enclave.Call{}}, {"nothing", w.escrow, enclave.Call{}},
 		{"Load after the start", alice, enclave.Call{Load: &enclave.Load{}}},
 		{"Ready twice", w.escrow, enclave.Call{Ready: &enclave.Nothing{}}},
-		{"Greet to an owner", alice, enclave.Call{Greet: raw}}, {"Tick to an owner", alice, enclave.Call{Tick: &enclave.Nothing{}}},
+		{"Greet to an owner", alice, enclave.Call{Greet: raw}}, {"Tick to an owner", alice, enclave.Call{Tick: &enclave.Tick{}}},
 		{"Keys to an escrow", w.escrow, enclave.Call{Keys: &enclave.Chunks{IDs: []wire.ChunkID{{}}}}},
 		{"Claim to an escrow", w.escrow, enclave.Call{Claim: &enclave.Chunks{}}},
 		{"Sign to an escrow", w.escrow, enclave.Call{Sign: &enclave.Sign{Body: []byte("x")}}},

@@ -94,6 +94,11 @@ func (e *Enclave) doEscrow(x turn) (Result, int64, error) {
 		return Result{}, 0, e.cosigned(c.Cosigned.Bytes)
 	case c.Tick != nil:
 		e.ticked = true
+		full, err := map[wire.VaultID]error{}, fmt.Errorf("vaults of this device have begun %d chunks here, which are all that they may (limits.device_chunks); use those, or ask the operator", c.Tick.Most)
+		for _, v := range c.Tick.Full {
+			full[v] = err
+		}
+		e.escrow.SetFull(full)
 		var r Result
 		for range maxDueRounds {
 			b, err := e.escrow.Due(rand.Reader)

@@ -190,7 +190,7 @@ func TestListen(t *testing.T) {
 // call has one result.
 func FuzzHandle(f *testing.F) {
 	for _, c := range []enclave.Call{
-		{}, {Ready: &enclave.Nothing{}}, {Status: &enclave.Nothing{}}, {Hello: &enclave.Nothing{}}, {Talk: &enclave.Nothing{}}, {Tick: &enclave.Nothing{}},
+		{}, {Ready: &enclave.Nothing{}}, {Status: &enclave.Nothing{}}, {Hello: &enclave.Nothing{}}, {Talk: &enclave.Nothing{}}, {Tick: &enclave.Tick{}},
 		{Load: &enclave.Load{Entries: [][]byte{{1}}, Rows: []enclave.StoredRow{{Key: []byte("meta")}}}}, {Durable: &enclave.Durable{Commit: 1 << 63}},
 		{Finish: &enclave.Finish{}}, {Feed: &enclave.Feed{Entries: []vault.Logged{{Position: -1}}}}, {Heard: &enclave.Heard{N: 7}},
 		{Batch: &vault.BatchSpec{Denomination: denomination("btc", coin.Secp256k1), Weight: 5, N: 1, Expiry: 1_800_100_000}},

@@ -20,7 +20,7 @@ func grown(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}})
+	w.escrow.must(enclave.Call{Tick: &enclave.Tick{}})
 	w.escrow.must(enclave.Call{Lock: &q})
 	if n := w.escrow; n.from == 0 || n.from >= int64(len(n.entries)) {
 		t.Fatalf("the newest snapshot is of %d entries, the log has %d", n.from, len(n.entries))
@@ -45,7 +45,7 @@ func TestSnapshotStart(t *testing.T) {
 	for range 3 { // a later snapshot, and entries after it
 		w.more(w.owners[0], denomination("btc", coin.Secp256k1), 1)
 		w.run()
-		w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}})
+		w.escrow.must(enclave.Call{Tick: &enclave.Tick{}})
 		w.more(w.owners[1], denomination("xmr", coin.Ed25519), 1)
 		w.run()
 	}
@@ -122,8 +122,8 @@ func TestSnapshotCrash(t *testing.T) {
 	for range 4 {
 		n := w.escrow
 		n.hold = true
-		n.send(enclave.Call{Tick: &enclave.Nothing{}})
-		n.send(enclave.Call{Tick: &enclave.Nothing{}})
+		n.send(enclave.Call{Tick: &enclave.Tick{}})
+		n.send(enclave.Call{Tick: &enclave.Tick{}})
 		waiting := n.waiting
 		n.hold = false
 		for keep := range len(waiting) + 1 {
@@ -217,7 +217,7 @@ func TestSnapshotParts(t *testing.T) {
 	stranger := w.owner(w.program("A", goodBuild))
 	hello := stranger.must(enclave.Call{Hello: &enclave.Nothing{}})
 	n.hold = true
-	n.send(enclave.Call{Tick: &enclave.Nothing{}})
+	n.send(enclave.Call{Tick: &enclave.Tick{}})
 	if _, parts := n.land(); parts != 1 {
 		t.Errorf("the tick's commit has %d parts, want 1", parts)
 	}

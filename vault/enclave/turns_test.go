@@ -39,7 +39,7 @@ func TestGreedyWaitsAlone(t *testing.T) {
 	e.Come(greedy...)
 	first, _, _ := e.Turn() // the machine is at work on it when the other comes
 	w.escrow.n++
-	tick := enclave.Call{N: w.escrow.n, Tick: &enclave.Nothing{}}
+	tick := enclave.Call{N: w.escrow.n, Tick: &enclave.Tick{}}
 	e.Come(honest, tick)
 	before := e.Work()
 	var order []uint64
@@ -231,7 +231,7 @@ func TestExploredOnce(t *testing.T) {
 	w.now += 120
 	w.escrow.n++
 	tick := w.escrow.n
-	e.Come(enclave.Call{N: tick, Tick: &enclave.Nothing{}})
+	e.Come(enclave.Call{N: tick, Tick: &enclave.Tick{}})
 	_, _, out := e.Turn()
 	w.escrow.take(out)
 	w.escrow.must(enclave.Call{Cosigned: &enclave.Raw{Bytes: w.countersign(w.escrow.results[tick].Bytes)}})
@@ -255,7 +255,7 @@ func TestBusy(t *testing.T) {
 	w.escrow.take(out)
 	w.escrow.n++
 	tick := w.escrow.n
-	e.Come(enclave.Call{N: tick, Tick: &enclave.Nothing{}})
+	e.Come(enclave.Call{N: tick, Tick: &enclave.Tick{}})
 	for waiting := 1; waiting > 0; {
 		_, waiting, out = e.Turn()
 		w.escrow.take(out)

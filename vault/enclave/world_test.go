@@ -346,7 +346,7 @@ func (w *world) countersign(signed []byte) []byte {
 // witness has the escrow's present head countersigned, and tells it.
 func (w *world) witness() {
 	w.t.Helper()
-	note := w.countersign(w.escrow.must(enclave.Call{Tick: &enclave.Nothing{}}).Bytes)
+	note := w.countersign(w.escrow.must(enclave.Call{Tick: &enclave.Tick{}}).Bytes)
 	w.escrow.must(enclave.Call{Cosigned: &enclave.Raw{Bytes: note}})
 	w.note = note
 }
