@@ -187,29 +187,17 @@ func (h *Host) received(c enclave.ChunkStatus) bool {
 // awayPrefix is of the records of what was given away: lists of chunks.
 const awayPrefix = "away/"
 
-// keepCursor notes how far the escrow's log was heard and, with it, which chunks it gave to
-// others meanwhile.
-func (h *Host) keepCursor(ctx context.Context, cursor uint64, entries []vault.Logged) {
-	rows := map[string]any{"number/cursor": cursor}
-	var given []wire.ChunkID
+// givenAway returns the chunks that a step gave to others, and that were not noted yet.
+func (h *Host) givenAway(r vault.Run) (given []wire.ChunkID) {
 	h.mu.Lock()
-	for _, l := range entries {
-		e, err := vault.ParseEntry(l.Entry)
-		if err != nil || e.Run == nil {
-			continue
-		}
-		for _, x := range e.Run.Exits {
-			if to, err := x.To.One(); (err != nil || to != h.id) && !h.away[x.Chunk] {
-				h.away[x.Chunk] = true
-				given = append(given, x.Chunk)
-			}
+	defer h.mu.Unlock()
+	for _, x := range r.Exits {
+		if to, err := x.To.One(); (err != nil || to != h.id) && !h.away[x.Chunk] {
+			h.away[x.Chunk] = true
+			given = append(given, x.Chunk)
 		}
 	}
-	h.mu.Unlock()
-	if len(given) > 0 {
-		rows[fmt.Sprintf("%s%016x", awayPrefix, cursor)] = given
-	}
-	_ = h.store.putAll(ctx, rows) // the store keeps its failure
+	return given
 }
 
 // returned reports whether a chunk was made by this client.

@@ -468,9 +468,8 @@ func (h *Host) feedLoop(ctx context.Context) error {
 		failures = 0
 		h.problem("what the escrow's log says", nil)
 		if u.Cursor != cursor {
-			h.heard(ctx, u.Entries)
 			cursor = u.Cursor
-			h.keepCursor(ctx, cursor, u.Entries)
+			h.heard(ctx, cursor, u.Entries)
 			h.news()
 		}
 	}

@@ -25,6 +25,35 @@ func (c *citizen) ask(units uint64) string {
 	return r.String()
 }
 
+// What no payment can come to is not asked for; while the switchboard does not say what a unit
+// is, any amount is.
+func TestReceiveBounds(t *testing.T) {
+	w := newTown(t, "bob")
+	bob := w.clients["bob"]
+	most := coin.NewAmount(payMost * 10_000)
+	for _, x := range []struct {
+		amount coin.Amount
+		want   string // of the error; empty: taken
+	}{
+		{coin.Amount{}, "nothing is asked for"},
+		{coin.NewAmount(1), ""},
+		{most, ""},
+		{must(most.Plus(coin.NewAmount(1))), "100.00000001 btc is more than one payment can be: 1000000 units, which are 100 btc now"},
+		{must(coin.ParseDecimal("1000000000000", 8)), "1000000000000 btc is more than one payment can be"},
+		{must(coin.NewAmount(1 << 63).Times(1 << 63)), "is more than one payment can be"},
+	} {
+		switch _, err := bob.Receive(t.Context(), "btc", x.amount, 0); {
+		case x.want == "" && err != nil, x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)):
+			t.Errorf("%s: %v, want an error with %q", x.amount, err, x.want)
+		}
+	}
+	silent := newWorld(t)
+	silent.board.rate = errors.New("no rate")
+	if err := silent.payable(t.Context(), btc, must(most.Plus(most))); err != nil {
+		t.Errorf("while no unit is known: %v", err)
+	}
+}
+
 // Bob pays Carol, and Carol pays Alice with a part of it: no transaction on any
 // chain, until Alice claims.
 func TestPaymentsHop(t *testing.T) {

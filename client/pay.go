@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"latchkey/coin"
 	"latchkey/contract"
@@ -20,13 +21,13 @@ type Requested struct {
 
 func requestName(id string) string { return "request/" + id }
 
-// payHash names the contract of a plain payment.
-var payHash = func() wire.Hash {
+// payHash names the contract of a plain payment, of payMost units at the most.
+var payHash, payMost = func() (wire.Hash, uint64) {
 	p, err := contract.Compile(examples.Pay)
 	if err != nil {
 		panic(err) // the example is compiled in, and a test looks at it
 	}
-	return p.Hash()
+	return p.Hash(), uint64(p.Terms()[0].Hi)
 }()
 
 // The parties of Pay.
@@ -55,6 +56,9 @@ func (h *Host) Receive(ctx context.Context, id coin.AssetID, amount coin.Amount,
 	if st.Now == 0 {
 		return fail(errors.New("the vault has not met its escrow yet"))
 	}
+	if err := h.payable(ctx, a, amount); err != nil {
+		return fail(err)
+	}
 	r := Request{Vault: h.id, Asset: a.ID, Chain: a.Chain, Amount: amount, Nonce: newNonce(), Expiry: st.Now + goodFor}
 	if r.Escrow, err = h.escrowID(ctx); err != nil {
 		return fail(err)
@@ -65,6 +69,26 @@ func (h *Host) Receive(ctx context.Context, id coin.AssetID, amount coin.Amount,
 	h.store.journal(ctx, Event{Kind: "requested", Asset: string(id), Amount: amount.String(), Text: fmt.Sprintf("asks for a payment: request %.8s", r.id())})
 	return r, nil
 }
+
+// payable refuses an amount that no payment can come to: a mistake of its decimal point, most
+// likely. What a unit is the switchboard says; while it does not, what nothing can be is asked for
+// in vain, and no more.
+func (h *Host) payable(ctx context.Context, a coin.Asset, amount coin.Amount) error {
+	short, cancel := context.WithTimeout(ctx, unitPatience)
+	defer cancel()
+	d, err := h.board.Denominate(short, a)
+	if err != nil || d.Asset != a {
+		return nil
+	}
+	most, err := d.Unit.Times(payMost)
+	if err == nil && amount.Cmp(most) > 0 {
+		return fmt.Errorf("%s is more than one payment can be: %d units, which are %s now; ask for less", a.Format(amount), payMost, a.Format(most))
+	}
+	return nil
+}
+
+// unitPatience is how long a payment request waits to hear what a unit is.
+const unitPatience = 2 * time.Second
 
 // worthOf turns dollars into an amount of an asset: in whole units of today's
 // denomination, so that chunks can make it up.

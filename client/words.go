@@ -151,44 +151,58 @@ func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
 	}
 }
 
-// heard notes which of this client's words, and which values of oracles, are in
-// entries that its vault has verified.
-func (h *Host) heard(ctx context.Context, entries []vault.Logged) {
+// heard notes which of this client's words, and which values of oracles, are in entries
+// that its vault has verified; which chunks they gave to others; and how far the escrow's
+// log was heard.
+func (h *Host) heard(ctx context.Context, cursor uint64, entries []vault.Logged) {
+	var given []wire.ChunkID
 	for _, l := range entries {
 		e, err := vault.ParseEntry(l.Entry)
-		if err == nil && e.Run != nil && e.Run.Report != nil {
-			h.observed(ctx, *e.Run, vault.Index(l.Position+1))
-		}
 		if err != nil || e.Run == nil {
 			continue
 		}
-		var word wire.Hash
-		switch {
-		case e.Run.Word != nil:
-			word, err = e.Run.Word.Hash()
-		case e.Run.Step != nil:
-			word, err = e.Run.Step.Hash()
-		default:
-			continue
+		given = append(given, h.givenAway(*e.Run)...)
+		if e.Run.Report != nil {
+			h.observed(ctx, *e.Run, vault.Index(l.Position+1))
 		}
-		if err != nil {
-			continue
-		}
-		h.wording.Lock()
-		var s Said
-		if h.store.get(saidName(word), &s) && s.Entry == 0 {
-			s.Entry, s.Refused = vault.Index(l.Position+1), ""
-			_ = h.store.put(ctx, saidName(word), s) // the store keeps its failure
-		}
-		h.wording.Unlock()
-		if e.Run.Step != nil {
-			forget(ctx, h, "word/", func(s Said) vault.Index {
-				if s.Step == nil {
-					return 0
-				}
-				return s.Entry
-			})
-		}
+		h.inLog(ctx, *e.Run, vault.Index(l.Position+1))
+	}
+	rows := map[string]any{"number/cursor": cursor}
+	if len(given) > 0 {
+		rows[fmt.Sprintf("%s%016x", awayPrefix, cursor)] = given
+	}
+	_ = h.store.putAll(ctx, rows) // the store keeps its failure
+}
+
+// inLog notes that a word of this client's, if a step is of one, is in the log.
+func (h *Host) inLog(ctx context.Context, r vault.Run, at vault.Index) {
+	var word wire.Hash
+	var err error
+	switch {
+	case r.Word != nil:
+		word, err = r.Word.Hash()
+	case r.Step != nil:
+		word, err = r.Step.Hash()
+	default:
+		return
+	}
+	if err != nil {
+		return
+	}
+	h.wording.Lock()
+	var s Said
+	if h.store.get(saidName(word), &s) && s.Entry == 0 {
+		s.Entry, s.Refused = at, ""
+		_ = h.store.put(ctx, saidName(word), s) // the store keeps its failure
+	}
+	h.wording.Unlock()
+	if r.Step != nil {
+		forget(ctx, h, "word/", func(s Said) vault.Index {
+			if s.Step == nil {
+				return 0
+			}
+			return s.Entry
+		})
 	}
 }
 

@@ -107,7 +107,7 @@ func TestStepWordsAreKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.heard(ctx, []vault.Logged{{Position: int64(n) + 9, Entry: raw}})
+		w.heard(ctx, uint64(n), []vault.Logged{{Position: int64(n) + 9, Entry: raw}})
 	}
 	if all := w.said(); len(all) != maxLogged {
 		t.Errorf("%d are kept, want %d", len(all), maxLogged)
