@@ -237,6 +237,9 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if n == 0 {
+		return &hinted{fmt.Errorf("%w: deposit: --usd %s is nothing", errUsage, *usd), "latchkey deposit --asset btc --usd 500"}
+	}
 	w := uint32(min(*weight, math.MaxUint32)) // never another number than what was said
 	if err := coin.CheckWeight(w); err != nil {
 		return &hinted{fmt.Errorf("%w: --weight %d: %w", errUsage, *weight, err), "5 is the usual one"}
