@@ -211,6 +211,9 @@ func timeline(ctx context.Context, args []string, out, _ io.Writer) error {
 
 func cents(text string) (uint64, error) {
 	c, err := rate.ParseCents(text)
+	if err == nil && c == 0 {
+		err = errors.New("that is nothing")
+	}
 	if err != nil {
 		if text == "" {
 			err = errors.New("how much is not said")
@@ -236,9 +239,6 @@ func deposit(ctx context.Context, args []string, out, talk io.Writer) error {
 	n, err := cents(*usd)
 	if err != nil {
 		return err
-	}
-	if n == 0 {
-		return &hinted{fmt.Errorf("%w: deposit: --usd %s is nothing", errUsage, *usd), "latchkey deposit --asset btc --usd 500"}
 	}
 	w := uint32(min(*weight, math.MaxUint32)) // never another number than what was said
 	if err := coin.CheckWeight(w); err != nil {
