@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,7 @@ type Host struct {
 	mu      sync.Mutex
 	feed    *Feed
 	added   int64         // entries in feed
+	quiet   []int64       // those of the newest that no vault waits for
 	stored  feedHead      // of what is written down of it
 	note    []byte        // newest witnessed head
 	seen    int64         // its size
@@ -220,13 +222,26 @@ func (h *Host) index(c enclave.Commit) (waited bool) {
 	for _, raw := range c.Entries {
 		e, err := vault.ParseOwn(raw)
 		if err == nil {
-			h.feed.Add(h.added, e)
+			h.learn(e)
 		}
 		waited = waited || e.Hand == nil && e.Ack == nil && e.Stored == nil
 		h.added++
 	}
 	return waited
 }
+
+// learn takes the entry that comes next into the index. h.mu is held.
+func (h *Host) learn(e vault.Entry) {
+	h.feed.Add(h.added, e)
+	if e.Hand != nil && e.Hand.Deposit == 0 || e.Ack != nil && e.Ack.Deposit == 0 {
+		h.quiet = append(h.quiet, h.added)
+		h.quiet = h.quiet[max(0, len(h.quiet)-maxQuiet):]
+	}
+}
+
+// maxQuiet bounds how many of the newest entries that a vault can wait for are kept in mind: of older
+// ones, vaults are told at once.
+const maxQuiet = 1 << 14
 
 // An order lets heads pass that are not behind one before. One that a tick brings
 // may have been overtaken by that of a commit: to the witnesses, it would look
@@ -390,7 +405,8 @@ type Update struct {
 	More        bool
 }
 
-// Feed returns what is new for a vault since cursor, or waits for it.
+// Feed returns what is new for a vault since cursor, or waits for it. What would only have the vault ask again
+// waits for what comes next, until the time is over.
 func (h *Host) Feed(ctx context.Context, v wire.VaultID, cursor uint64, known int64, wait time.Duration) (Update, error) {
 	deadline := time.NewTimer(wait)
 	defer deadline.Stop()
@@ -398,31 +414,43 @@ func (h *Host) Feed(ctx context.Context, v wire.VaultID, cursor uint64, known in
 		h.mu.Lock()
 		note, size, changed := h.note, h.seen, h.changed
 		positions, _ := h.feed.From(v, int(min(cursor, 1<<40)), maxFeed+1)
-		h.mu.Unlock()
 		more := len(positions) > maxFeed
 		positions = positions[:min(len(positions), maxFeed)]
-		for i, p := range positions {
-			if p >= size { // not witnessed yet
-				positions, more = positions[:i], false
-				break
-			}
+		late := slices.IndexFunc(positions, func(p int64) bool { return p >= size }) // not witnessed yet
+		if late >= 0 {
+			positions, more = positions[:late], false
 		}
-		if len(positions) > 0 && note != nil {
+		worth := note != nil && h.worth(positions, late >= 0, known)
+		h.mu.Unlock()
+		if worth {
 			return h.update(ctx, note, size, known, cursor, positions, more)
 		}
 		select {
 		case <-changed:
 			if wait <= 0 {
-				return h.update(ctx, note, size, known, cursor, nil, false)
+				return h.update(ctx, note, size, known, cursor, positions, more)
 			}
 		case <-deadline.C:
-			return h.update(ctx, note, size, known, cursor, nil, false)
+			return h.update(ctx, note, size, known, cursor, positions, more)
 		case <-gate.Stopping(ctx):
-			return h.update(ctx, note, size, known, cursor, nil, false)
+			return h.update(ctx, note, size, known, cursor, positions, more)
 		case <-ctx.Done():
 			return Update{}, ctx.Err()
 		}
 	}
+}
+
+// worth reports whether a vault that knows a head of a size has a use for entries at once. What other people's
+// chunks went through long ago has none before the entry for which it is told, if that is still
+// with the witnesses; and what was handed over and stored has none before its instance opens.
+func (h *Host) worth(positions []int64, incomplete bool, known int64) bool {
+	return slices.ContainsFunc(positions, func(p int64) bool {
+		if p < known {
+			return !incomplete
+		}
+		_, quiet := slices.BinarySearch(h.quiet, p)
+		return !quiet
+	})
 }
 
 func (h *Host) update(ctx context.Context, note []byte, size, known int64, cursor uint64, positions []int64, more bool) (Update, error) {
