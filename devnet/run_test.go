@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -39,12 +40,8 @@ func TestRunPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile(filepath.Join(root, "docs", "run.md"))
+	raw, err := os.ReadFile(filepath.Join(root, "docs", "run.md"))
 	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(root, "bin")
-	if err := Build(t.Context(), root, bin, func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}
 	folder, err := os.MkdirTemp("", "latchkey-") // short: paths of sockets are bounded
@@ -59,26 +56,35 @@ func TestRunPage(t *testing.T) {
 		}
 		os.RemoveAll(folder)
 	})
-	own := filepath.Join(folder, "bin")
-	if err := os.CopyFS(own, os.DirFS(bin)); err != nil {
+	pagePrograms(t, root, filepath.Join(folder, "bin"))
+	network := fmt.Sprintf("127.%d.%d.", 1+rand.IntN(254), rand.IntN(256)) // so that two runs do not meet on one machine
+	out := runPage(t, root, folder, strings.ReplaceAll(string(raw), "127.0.0.", network), network)
+	t.Logf("%s", out)
+	doctorSaid(t, out)
+	clientsSaid(t, out)
+	noSecrets(t, folder)
+}
+
+// pagePrograms builds what the page calls into folder to.
+func pagePrograms(t *testing.T, root, to string) {
+	t.Helper()
+	bin := filepath.Join(root, "bin")
+	if err := Build(t.Context(), root, bin, func(s string) { t.Log(s) }); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(own, "latchkey"), "./cmd/latchkey")
+	if err := os.CopyFS(to, os.DirFS(bin)); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(to, "latchkey"), "./cmd/latchkey")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	var script strings.Builder
-	script.WriteString("set -eu -o pipefail\n")
-	blocks := shBlock.FindAllSubmatch(page, -1)
-	if len(blocks) < 10 {
-		t.Fatalf("docs/run.md has %d blocks of commands", len(blocks))
-	}
-	for _, b := range blocks {
-		script.Write(b[1])
-	}
-	// The end, as systemd brings it: hosts before those whom they call.
-	script.WriteString(`
+}
+
+// pageEnd is what the script does after the page: it waits until the test has looked at
+// the figures, then ends all, as systemd does: hosts before those whom they call.
+const pageEnd = `
 echo "all is done"
 read -r _ || true
 for m in alice bob board escrow w1 w2 w3 w4; do
@@ -86,12 +92,25 @@ kill -TERM $(cat $m/pid)
 wait $(cat $m/pid) || { echo "$m ends with status $?" >&2; exit 1; }
 done
 echo "all have ended"
-`)
+`
+
+// runPage runs the page's commands in folder, on addresses that begin with network,
+// watches the figures when all is done, and returns what was printed.
+func runPage(t *testing.T, root, folder, page, network string) string {
+	t.Helper()
+	blocks := shBlock.FindAllStringSubmatch(page, -1)
+	if len(blocks) < 10 {
+		t.Fatalf("docs/run.md has %d blocks of commands", len(blocks))
+	}
+	script := "set -eu -o pipefail\n"
+	for _, b := range blocks {
+		script += b[1]
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-c", script.String())
+	cmd := exec.CommandContext(ctx, "bash", "-c", script+pageEnd)
 	cmd.Dir = folder
-	cmd.Env = append(os.Environ(), "PATH="+own+":"+os.Getenv("PATH"), "PROJECT="+root)
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(folder, "bin")+":"+os.Getenv("PATH"), "PROJECT="+root)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what the script leaves behind is ended with it
 	out := watched{done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -105,7 +124,7 @@ echo "all have ended"
 	}
 	go func() { // while everything runs
 		<-out.done
-		watch(t, string(page), folder)
+		watch(t, page, folder, network)
 		_ = goOn.Close()
 	}()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -114,50 +133,61 @@ echo "all have ended"
 	if err != nil && !strings.Contains(out.String(), "all have ended") {
 		t.Fatalf("%v\n%s%s", err, out.String(), lastLines(folder))
 	}
-	t.Logf("%s", out.String())
+	return out.String()
+}
+
+// doctorSaid looks for what the doctor finds where all is well, and for each trouble
+// that the page makes: these errors, and no others.
+func doctorSaid(t *testing.T, out string) {
+	t.Helper()
 	for _, want := range []string{"the escrow's log_key is the pinned one", "the policy accepts the escrow's evidence", "all 4 witnesses can be asked", "it runs and is ready"} {
-		if !strings.Contains(out.String(), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("the doctor does not say %q", want)
 		}
-	}
-	for _, want := range []string{
-		"settled tit for tat in 6 steps: rounds of 1 to 2 units", "\nalice +4 units ", "\nbob +2 units ", // before Bob accepts
-		"\n[0-9a-f]{8} +Swap as bob +owned +nothing ", "\nstep 5 taken .* kept: entry ", // after the last step
-	} {
-		if !regexp.MustCompile(want).MatchString(out.String()) {
-			t.Errorf("of the exchange tit for tat nothing says %q", want)
-		}
-	}
-	if !strings.Contains(out.String(), "not funded: 0 of ") {
-		t.Error("Bob's client does not say that what Alice offers is not there")
-	}
-	if !strings.Contains(out.String(), "\nPROBLEM sweep of eth ") {
-		t.Error("Bob's client does not say that what he has bought is empty")
 	}
 	found := []string{
 		"ERROR   state       the key",
 		"ERROR   wallet eth  the node does not follow its chain: the node behind latchkey wallet-eth for eip155:1337 stands still",
 	}
-	if strings.Contains(out.String(), "a full disk is not tried") {
+	if strings.Contains(out, "a full disk is not tried") {
 		t.Log("a full disk is not tried: none may be mounted here")
 	} else {
 		found = append(found, "ERROR   disk        0 MiB are free under escrow/data", "ERROR   health      it runs and is not ready: 0 MiB are free")
 		for _, want := range []string{"the escrow's disk is full", "escrow/data/", "no space left on device"} {
-			if !strings.Contains(out.String(), want) {
+			if !strings.Contains(out, want) {
 				t.Errorf("with a full disk nobody says %q", want)
 			}
 		}
 	}
 	for _, want := range found {
-		if !strings.Contains(out.String(), "\n"+want) {
+		if !strings.Contains(out, "\n"+want) {
 			t.Errorf("the doctor does not say %q", want)
 		}
 	}
-	late := regexp.MustCompile(`\nERROR   health .* does not follow its chain`).FindAllString(out.String(), -1) // where that client has noticed by then
-	if n := strings.Count(out.String(), "\nERROR ") - len(late); n != len(found) {
+	late := regexp.MustCompile(`\nERROR   health .* does not follow its chain`).FindAllString(out, -1) // where that client has noticed by then
+	if n := strings.Count(out, "\nERROR ") - len(late); n != len(found) {
 		t.Errorf("the doctor finds %d errors, want %d", n, len(found))
 	}
-	noSecrets(t, folder)
+}
+
+// clientsSaid looks for what the clients say of the exchange tit for tat, and of the
+// coins that a lying node had shown.
+func clientsSaid(t *testing.T, out string) {
+	t.Helper()
+	for _, want := range []string{
+		"settled tit for tat in 6 steps: rounds of 1 to 2 units", "\nalice +4 units ", "\nbob +2 units ", // before Bob accepts
+		"\n[0-9a-f]{8} +Swap as bob +owned +nothing ", "\nstep 5 taken .* kept: entry ", // after the last step
+	} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("of the exchange tit for tat nothing says %q", want)
+		}
+	}
+	if !strings.Contains(out, "not funded: 0 of ") {
+		t.Error("Bob's client does not say that what Alice offers is not there")
+	}
+	if !strings.Contains(out, "\nPROBLEM sweep of eth ") {
+		t.Error("Bob's client does not say that what he has bought is empty")
+	}
 }
 
 // watched is what the script prints; done is closed when it has done all that the
@@ -190,11 +220,11 @@ var metricName = regexp.MustCompile("`([a-z_]+)(\\{[a-z]+\\})?`")
 
 // watch reads the figures of all roles, until each metric that the page speaks of is
 // there, and some have the values that this run must leave.
-func watch(t *testing.T, page, folder string) {
+func watch(t *testing.T, page, folder, network string) {
 	var all map[string]string
 	var missing []string
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		all, missing = look(page, folder)
+		all, missing = look(page, folder, network)
 		if len(missing) == 0 {
 			return
 		}
@@ -215,9 +245,9 @@ func watch(t *testing.T, page, folder string) {
 }
 
 // look reads health and figures of a process of each role, and says what is missing.
-func look(page, folder string) (all map[string]string, missing []string) {
+func look(page, folder, network string) (all map[string]string, missing []string) {
 	all = map[string]string{}
-	for name, at := range map[string]string{"witness": "127.0.0.11:7409", "escrow": "127.0.0.21:7209", "switchboard": "127.0.0.31:7309", "client": "unix:" + filepath.Join(folder, "alice", "admin.sock")} {
+	for name, at := range map[string]string{"witness": network + "11:7409", "escrow": network + "21:7209", "switchboard": network + "31:7309", "client": "unix:" + filepath.Join(folder, "alice", "admin.sock")} {
 		c, url := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{}}, "http://"+at
 		if path, ok := strings.CutPrefix(at, "unix:"); ok {
 			url = "http://admin"
