@@ -17,14 +17,14 @@ const pureStd = `bytes cmp container/heap crypto/ed25519 crypto/sha256 crypto/sh
 // arguments.
 var pure = map[string]string{
 	"coin":     "",
-	"wire":     "crypto/hpke",           // reads public keys
+	"wire":     "crypto/hpke time",      // reads public keys; how people are told an instant
 	"key":      "log/slog runtime sync", // a secret's LogValue; a batch is checked on all cores
 	"head":     "",
-	"attest":   "time", // instants and durations as values
+	"attest":   "",
 	"contract": "",
 	"settle":   "",
-	"vault":    "sync time", // signatures are checked while a step is planned; how a refusal writes an instant
-	"market":   "time",      // how a refusal writes an instant
+	"vault":    "sync", // signatures are checked while a step is planned
+	"market":   "",
 
 	"contract/oracle": "",
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"latchkey/wire"
 )
@@ -102,8 +101,8 @@ func (p Policy) decide(r Rule, f Facts, want [64]byte, now int64) (Result, error
 	}
 	hardware, lacks := f.Origin == OriginHardware, r.minimum(f.TCB)
 	must(CheckReportData, f.ReportData == want, short(f.ReportData[:]), short(want[:]), "ask for evidence over the present keys and challenge")
-	must(CheckTime, f.NotBefore <= now && now <= f.NotAfter, clock(f.NotBefore)+" to "+clock(f.NotAfter),
-		"validity at "+clock(now), "ask for new evidence with fresh collateral, or set the clock")
+	must(CheckTime, f.NotBefore <= now && now <= f.NotAfter, wire.UTC(f.NotBefore)+" to "+wire.UTC(f.NotAfter),
+		"validity at "+wire.UTC(now), "ask for new evidence with fresh collateral, or set the clock")
 	must(CheckSimulated, hardware || p.InsecureAllowSimulated, f.Platform+", which protects nothing",
 		OriginHardware, "for a test or a demo only, allow simulated platforms by name")
 	must(CheckDebug, f.Debug == DebugOff || p.InsecureAllowDebug, f.Debug, DebugOff, "start the program without debug")
@@ -115,8 +114,8 @@ func (p Policy) decide(r Rule, f Facts, want [64]byte, now int64) (Result, error
 	must(CheckTCB, slices.Contains(r.TCB, f.TCB.Status), f.TCB.Status, r.TCB, "update the platform's firmware")
 	must(CheckSVN, lacks == "", f.TCB.Level(), lacks, "update the platform's firmware")
 	must(CheckMeasurement, res.build != "", f.Measurements, r.Builds, "run one of these builds, or list the new one")
-	must(CheckAge, now <= res.expires && f.IssuedAt <= now+maxSkew, "a quote of "+clock(f.IssuedAt),
-		fmt.Sprintf("one made within %d seconds before %s", r.MaxAge, clock(now)), "ask for new evidence")
+	must(CheckAge, now <= res.expires && f.IssuedAt <= now+maxSkew, "a quote of "+wire.UTC(f.IssuedAt),
+		fmt.Sprintf("one made within %d seconds before %s", r.MaxAge, wire.UTC(now)), "ask for new evidence")
 	var err error
 	if res.digest, err = f.Digest(); err != nil {
 		must(CheckFacts, false, err, "facts that can be encoded", "this is a fault of the verifier")
@@ -191,5 +190,3 @@ func (r Result) String() string {
 
 // short is for messages: the first eight bytes.
 func short(b []byte) string { return fmt.Sprintf("%.16x", b[:min(len(b), 8)]) }
-
-func clock(t int64) string { return time.Unix(t, 0).UTC().Format(time.RFC3339) }

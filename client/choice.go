@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"latchkey/coin"
 	"latchkey/vault"
@@ -45,7 +44,7 @@ func (c Choice) describe(a coin.Asset) string {
 		s += " up to " + a.Format(c.UpTo) + ", more is claimed"
 	}
 	if c.Until != 0 {
-		s += " until " + time.Unix(c.Until, 0).UTC().Format(time.RFC3339) + ", then claimed"
+		s += " until " + wire.UTC(c.Until) + ", then claimed"
 	}
 	return s
 }

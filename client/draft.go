@@ -152,7 +152,7 @@ func sketchOf(o draftBody, from, self, escrow wire.VaultID, now int64) (*sketch,
 	case len(a.Pots) != len(pots) || len(o.Asks) != len(pots):
 		return fail("%d pots and %d asks, contract %s has %d pots", len(a.Pots), len(o.Asks), p.Name(), len(pots))
 	case a.LockBy <= now || a.LockBy > now+maxLockWait:
-		return fail("lock by %s, and it is %s", clock(a.LockBy), clock(now))
+		return fail("lock by %s, and it is %s", wire.UTC(a.LockBy), wire.UTC(now))
 	}
 	if err := a.CheckNamed(p); err != nil {
 		return fail("%w", err)

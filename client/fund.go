@@ -218,7 +218,7 @@ func (h *Host) Fund(ctx context.Context, q FundAsk) (*clientpb.FundResponse, err
 		switch {
 		case int(d.Order.Pot) != pot:
 		case !d.Taken:
-			return fail(fmt.Errorf("a deposit into it waits already, until %s", clock(d.Order.By)))
+			return fail(fmt.Errorf("a deposit into it waits already, until %s", wire.UTC(d.Order.By)))
 		default:
 			put += len(d.Order.Chunks)
 		}
@@ -266,7 +266,7 @@ func (h *Host) Fund(ctx context.Context, q FundAsk) (*clientpb.FundResponse, err
 		return fail(err)
 	}
 	h.store.journal(ctx, Event{Kind: "funding", Count: len(ids), Text: fmt.Sprintf("puts %s, %s, into pot %s of instance %s, which waits until %s",
-		tally(len(ids), "chunk"), tally(units, "unit"), q.Pot, q.Instance.Short(), clock(by))})
+		tally(len(ids), "chunk"), tally(units, "unit"), q.Pot, q.Instance.Short(), wire.UTC(by))})
 	wake(h.talk)
 	return out, nil
 }
@@ -278,7 +278,7 @@ func waitsUntil(within, now, until int64) (int64, error) {
 	}
 	by := min(now+within, until-1)
 	if within < 0 || by <= now+2 {
-		return 0, fmt.Errorf("its phase ends at %s, and it is %s: nobody could acknowledge a deposit in time", clock(until), clock(now))
+		return 0, fmt.Errorf("its phase ends at %s, and it is %s: nobody could acknowledge a deposit in time", wire.UTC(until), wire.UTC(now))
 	}
 	return by, nil
 }

@@ -132,7 +132,7 @@ func (h *Host) asRequested(ctx context.Context, id string, s *sketch) error {
 			return fmt.Errorf("it pays %s on %s, asked for was %s on %s", a.ID, a.Chain, r.Asset, r.Chain)
 		}
 		if s.body.Agreement.LockBy >= c.Expiry-min(claimMargin, (c.Expiry-c.Made)/10) {
-			return fmt.Errorf("chunk %s would have to be claimed at once: its certificate ends at %s", x.Chunk.Short(), clock(c.Expiry))
+			return fmt.Errorf("chunk %s would have to be claimed at once: its certificate ends at %s", x.Chunk.Short(), wire.UTC(c.Expiry))
 		}
 		each, err := c.Denomination.Deposit(c.Weight)
 		if err != nil {
@@ -216,7 +216,7 @@ func (h *Host) plan(ctx context.Context, text string) (PaymentPlan, error) {
 	case r.Chain != p.Asset.Chain:
 		return fail(fmt.Errorf("it is for %s on %s, the wallet here is on %s", r.Asset, r.Chain, p.Asset.Chain))
 	case st.Now >= r.Expiry:
-		return fail(fmt.Errorf("the request expired on %s; ask for another", clock(r.Expiry)))
+		return fail(fmt.Errorf("the request expired on %s; ask for another", wire.UTC(r.Expiry)))
 	}
 	var again error
 	each(h.store, "draft/", func(_ string, d Draft) {

@@ -42,9 +42,9 @@ func (b Brought) same(r vault.Report) bool {
 // text says what was brought.
 func (b Brought) text() string {
 	if b.Oracle == "" {
-		return fmt.Sprintf("a value of %s", clock(observedAt(b.Report)))
+		return fmt.Sprintf("a value of %s", wire.UTC(observedAt(b.Report)))
 	}
-	return fmt.Sprintf("%s of oracle %s at %s", b.Shown, b.Oracle, clock(observedAt(b.Report)))
+	return fmt.Sprintf("%s of oracle %s at %s", b.Shown, b.Oracle, wire.UTC(observedAt(b.Report)))
 }
 
 func observedAt(r vault.Report) int64 {
@@ -175,7 +175,7 @@ func (h *Host) stageOf(in vault.Instance) (s *stage, err error) {
 	switch {
 	case in.Closed:
 	case !in.Opened:
-		return nil, fmt.Errorf("it is not open yet: all parties hand over their shares first, until %s", clock(in.Until))
+		return nil, fmt.Errorf("it is not open yet: all parties hand over their shares first, until %s", wire.UTC(in.Until))
 	default:
 		s.state, err = s.deal.DecodeState(stakeWeights(s.agreement), in.State)
 	}
@@ -189,8 +189,6 @@ func bound(a vault.Agreement) (*contract.Deal, error) {
 	}
 	return p.Bind(a.Terms)
 }
-
-func clock(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }
 
 // A round is what enough of an oracle's keys signed for one time: a report that
 // could be brought.
@@ -229,7 +227,7 @@ func rounds(a vault.Agreement, p *contract.Program, q ReportAsk) (list []round, 
 		if len(notes) == 0 {
 			var given []string
 			for _, s := range q.Signed {
-				given = append(given, fmt.Sprintf("%s at %s", s.Value.Feed, clock(s.Value.Time)))
+				given = append(given, fmt.Sprintf("%s at %s", s.Value.Feed, wire.UTC(s.Value.Time)))
 			}
 			slices.Sort(given)
 			notes = append(notes, fmt.Sprintf("what is given is %s", firstOf(slices.Compact(given), 8)))
@@ -283,7 +281,7 @@ func roundsOf(o oracle.Quorum, q ReportAsk) (list []round, notes []string) {
 				continue
 			case len(own) > 1:
 				notes = append(notes, fmt.Sprintf("FRAUD: key %x signed %d and %d for %s at %s, and is left out: latchkey oracle verify shows the proof",
-					k, own[0].Value.Value, own[1].Value.Value, o.Feed, clock(at)))
+					k, own[0].Value.Value, own[1].Value.Value, o.Feed, wire.UTC(at)))
 			}
 			missing = append(missing, fmt.Sprintf("%x", k))
 		}
@@ -291,7 +289,7 @@ func roundsOf(o oracle.Quorum, q ReportAsk) (list []round, notes []string) {
 		switch {
 		case len(signed) < int(o.Need):
 			notes = append(notes, fmt.Sprintf("%s at %s is signed by %d keys, and %d of %d have to: get it signed by more of %s",
-				o.Feed, clock(at), len(signed), o.Need, len(o.Keys), strings.Join(missing, ", ")))
+				o.Feed, wire.UTC(at), len(signed), o.Need, len(o.Keys), strings.Join(missing, ", ")))
 		case err != nil:
 			notes = append(notes, err.Error())
 		default:
@@ -358,13 +356,13 @@ func (s *stage) take(r round) (contract.Outcome, error) {
 	case r.value < f.Lo || r.value > f.Hi:
 		return contract.Outcome{}, fmt.Errorf("the median %s of oracle %s is outside what the contract takes: %s to %s", show, f.Name, showValue(f, f.Lo), showValue(f, f.Hi))
 	case r.at > now:
-		err := fmt.Errorf("the value of oracle %s is observed at %s, and by the witnesses it is %s: too early; bring it when that time has come", f.Name, clock(r.at), clock(now))
+		err := fmt.Errorf("the value of oracle %s is observed at %s, and by the witnesses it is %s: too early; bring it when that time has come", f.Name, wire.UTC(r.at), wire.UTC(now))
 		if r.at-now <= int64(nearMoment/time.Second) {
 			return contract.Outcome{}, &soonError{err}
 		}
 		return contract.Outcome{}, err
 	case now >= until:
-		return contract.Outcome{}, &soonError{fmt.Errorf("phase %s ended at %s, and the log does not show yet what its deadline brought: try again in a moment", phase, clock(until))}
+		return contract.Outcome{}, &soonError{fmt.Errorf("phase %s ended at %s, and the log does not show yet what its deadline brought: try again in a moment", phase, wire.UTC(until))}
 	}
 	_, step, err := s.deal.Step(s.state, contract.Event{Kind: contract.Oracle, Oracle: int(r.report.Oracle), Value: r.value, Observed: r.at, At: now})
 	if err == nil {
@@ -375,16 +373,16 @@ func (s *stage) take(r round) (contract.Outcome, error) {
 		switch {
 		case w.Oracle != int(r.report.Oracle):
 		case w.For != 0:
-			waits = append(waits, fmt.Sprintf("the value for exactly %s (line %d)", clock(w.For), w.Line))
+			waits = append(waits, fmt.Sprintf("the value for exactly %s (line %d)", wire.UTC(w.For), w.Line))
 		default:
 			waits = append(waits, fmt.Sprintf("a value newer than the last and at most %s old (line %d)", time.Duration(w.Each)*time.Second, w.Line))
 		}
 	}
 	if len(waits) == 0 {
-		return contract.Outcome{}, fmt.Errorf("phase %s waits for no value of oracle %s; it ends at %s", phase, f.Name, clock(until))
+		return contract.Outcome{}, fmt.Errorf("phase %s waits for no value of oracle %s; it ends at %s", phase, f.Name, wire.UTC(until))
 	}
 	return contract.Outcome{}, fmt.Errorf("the contract does not take %s of oracle %s, observed at %s, %s ago: phase %s waits for %s; bring one of those", // what Step says, in the user's words
-		show, f.Name, clock(r.at), time.Duration(now-r.at)*time.Second, phase, strings.Join(waits, ", or "))
+		show, f.Name, wire.UTC(r.at), time.Duration(now-r.at)*time.Second, phase, strings.Join(waits, ", or "))
 }
 
 // showValue writes a value of an oracle as people do.
@@ -499,7 +497,7 @@ func (h *Host) observed(ctx context.Context, r vault.Run, at vault.Index) {
 		b.Oracle, b.Shown = f.Name, showValue(f, value)
 		b.Did = effects(a, deal.Program(), givesOf(a, r.Exits), r.Closed, everybody)
 		event.Deal, event.With = d.id(), short(d.With)
-		event.Text = fmt.Sprintf("oracle %s of %s is %s, observed at %s, in entry %d of the log", f.Name, d.Contract, b.Shown, clock(when), at-1)
+		event.Text = fmt.Sprintf("oracle %s of %s is %s, observed at %s, in entry %d of the log", f.Name, d.Contract, b.Shown, wire.UTC(when), at-1)
 		if len(b.Did) > 0 {
 			event.Text += ": " + strings.Join(b.Did, ", ")
 		}
@@ -544,7 +542,7 @@ func (h *Host) bring(ctx context.Context, s *stage, c chosen) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h.store.journal(ctx, Event{Kind: "brought", Text: fmt.Sprintf("brought a value of oracle %s, %s observed at %s, to instance %s", f.Name, showValue(f, c.value), clock(c.at), c.report.Instance.Short())})
+	h.store.journal(ctx, Event{Kind: "brought", Text: fmt.Sprintf("brought a value of oracle %s, %s observed at %s, to instance %s", f.Name, showValue(f, c.value), wire.UTC(c.at), c.report.Instance.Short())})
 	wake(h.talk)
 	return name, nil
 }

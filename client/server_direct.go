@@ -209,7 +209,7 @@ func (s server) Keep(ctx context.Context, r *clientpb.KeepRequest) (*clientpb.Ke
 		}
 	}
 	if err == nil && c.Until != 0 && c.Until <= time.Now().Unix() {
-		err = fmt.Errorf("keep %s until %s: that is past, and all would be claimed at once: say a later time, or not to keep", id, time.Unix(c.Until, 0).UTC().Format(time.RFC3339))
+		err = fmt.Errorf("keep %s until %s: that is past, and all would be claimed at once: say a later time, or not to keep", id, wire.UTC(c.Until))
 	}
 	if err == nil {
 		err = s.h.SetChoice(ctx, id, c)

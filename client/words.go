@@ -138,7 +138,7 @@ func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
 	if h.store.get(broughtName(r.Word), &b) && b.Receipt == nil {
 		b.Receipt = &r
 		_ = h.store.put(ctx, broughtName(r.Word), b) // the store keeps its failure
-		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %s by %s", b.text(), time.Unix(r.By, 0).UTC().Format(time.TimeOnly))})
+		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %s by %s", b.text(), wire.UTC(r.By))})
 	}
 	var s Said
 	if !h.store.get(saidName(r.Word), &s) || s.Receipt != nil {
@@ -147,7 +147,7 @@ func (h *Host) receipt(ctx context.Context, r vault.Receipt) {
 	s.Receipt, s.Refused = &r, ""
 	_ = h.store.put(ctx, saidName(r.Word), s) // the store keeps its failure
 	if s.Step == nil {                        // of a step the log is to speak, within the minute
-		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %q by %s", s.text(), clock(r.By))})
+		h.store.journal(ctx, Event{Kind: "receipt", Text: fmt.Sprintf("the escrow promises to log %q by %s", s.text(), wire.UTC(r.By))})
 	}
 }
 
@@ -213,7 +213,7 @@ func (h *Host) overdue(ctx context.Context, s enclave.Status) {
 		var err error
 		if r != nil && entry == 0 && s.Now > r.By {
 			err = fmt.Errorf("the escrow's receipt promises %s of instance %s in its log by %s, and it is not seen there: latchkey withheld shows the proof",
-				text, in.Short(), clock(r.By))
+				text, in.Short(), wire.UTC(r.By))
 		}
 		h.problem(what, err)
 	}

@@ -142,7 +142,7 @@ func (h *Host) gather(q vault.LockAsk, size int) (vault.LockAsk, bool, error) {
 	}
 	now := time.Now().Unix()
 	if q.Agreement.LockBy < now {
-		return fail("it was to be locked by %s, and it is %s", utc(q.Agreement.LockBy), utc(now))
+		return fail("it was to be locked by %s, and it is %s", wire.UTC(q.Agreement.LockBy), wire.UTC(now))
 	}
 	all, last := h.gathered.add(q.Agreement, hash, s, size, now)
 	return all, last, nil

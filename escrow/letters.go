@@ -194,7 +194,7 @@ func (h *Host) checkStatement(purpose, want string, escrow wire.VaultID, at int6
 	case escrow != self:
 		return fmt.Errorf("%w: it is for escrow %s, this is %s", errPost, escrow.Short(), self.Short())
 	case at < now.Unix()-maxSkew || at > now.Unix()+maxSkew:
-		return fmt.Errorf("%w: made at %s by its clock, it is %s here, more than %d s apart", errPost, utc(at), utc(now.Unix()), maxSkew)
+		return fmt.Errorf("%w: made at %s by its clock, it is %s here, more than %d s apart", errPost, wire.UTC(at), wire.UTC(now.Unix()), maxSkew)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package escrow
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"latchkey/head"
 	"latchkey/vault"
@@ -86,13 +85,10 @@ func (w Withheld) Check(g head.Group) (head.Cosigned, error) {
 	case len(w.Entries) == 0 || f.Size() != c.Size || f.Root() != c.Root:
 		return fail("these entries are not the log under the head")
 	case c.Time <= w.Receipt.By:
-		return head.Cosigned{}, fmt.Errorf("%w: it was to be logged by %s, and the head is of %s", ErrKept, utc(w.Receipt.By), utc(c.Time))
+		return head.Cosigned{}, fmt.Errorf("%w: it was to be logged by %s, and the head is of %s", ErrKept, wire.UTC(w.Receipt.By), wire.UTC(c.Time))
 	}
 	return c, nil
 }
-
-// utc writes an instant, in Unix seconds, as refusals do.
-func utc(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }
 
 // Promised returns the hash that a receipt names, and the instance that the word
 // or report is for.

@@ -24,7 +24,7 @@ func (m *Market) refer(p *proposal) error {
 		return fmt.Errorf("maker %d", p.Maker)
 	}
 	if p.LockBy < 1 || p.LockBy > maxTime {
-		return fmt.Errorf("to be locked by %s, which is no time", utc(p.LockBy))
+		return fmt.Errorf("to be locked by %s, which is no time", wire.UTC(p.LockBy))
 	}
 	seen := map[wire.ChunkID]bool{}
 	for i := range p.Sides {

@@ -188,7 +188,7 @@ func (m *Market) decideRate(now int64, in Rate) ([]Fact, error) {
 	case in.PerCoin == 0 || in.PerCoin > math.MaxInt64:
 		return nil, fmt.Errorf("%w: %d µUSD for a coin of %s", ErrInvalid, in.PerCoin, in.Asset)
 	case in.Observed < 1 || in.Observed > now+rateLead:
-		return nil, fmt.Errorf("%w: rate of %s observed at %s, now is %s", ErrInvalid, in.Asset, utc(in.Observed), utc(now))
+		return nil, fmt.Errorf("%w: rate of %s observed at %s, now is %s", ErrInvalid, in.Asset, wire.UTC(in.Observed), wire.UTC(now))
 	case now-in.Observed > m.policy.RateMaxAge:
 		return nil, fmt.Errorf("%w: rate of %s is %d s old, at most %d", ErrState, in.Asset, now-in.Observed, m.policy.RateMaxAge)
 	case r != nil && in.Observed < r.observed:
@@ -277,7 +277,7 @@ func (m *Market) decidePlace(now int64, in Place) ([]Fact, error) {
 	}
 	switch {
 	case o.Until <= now:
-		return refuse(ErrState, "good till %s, now is %s", utc(o.Until), utc(now))
+		return refuse(ErrState, "good till %s, now is %s", wire.UTC(o.Until), wire.UTC(now))
 	case o.Until-now > m.policy.MaxTill:
 		return refuse(ErrLimit, "good for %d s, at most %d", o.Until-now, m.policy.MaxTill)
 	case o.Premium > m.policy.MaxPremium || o.Premium < -m.policy.MaxPremium:

@@ -29,7 +29,7 @@ func (m *Market) decideDeposit(now int64, in Deposit) ([]Fact, error) {
 	case k != nil && (k.escrow != in.Escrow || k.denom != d || k.rung != r || k.expiry != in.Expiry):
 		return nil, fmt.Errorf("certificate %s %w with what was said of it before", in.Cert.Short(), ErrConflict)
 	case retire <= now || k != nil && k.retired:
-		return nil, fmt.Errorf("certificate %s: %w: it expires at %s, too soon for a contract", in.Cert.Short(), ErrState, utc(in.Expiry))
+		return nil, fmt.Errorf("certificate %s: %w: it expires at %s, too soon for a contract", in.Cert.Short(), ErrState, wire.UTC(in.Expiry))
 	}
 	at := k
 	if at == nil {

@@ -47,7 +47,7 @@ func (m *Market) decideAccept(now int64, in Accept) ([]Fact, error) {
 		return nil, err
 	}
 	if p.stage != proposed || now > p.AcceptBy {
-		return nil, fmt.Errorf("proposal %v: %w: it was to be accepted by %s, now is %s", p.ID, ErrState, utc(p.AcceptBy), utc(now))
+		return nil, fmt.Errorf("proposal %v: %w: it was to be accepted by %s, now is %s", p.ID, ErrState, wire.UTC(p.AcceptBy), wire.UTC(now))
 	}
 	return []Fact{&Accepted{p.ID, uint8(role), bytes.Clone(in.Acceptance)}}, nil
 }
@@ -64,7 +64,7 @@ func (m *Market) decideDecline(now int64, in Decline) ([]Fact, error) {
 		return nil, nil // declined before, or over anyway
 	}
 	if p.acceptances[role] != nil || p.stage != proposed {
-		return nil, fmt.Errorf("proposal %v: %w: it was accepted, and an acceptance stands until %s", p.ID, ErrState, utc(p.LockBy))
+		return nil, fmt.Errorf("proposal %v: %w: it was accepted, and an acceptance stands until %s", p.ID, ErrState, wire.UTC(p.LockBy))
 	}
 	if in.Until != 0 != (in.Why == Pledged) || in.Until < 0 || in.Until > maxTime {
 		return nil, fmt.Errorf("%w: reason %d, until %d", ErrInvalid, in.Why, in.Until)
@@ -141,7 +141,7 @@ func (m *Market) decideNotLocked(now int64, in NotLocked) ([]Fact, error) {
 	case p.stage == ended && len(p.rests) == 0:
 		return nil, nil
 	case now <= p.lockable():
-		return nil, fmt.Errorf("proposal %v: %w: it can be locked until %s, now is %s", p.ID, ErrState, utc(p.lockable()), utc(now))
+		return nil, fmt.Errorf("proposal %v: %w: it can be locked until %s, now is %s", p.ID, ErrState, wire.UTC(p.lockable()), wire.UTC(now))
 	case p.stage == ended:
 		var facts []Fact
 		for _, r := range p.rests {

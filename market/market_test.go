@@ -694,7 +694,7 @@ func TestPauseShown(t *testing.T) {
 		t.Fatal("a new offer meets at once")
 	}
 	s, err := w.m.OfferStatus(w.now, vault("alice"), offerID(2))
-	want := fmt.Sprintf("another counterparty, or the end of a pause at %s: a proposal with client %s was declined", utc(w.now+60), vault("bob").Short())
+	want := fmt.Sprintf("another counterparty, or the end of a pause at %s: a proposal with client %s was declined", wire.UTC(w.now+60), vault("bob").Short())
 	if err != nil || s.Wait.For != want {
 		t.Errorf("it waits for %q, want %q: %v", s.Wait.For, want, err)
 	}

@@ -2,7 +2,6 @@ package market
 
 import (
 	"fmt"
-	"time"
 
 	"latchkey/settle"
 	"latchkey/wire"
@@ -179,9 +178,6 @@ func (r CloseReason) String() string {
 }
 
 // word names a number above 0.
-// utc writes a time in Unix seconds for people.
-func utc(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }
-
 func word[T ~uint8](v T, words ...string) string {
 	if v == 0 || int(v) > len(words) {
 		return fmt.Sprintf("unknown (%d)", uint8(v))

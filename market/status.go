@@ -83,7 +83,7 @@ func (m *Market) text(now int64, r reason) string {
 	case isFilled:
 		return "its proposals to be settled: everything wanted is in them"
 	case inOutage:
-		return fmt.Sprintf("the end of the operators' outage, which began at %s", utc(m.outageAt))
+		return fmt.Sprintf("the end of the operators' outage, which began at %s", wire.UTC(m.outageAt))
 	case noRate:
 		return m.rateText(now, r)
 	case noOffer:
@@ -91,7 +91,7 @@ func (m *Market) text(now int64, r reason) string {
 	case onlyApart:
 		return "another counterparty: those that there are share its client or its device, or a proposal with them failed"
 	case onlyPaused:
-		return fmt.Sprintf("another counterparty, or the end of a pause at %s: a proposal with client %s was declined", utc(r.until), r.client.id.Short())
+		return fmt.Sprintf("another counterparty, or the end of a pause at %s: a proposal with client %s was declined", wire.UTC(r.until), r.client.id.Short())
 	case noPrice:
 		return "an offer of the other side that meets its price"
 	case mailFull:

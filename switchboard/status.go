@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"latchkey/market"
 	"latchkey/switchboard/switchboardpb"
@@ -156,7 +155,7 @@ func (s server) Book(ctx context.Context, _ *switchboardpb.BookRequest) (*switch
 				name = "contract " + o.Offer.Contract.Short()
 			}
 			out.Lines = append(out.Lines, fmt.Sprintf("%s: wants %s for at most %s, premium %d bps, %d units filled, until %s; waits for %s",
-				name, quantity(o.Offer.Want), quantity(o.Offer.Give), o.Offer.Premium, o.Got, time.Unix(o.Offer.Until, 0).UTC().Format(time.RFC3339), o.Wait.For))
+				name, quantity(o.Offer.Want), quantity(o.Offer.Give), o.Offer.Premium, o.Got, wire.UTC(o.Offer.Until), o.Wait.For))
 		}
 		return nil
 	})

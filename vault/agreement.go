@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"latchkey/coin"
 	"latchkey/contract"
@@ -88,9 +87,6 @@ func (a Agreement) names(id wire.ChunkID) bool {
 		return slices.ContainsFunc(pot, func(s Stake) bool { return s.Chunk == id })
 	})
 }
-
-// utc writes an instant, in Unix seconds, as refusals do.
-func utc(at int64) string { return time.Unix(at, 0).UTC().Format(time.RFC3339) }
 
 // ErrAgreement is wrapped by every refusal of an agreement's contents.
 var ErrAgreement = errors.New("agreement refused")

@@ -177,14 +177,14 @@ func (in *instance) checkDeposit(o DepositOrder, at int64) error {
 	case int64(o.Phase) != int64(in.state.Phase()):
 		return fmt.Errorf("it is for phase %d, and this is phase %d", o.Phase, in.state.Phase())
 	case at >= o.By || o.By >= until:
-		return fmt.Errorf("it waits until %s: not after %s, or not before the phase's deadline, %s: %w", utc(o.By), utc(at), utc(until), ErrExpired)
+		return fmt.Errorf("it waits until %s: not after %s, or not before the phase's deadline, %s: %w", wire.UTC(o.By), wire.UTC(at), wire.UTC(until), ErrExpired)
 	case len(o.Chunks) == 0 || len(o.Chunks) > MaxDeposit || len(counted(in.late, pot))+len(o.Chunks) > len(d.weights[pot]):
 		return fmt.Errorf("%d chunks, want 1 to %d, of %d that pot %s misses", len(o.Chunks), MaxDeposit, len(d.weights[pot])-len(counted(in.late, pot)), d.Program().Pots()[pot].Name)
 	}
 	seen := map[wire.ChunkID]bool{}
 	for _, l := range in.late {
 		if !l.Taken && l.Order.Pot == o.Pot {
-			return fmt.Errorf("a deposit of this pot waits until %s: %w", utc(l.Order.By), ErrNotReady)
+			return fmt.Errorf("a deposit of this pot waits until %s: %w", wire.UTC(l.Order.By), ErrNotReady)
 		}
 	}
 	for _, ce := range o.Chunks {
@@ -227,7 +227,7 @@ func (d *deal) checkPapers(o DepositOrder, p Papers, first int, escrow wire.Iden
 		case int64(c.Weight) != want:
 			return nil, refuse(fmt.Errorf("it weighs %d, the agreement says %d", c.Weight, want))
 		case d.ends() >= c.Expiry:
-			return nil, refuse(fmt.Errorf("%w: its certificate ends at %s, the contract may run until %s", ErrExpired, utc(c.Expiry), utc(d.ends())))
+			return nil, refuse(fmt.Errorf("%w: its certificate ends at %s, the contract may run until %s", ErrExpired, wire.UTC(c.Expiry), wire.UTC(d.ends())))
 		}
 		list = append(list, oc)
 	}
@@ -408,7 +408,7 @@ func (e *Escrow) ackDeposit(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer,
 	case !l.Handed:
 		return Answer{}, fmt.Errorf("the shares of the deposit of entry %d have not been handed over: %w", int64(l.Entry)-1, ErrNotReady)
 	case e.clock > l.Order.By:
-		return Answer{}, fmt.Errorf("the deposit of entry %d waited until %s, and it is %s: %w", int64(l.Entry)-1, utc(l.Order.By), utc(e.clock), ErrExpired)
+		return Answer{}, fmt.Errorf("the deposit of entry %d waited until %s, and it is %s: %w", int64(l.Entry)-1, wire.UTC(l.Order.By), wire.UTC(e.clock), ErrExpired)
 	}
 	p := plan{entries: []Entry{{Ack: &Ack{Instance: q.Instance, Role: uint32(role), Prev: in.last, Sig: q.Sig, Deposit: l.Entry}}}}
 	after := *in

@@ -81,7 +81,7 @@ func (e *Escrow) checkOrder(from wire.VaultID, purpose string, order any, escrow
 			return fmt.Errorf("chunk %s: %w: it is at %d, the order says %d", o.Chunk.Short(), ErrEpoch, c.epoch, o.Epoch)
 		case c.instance != nil:
 			return fmt.Errorf("chunk %s: %w in instance %s until %s at the latest",
-				o.Chunk.Short(), ErrLocked, c.instance.id.Short(), utc(c.instance.deal.ends()))
+				o.Chunk.Short(), ErrLocked, c.instance.id.Short(), wire.UTC(c.instance.deal.ends()))
 		}
 		seen[o.Chunk] = true
 	}

@@ -51,7 +51,7 @@ func (e *Escrow) lock(q LockAsk, x *Exploration, rnd io.Reader) (Answer, error) 
 		return Answer{}, fmt.Errorf("%w: its escrow is %s", ErrAgreement, q.Agreement.Escrow.Short())
 	}
 	if q.Agreement.LockBy <= e.clock || q.Agreement.LockBy > e.clock+maxLockWait {
-		return Answer{}, fmt.Errorf("%w: lock by %s, and it is %s: %w", ErrAgreement, utc(q.Agreement.LockBy), utc(e.clock), ErrExpired)
+		return Answer{}, fmt.Errorf("%w: lock by %s, and it is %s: %w", ErrAgreement, wire.UTC(q.Agreement.LockBy), wire.UTC(e.clock), ErrExpired)
 	}
 	d, err := q.Agreement.bind() // after what is less work: who has read the log can bring all that is in it
 	if err != nil {
@@ -118,7 +118,7 @@ func (e *Escrow) checkStake(d *deal, pot int, s Stake) (Index, error) {
 	case c.cert.Weight != s.Weight:
 		return refuse(fmt.Errorf("it weighs %d, the agreement says %d", c.cert.Weight, s.Weight))
 	case d.ends() >= c.cert.Expiry:
-		return refuse(fmt.Errorf("%w: its certificate ends at %s, the contract may run until %s", ErrExpired, utc(c.cert.Expiry), utc(d.ends())))
+		return refuse(fmt.Errorf("%w: its certificate ends at %s, the contract may run until %s", ErrExpired, wire.UTC(c.cert.Expiry), wire.UTC(d.ends())))
 	}
 	if err := d.checkAsset(pot, c.cert.Denomination.Asset.ID); err != nil {
 		return refuse(err)
@@ -299,7 +299,7 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 	ready := in.ready()
 	in.acked[role] = false // commit applies it
 	if ready && e.clock > in.deal.agreement.LockBy {
-		return Answer{}, fmt.Errorf("instance %s was to open by %s, and it is %s: %w", in.id.Short(), utc(in.deal.agreement.LockBy), utc(e.clock), ErrExpired)
+		return Answer{}, fmt.Errorf("instance %s was to open by %s, and it is %s: %w", in.id.Short(), wire.UTC(in.deal.agreement.LockBy), wire.UTC(e.clock), ErrExpired)
 	}
 	if ready {
 		last := in.last
@@ -517,7 +517,7 @@ func (in *instance) change(r *Run) (c change, err error) {
 		c.closed = false
 		c.giveBack(d, func(l late) bool { return l.Order.By <= r.EventAt })
 		if c.back == 0 {
-			return c, fmt.Errorf("no deposit waits until %s", utc(r.EventAt))
+			return c, fmt.Errorf("no deposit waits until %s", wire.UTC(r.EventAt))
 		}
 		return c, nil
 	}

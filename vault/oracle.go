@@ -129,7 +129,7 @@ func (e *Escrow) within(in *instance) (int64, error) {
 	case !ok:
 		return e.clock, nil
 	case e.clock >= deadline+grace: // whether or not Due has come to it
-		return 0, fmt.Errorf("instance %s: the deadline was %s, and it is %s: %w", in.id.Short(), utc(deadline), utc(e.clock), ErrExpired)
+		return 0, fmt.Errorf("instance %s: the deadline was %s, and it is %s: %w", in.id.Short(), wire.UTC(deadline), wire.UTC(e.clock), ErrExpired)
 	}
 	return min(e.clock, deadline-1), nil
 }

@@ -69,7 +69,7 @@ func (o *Owner) accept(p Proposal, rnd io.Reader) (SignedAcceptance, []Row, erro
 	case o.head.Size == 0:
 		return fail("no witnessed head of the escrow was seen yet: %w", ErrNotReady)
 	case p.Agreement.LockBy <= o.head.Time || p.Agreement.LockBy > o.head.Time+maxLockWait:
-		return fail("%w: lock by %s, and it is %s: %w", ErrAgreement, utc(p.Agreement.LockBy), utc(o.head.Time), ErrExpired)
+		return fail("%w: lock by %s, and it is %s: %w", ErrAgreement, wire.UTC(p.Agreement.LockBy), wire.UTC(o.head.Time), ErrExpired)
 	}
 	pl := &pledge{Agreement: p.Agreement, deal: d}
 	if pl.Parties, err = o.parties(d, me, p); err != nil {
@@ -195,7 +195,7 @@ func (o *Owner) checkStake(t *tx, d *deal, me, pot int, s Stake, papers map[wire
 		return none, err
 	}
 	if last := d.ends(); last >= cert.Certificate().Expiry {
-		return none, fmt.Errorf("%w: its certificate ends at %s, the contract may run until %s", ErrExpired, utc(cert.Certificate().Expiry), utc(last))
+		return none, fmt.Errorf("%w: its certificate ends at %s, the contract may run until %s", ErrExpired, wire.UTC(cert.Certificate().Expiry), wire.UTC(last))
 	}
 	if c.Weight != s.Weight {
 		return none, fmt.Errorf("it weighs %d, the agreement says %d", c.Weight, s.Weight)
@@ -224,7 +224,7 @@ func (o *Owner) checkFree(id wire.ChunkID) error {
 		return errors.New("it is claimed")
 	}
 	if h, until, ok := o.pledged(id); ok {
-		return fmt.Errorf("%w: it is pledged to agreement %s until %s", ErrLocked, h.Short(), utc(until))
+		return fmt.Errorf("%w: it is pledged to agreement %s until %s", ErrLocked, h.Short(), wire.UTC(until))
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func (o *Owner) Claim(ids []wire.ChunkID) ([]Row, error) {
 			if in == nil {
 				return fail(fmt.Errorf("%w in instance %s", ErrLocked, c.Instance.Short()))
 			}
-			return fail(fmt.Errorf("%w in instance %s until %s at the latest", ErrLocked, c.Instance.Short(), utc(in.Pledge.deal.ends())))
+			return fail(fmt.Errorf("%w in instance %s until %s at the latest", ErrLocked, c.Instance.Short(), wire.UTC(in.Pledge.deal.ends())))
 		case c.Owner != o.self:
 			return fail(ErrNotYours)
 		case c.Step != 0:
@@ -119,7 +119,7 @@ func (o *Owner) Claim(ids []wire.ChunkID) ([]Row, error) {
 			return fail(ErrHeld)
 		}
 		if h, until, ok := o.pledged(id); ok && !c.Claim {
-			return fail(fmt.Errorf("%w: pledged to agreement %s until %s", ErrLocked, h.Short(), utc(until)))
+			return fail(fmt.Errorf("%w: pledged to agreement %s until %s", ErrLocked, h.Short(), wire.UTC(until)))
 		}
 		c.Claim = true
 	}

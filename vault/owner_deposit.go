@@ -307,7 +307,7 @@ func (in *running) checkTaken(n Entry) error {
 	case l == nil || l.Taken:
 		return fmt.Errorf("%w: a step by no deposit that waits", ErrDeviate)
 	case n.Run.EventAt != n.At || n.At > l.Order.By:
-		return fmt.Errorf("%w: a deposit that waits until %s counts at %s, in an entry of %s", ErrDeviate, utc(l.Order.By), utc(n.Run.EventAt), utc(n.At))
+		return fmt.Errorf("%w: a deposit that waits until %s counts at %s, in an entry of %s", ErrDeviate, wire.UTC(l.Order.By), wire.UTC(n.Run.EventAt), wire.UTC(n.At))
 	case !in.Pledge.deal.acknowledged(*l):
 		return fmt.Errorf("%w: a deposit counts before everybody had its shares", ErrDeviate)
 	}

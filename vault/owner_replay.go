@@ -344,7 +344,7 @@ func (p *pledge) check(n Entry) error {
 		return fmt.Errorf("%w: %w", ErrDeviate, err)
 	}
 	if n.At > p.Agreement.LockBy {
-		return fmt.Errorf("%w: locked at %s, to be locked by %s", ErrDeviate, utc(n.At), utc(p.Agreement.LockBy))
+		return fmt.Errorf("%w: locked at %s, to be locked by %s", ErrDeviate, wire.UTC(n.At), wire.UTC(p.Agreement.LockBy))
 	}
 	return nil
 }
@@ -519,7 +519,7 @@ func (o *Owner) checkTime(in *running, n Entry) error {
 	switch r.Kind {
 	case RunOpen:
 		if r.EventAt != n.At || n.At > in.Pledge.Agreement.LockBy+grace {
-			return fmt.Errorf("%w: opened at %s, entry of %s, to be locked by %s", ErrDeviate, utc(r.EventAt), utc(n.At), utc(in.Pledge.Agreement.LockBy))
+			return fmt.Errorf("%w: opened at %s, entry of %s, to be locked by %s", ErrDeviate, wire.UTC(r.EventAt), wire.UTC(n.At), wire.UTC(in.Pledge.Agreement.LockBy))
 		}
 		for role := range in.Acked {
 			if in.Pledge.deal.awaits(role) && !in.Acked[role] {
@@ -545,13 +545,13 @@ func (o *Owner) checkTime(in *running, n Entry) error {
 			due = in.Pledge.deal.wait(in.StepAt)
 		}
 		if r.EventAt != due && r.Kind != RunLapsed {
-			return fmt.Errorf("%w: the deadline is %s, the log says %s", ErrDeviate, utc(due), utc(r.EventAt))
+			return fmt.Errorf("%w: the deadline is %s, the log says %s", ErrDeviate, wire.UTC(due), wire.UTC(r.EventAt))
 		}
 		if o.clock.At != r.Clock {
 			return fmt.Errorf("%w: the clock of this deadline is entry %d", ErrGap, int64(r.Clock)-1)
 		}
 		if o.clock.Time < due {
-			return fmt.Errorf("%w: a deadline of %s fires at %s", ErrDeviate, utc(due), utc(o.clock.Time))
+			return fmt.Errorf("%w: a deadline of %s fires at %s", ErrDeviate, wire.UTC(due), wire.UTC(o.clock.Time))
 		}
 	default:
 		return fmt.Errorf("%w: run kind %d is unknown", ErrDeviate, r.Kind)

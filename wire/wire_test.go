@@ -115,3 +115,11 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 	})
 }
+
+func TestUTC(t *testing.T) {
+	for at, want := range map[int64]string{0: "1970-01-01T00:00:00Z", 1_800_000_000: "2027-01-15T08:00:00Z", -1: "1969-12-31T23:59:59Z"} {
+		if got := UTC(at); got != want {
+			t.Errorf("UTC(%d) is %s, want %s", at, got, want)
+		}
+	}
+}

@@ -135,19 +135,18 @@ func checkProof(out io.Writer, raw []byte, g head.Group) error {
 	if err != nil {
 		return err
 	}
-	by, seen := time.Unix(w.Receipt.By, 0).UTC(), time.Unix(c.Time, 0).UTC()
 	what := "word"
 	if s := w.Step; s != nil {
 		said := map[bool]string{true: "failed", false: "was taken"}[s.Body.Failed]
 		fmt.Fprintf(out, "\nPROOF that %s withheld the word that step %d of instance %s %s:\n", g.Log.Name(), s.Body.Step, s.Body.Instance.Short(), said)
 	} else if r := w.Report; r != nil {
 		what = "report"
-		fmt.Fprintf(out, "\nPROOF that %s withheld values of feed %s at %s, a report to instance %s:\n", g.Log.Name(), r.Signed[0].Value.Feed, time.Unix(r.Signed[0].Value.Time, 0).UTC().Format(time.DateTime), r.Instance.Short())
+		fmt.Fprintf(out, "\nPROOF that %s withheld values of feed %s at %s, a report to instance %s:\n", g.Log.Name(), r.Signed[0].Value.Feed, wire.UTC(r.Signed[0].Value.Time), r.Instance.Short())
 	} else {
 		fmt.Fprintf(out, "\nPROOF that %s withheld the word %q of party %d in instance %s:\n", g.Log.Name(), w.Word.Body.Word, w.Word.Body.Role, w.Word.Body.Instance.Short())
 	}
-	fmt.Fprintf(out, "  its receipt, signed with the log's key, promises the %s in the log by %s\n", what, by.Format(time.DateTime))
-	fmt.Fprintf(out, "  %d of its %d witnesses signed the head of %d entries at %s, %s later\n", len(c.Stamps), len(g.Witnesses), c.Size, seen.Format(time.DateTime), seen.Sub(by))
+	fmt.Fprintf(out, "  its receipt, signed with the log's key, promises the %s in the log by %s\n", what, wire.UTC(w.Receipt.By))
+	fmt.Fprintf(out, "  %d of its %d witnesses signed the head of %d entries at %s, %s later\n", len(c.Stamps), len(g.Witnesses), c.Size, wire.UTC(c.Time), time.Duration(c.Time-w.Receipt.By)*time.Second)
 	fmt.Fprintf(out, "  all %d entries from the instance's lock to that head are here, make up its root, and none has the %s\n", len(w.Entries), what)
 	return errBroken
 }
