@@ -168,7 +168,7 @@ func (b *mailbox) ack(cursor uint64) {
 	b.acked = cursor
 }
 
-// room returns how many more notices the client's obligations may come to.
+// mailRoom returns how many more notices the client's obligations may come to.
 func (m *Market) mailRoom(c *client) int {
 	return m.policy.MaxQueue - len(c.mail.queue) - c.owes - c.open
 }

@@ -450,7 +450,7 @@ func (w *world) accept(p *Proposal) {
 // instance names the instance of a proposal.
 func instance(id ProposalID) wire.InstanceID { return wire.InstanceID(sum(id.String())) }
 
-// settle reports that the sides were exchanged, or that everything went back.
+// settled reports that the sides were exchanged, or that everything went back.
 func settled(p *Proposal, aborted bool) Settled {
 	s := Settled{Proposal: p.ID, Instance: instance(p.ID), Entry: 7, Receipt: []byte("receipt"), Aborted: aborted}
 	for i, side := range p.Sides {

@@ -18,7 +18,7 @@ import (
 
 func plain() *http.Client { return &http.Client{} }
 
-// sign makes a statement by hand.
+// signed makes a statement by hand.
 func (c *client) signed(t testing.TB, st switchboard.Statement, purpose string) *switchboardpb.Signed {
 	t.Helper()
 	b, err := wire.Marshal(st)

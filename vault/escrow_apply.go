@@ -93,6 +93,7 @@ func (e *Escrow) apply(n Entry, at Index) error {
 	return nil
 }
 
+// applyCertify takes the chunks of a batch whose certificate both sides have signed.
 func (e *Escrow) applyCertify(c *Certify, at Index) error {
 	id, err := c.Certificate.ID()
 	if err != nil {
@@ -118,6 +119,7 @@ func (e *Escrow) applyCertify(c *Certify, at Index) error {
 	return e.chunks.add(b)
 }
 
+// owner returns the one copy of a vault's id to which all its chunks point.
 func (e *Escrow) owner(v wire.VaultID) *wire.VaultID {
 	if e.owners[v] == nil {
 		e.owners[v] = &v
@@ -125,6 +127,7 @@ func (e *Escrow) owner(v wire.VaultID) *wire.VaultID {
 	return e.owners[v]
 }
 
+// applyLock begins an instance and binds its chunks to it.
 func (e *Escrow) applyLock(l *Lock, at Index) error {
 	d, err := l.Agreement.bind()
 	if err != nil {
@@ -156,6 +159,7 @@ func (e *Escrow) applyLock(l *Lock, at Index) error {
 	return nil
 }
 
+// applyRole takes what one party of an instance has done, which set notes.
 func (e *Escrow) applyRole(id wire.InstanceID, role uint32, at Index, set func(*instance) error) error {
 	in := e.instances[id]
 	if in == nil || int64(role) >= int64(len(in.handed)) {
@@ -165,6 +169,8 @@ func (e *Escrow) applyRole(id wire.InstanceID, role uint32, at Index, set func(*
 	return set(in)
 }
 
+// applyRun takes a step of an instance: what was said, what the contract makes of it, which
+// change computes again, and each chunk that leaves, with its new owner, epoch and b·G.
 func (e *Escrow) applyRun(r *Run, at Index) error {
 	in := e.instances[r.Instance]
 	if in == nil {
@@ -231,6 +237,7 @@ func (e *Escrow) applyRun(r *Run, at Index) error {
 	return nil
 }
 
+// applyOrder takes a claim or a sweep of chunks. Of one that is swept no share is kept.
 func (e *Escrow) applyOrder(list []ChunkEpoch, at Index, to chunkState) error {
 	for _, o := range list {
 		c := e.chunks.at(o.Chunk)

@@ -155,7 +155,7 @@ func (d *deal) awaits(role int) bool {
 	return false
 }
 
-// handed lists the chunks that from leaves for to, in the order of the pots.
+// handedTo lists the chunks that from leaves for to, in the order of the pots.
 func (d *deal) handedTo(from, to int) []ChunkEpoch {
 	var out []ChunkEpoch
 	for pot, stakes := range d.agreement.Pots {
@@ -178,6 +178,7 @@ func (in *instance) ready() bool {
 	return true
 }
 
+// instanceOf returns an instance that goes on, or says that it is over or unknown.
 func (e *Escrow) instanceOf(id wire.InstanceID) (*instance, error) {
 	if in := e.instances[id]; in != nil {
 		return in, nil

@@ -333,6 +333,8 @@ func (r *snapshotReader) next(p []byte) (rest []byte, err error) {
 	return p[n:], err
 }
 
+// instance restores an instance that goes on. Its agreement is bound again, and lengths and
+// numbers must fit it.
 func (r *snapshotReader) instance(x *snapshotInstance) error {
 	d, err := x.Agreement.bind()
 	if err != nil {
@@ -370,6 +372,7 @@ func (r *snapshotReader) instance(x *snapshotInstance) error {
 	return nil
 }
 
+// batch restores the chunks of a certificate, each written in equally many bytes.
 func (r *snapshotReader) batch(x *snapshotBatch) error {
 	id, err := x.Certificate.ID()
 	if err != nil {

@@ -299,6 +299,8 @@ func (o *Owner) Load(rows []Row) error {
 	return nil
 }
 
+// load takes one row into the state. Whether the rows that it refers to are there, Load
+// sees when it has all of them.
 func (o *Owner) load(r Row) error {
 	if r.Key == "" {
 		return errors.New("no key")

@@ -44,6 +44,9 @@ func (o *Owner) Accept(p Proposal, rnd io.Reader) (SignedAcceptance, []Row, erro
 	return a, rows, nil
 }
 
+// accept is Accept: what was signed before comes first, then whose agreement it is and
+// until when it can be locked, then each chunk that is staked. Nothing is signed or
+// changed before all of it holds.
 func (o *Owner) accept(p Proposal, rnd io.Reader) (SignedAcceptance, []Row, error) {
 	fail := func(format string, args ...any) (SignedAcceptance, []Row, error) {
 		return SignedAcceptance{}, nil, fmt.Errorf(format, args...)

@@ -59,6 +59,9 @@ func (in *running) runs() error {
 	return nil
 }
 
+// say signs this vault's next word in an instance, once the contract, as this vault has
+// replayed it, would take it. s is the value and salt that a sealed word hides, which are
+// kept until it is opened; nil for any other word.
 func (o *Owner) say(id wire.InstanceID, body Word, s *secret) (SignedWord, []Row, error) {
 	fail := func(err error) (SignedWord, []Row, error) {
 		return SignedWord{}, nil, fmt.Errorf("say %q in instance %s: %w", body.Word, id.Short(), err)

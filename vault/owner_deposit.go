@@ -266,6 +266,9 @@ func (t *tx) deposit(n Entry, at Index) error {
 	return nil
 }
 
+// depositOwn replays an order that fills a later pot of an instance of this vault: it was
+// due, who fills that pot signed it, and its papers are its chunks'. Chunks that this vault
+// may receive are followed from now on.
 func (t *tx) depositOwn(in *running, n Entry, at Index) error {
 	o, d := n.Deposit.Order, in.Pledge.deal
 	own := in.machine(o.Instance)

@@ -173,6 +173,8 @@ func (o *Owner) Observe(l Logged) ([]Row, error) {
 	return t.commit()
 }
 
+// apply replays an entry at position at−1: what of it concerns this vault is verified and
+// becomes its state, all else is passed over.
 func (t *tx) apply(n Entry, at Index) error {
 	switch {
 	case n.Certify != nil:
@@ -229,6 +231,8 @@ func follows(what string, last, prev, at Index) (bool, error) {
 	return true, nil
 }
 
+// certify takes the birth of chunks. Of those that this vault follows, P and the escrow's
+// point must be what it knows already: from its own part in the batch, or from papers.
 func (t *tx) certify(n *Certify, at Index) error {
 	id, err := n.Certificate.ID()
 	if err != nil {
@@ -257,6 +261,9 @@ func (t *tx) certify(n *Certify, at Index) error {
 	return nil
 }
 
+// lock replays the lock of an agreement. If this vault accepted it, every chunk must be
+// free, of the agreed epoch and of the party that stakes it, and the instance begins.
+// Of others' agreements it follows the chunks; one of its own must not be among them.
 func (t *tx) lock(n Entry, at Index) error {
 	id, err := instanceID(n.Lock.Acceptances)
 	if err != nil {
@@ -349,6 +356,8 @@ func (p *pledge) check(n Entry) error {
 	return nil
 }
 
+// role replays an entry by which one party of an instance has done something, which set
+// notes.
 func (t *tx) role(n Entry, id wire.InstanceID, role uint32, prev, at Index, set func(*running, uint32) error) error {
 	in := t.instance(id)
 	if in == nil {
@@ -428,6 +437,9 @@ func (t *tx) run(n Entry, at Index) error {
 	return nil
 }
 
+// runOwn replays a step of an instance of this vault. Its time must have come; a word must
+// be its party's, and newer than the one before; and the contract, run here, must give what
+// the log gives: the same chunks, to the same parties, in the same order, none a second time.
 func (t *tx) runOwn(in *running, n Entry, at Index) error {
 	r, d := n.Run, in.Pledge.deal
 	own := in.machine(r.Instance)
@@ -559,6 +571,8 @@ func (o *Owner) checkTime(in *running, n Entry) error {
 	return nil
 }
 
+// clock takes the time that a quorum stamped. What deadlines bring has to name the newest
+// such entry (checkTime).
 func (t *tx) clock(n *Clock, at Index) error {
 	c, err := t.o.cfg.Group.Verify(n.Head)
 	if err != nil {

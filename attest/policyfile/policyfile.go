@@ -82,6 +82,8 @@ func Parse(b []byte) (attest.Policy, error) {
 	return p, nil
 }
 
+// policy makes the words of a rule values of attest; no root is listed twice. What is
+// left empty Validate finds.
 func (r rule) policy() (attest.Rule, error) {
 	out := attest.Rule{Format: r.Format, MaxAge: r.MaxAge, Unchecked: r.Unchecked}
 	var err error

@@ -88,6 +88,8 @@ func (Verifier) Verify(ev attest.Evidence, now int64) (attest.Facts, error) {
 	return f, nil
 }
 
+// verify is Verify: the root signs device certificate and list, neither is out of date, the
+// device is not revoked, its key signs the report. Facts hold while all of these do.
 func verify(ev attest.Evidence, now int64) (attest.Facts, error) {
 	if ev.Format != Format {
 		return attest.Facts{}, fmt.Errorf("format %.80q, want %q", ev.Format, Format)

@@ -142,13 +142,13 @@ func (d *demoRun) sweeps(ctx context.Context) error {
 	return nil
 }
 
-// traffic reads the chains.
 // onChain writes what the nodes have counted.
 func onChain(t devnet.Traffic) string {
 	return fmt.Sprintf("%s, %s, %s", tally(devnet.Total(t.Funding), "funding transaction"),
 		tally(devnet.Total(t.Sweeps), "sweeping transaction"), tally(devnet.Total(t.Other), "other"))
 }
 
+// traffic reads the chains.
 func (d *demoRun) traffic(ctx context.Context) (devnet.Traffic, error) {
 	var wallets []string
 	for _, name := range demoClients {

@@ -53,6 +53,8 @@ func Dial(ctx context.Context, path string, commit func(Commit)) (*Client, error
 	return c, nil
 }
 
+// read gives each commit, whole, to commit, and each result to who waits for it, until the
+// connection ends.
 func (c *Client) read(commit func(Commit)) {
 	r := bufio.NewReaderSize(c.conn, 1<<16)
 	var rows []StoredRow // of a commit that comes in parts
@@ -81,6 +83,7 @@ func (c *Client) read(commit func(Commit)) {
 	}
 }
 
+// fail ends the connection: who waits, or calls from now on, hears ErrGone.
 func (c *Client) fail(err error) {
 	c.conn.Close()
 	c.mu.Lock()
@@ -101,6 +104,8 @@ func (c *Client) Done() <-chan struct{} { return c.done }
 // Close leaves the vault, which then stops.
 func (c *Client) Close() { c.fail(net.ErrClosed) }
 
+// send writes a call. Its result goes to ch, if there is one, which is closed without a
+// result when the vault is gone.
 func (c *Client) send(call Call, ch chan Result) error {
 	c.mu.Lock()
 	if c.err != nil {

@@ -281,6 +281,8 @@ var (
 	errNotReady  = errors.New("what was stored has not been brought back yet")
 )
 
+// do answers a call, and says how many entries must be witnessed before the answer leaves;
+// 0: none. Before what was stored is back there is nothing else to ask for.
 func (e *Enclave) do(x turn) (Result, int64, error) {
 	c := x.call
 	if !e.ready {

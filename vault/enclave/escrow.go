@@ -68,12 +68,14 @@ func (e *Enclave) add(b vault.Block, err error) error {
 	return nil
 }
 
+// pendingEntries takes the block out of the commit in the making.
 func (e *Enclave) pendingEntries() vault.Block {
 	b := e.block
 	e.block = vault.Block{}
 	return b
 }
 
+// doEscrow answers a call to the escrow's vault; its number is that of do.
 func (e *Enclave) doEscrow(x turn) (Result, int64, error) {
 	switch c := x.call; {
 	case c.Greet != nil:
@@ -164,6 +166,8 @@ func (e *Enclave) greet(raw []byte) ([]byte, error) {
 	return w, nil
 }
 
+// frame opens a request of a session and decides it. The first that opens shows that its
+// vault holds this session's keys, which ends its older sessions.
 func (e *Enclave) frame(f session.Frame, err error) (Result, int64, error) {
 	if err != nil {
 		return Result{}, 0, err

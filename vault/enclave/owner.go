@@ -27,6 +27,8 @@ func (e *Enclave) startOwner() error {
 	return nil
 }
 
+// doOwner answers a call to a vault in the owner's role. Until it has met its escrow there
+// is no machine: it can only meet it, and sign for its host.
 func (e *Enclave) doOwner(c Call) (Result, error) {
 	switch {
 	case c.Hello != nil:
@@ -269,6 +271,8 @@ func nameOf(q vault.Request) (what, id string, err error) {
 	return what, string(b), err
 }
 
+// heard takes the escrow's answer to what talk said. Without a frame there was none, and
+// the next talk says it again.
 func (e *Enclave) heard(h Heard) (Result, error) {
 	q, ok := e.asked[h.N]
 	if !ok {
@@ -309,6 +313,8 @@ func (e *Enclave) heard(h Heard) (Result, error) {
 	return out, err
 }
 
+// accept appraises the other parties' evidence by this vault's own policy, at the time of
+// its newest head; all else the machine checks.
 func (e *Enclave) accept(a Accept) (Result, error) {
 	p := vault.Proposal{Agreement: a.Agreement, Papers: a.Papers, InsecureVendors: a.InsecureVendors}
 	for _, peer := range a.Peers {

@@ -55,6 +55,7 @@ func Read(path string) (Config, error) {
 	return c, nil
 }
 
+// parse reads a configuration whose relative paths start in dir, and the policy it names.
 func parse(b []byte, dir string) (Config, error) {
 	var f File
 	d := toml.NewDecoder(bytes.NewReader(b))
