@@ -20,7 +20,6 @@ const (
 	trusted  = "coin wire key head attest contract contract/oracle settle vault"
 	asShells = "a shell may import the trusted cores and the shells that it is built on"
 	rpc      = "connectrpc.com/connect google.golang.org/protobuf/..."
-	toml     = "github.com/pelletier/go-toml/v2"
 )
 
 // Imports point one way: coin < wire < key, head, attest, contract, settle < vault,
@@ -38,15 +37,17 @@ var rows = map[string]row{
 
 	"contract/oracle": {own: "wire", other: "filippo.io/edwards25519", tests: "spec/vectors", why: "what an oracle signs stands on wire, and its keys on their curve"},
 
+	"tomlfile": {other: "github.com/pelletier/go-toml/v2", why: "it reads TOML, and knows nothing of what stands there"},
+
 	"attest/platform":   {own: "attest/...", why: "it lists the verifiers of a build"},
-	"attest/policyfile": {own: "attest wire", other: toml, why: "it reads a policy and nothing else"},
+	"attest/policyfile": {own: "attest tomlfile wire", other: "github.com/pelletier/go-toml/v2", why: "it reads and writes a policy and nothing else"},
 	"attest/sim":        {own: "attest attest/platform wire", tests: "attest/policyfile", why: "a platform knows the words of attest and no other part of the project"},
 	"attest/attesttest": {own: "attest wire", kit: true, why: "it tests platforms"},
 
 	"vault/session":        {own: trusted, why: "a session is part of the vault"},
 	"vault/enclave":        {own: trusted + " vault/session attest/platform", tests: "escrow golang.org/x/mod/sumdb/tlog", why: "the enclave is what is trusted, and all that is in it: no wallet, market, log engine or RPC"},
-	"vault/enclave/config": {own: trusted + " attest/policyfile vault/enclave", other: toml, why: "it reads the vault's configuration"},
-	"cmd/vault":            {own: trusted + " attest/... vault/...", other: toml, why: "the trusted binary is built from trusted packages alone"},
+	"vault/enclave/config": {own: trusted + " attest/policyfile tomlfile vault/enclave", why: "it reads the vault's configuration"},
+	"cmd/vault":            {own: trusted + " attest/... vault/...", why: "the trusted binary is built from trusted packages alone"},
 
 	"market": {own: "coin wire contract settle", why: "the market proposes and holds no share: it has no business with keys, vaults or logs"},
 
@@ -61,7 +62,7 @@ var rows = map[string]row{
 	"event/eventtest": {own: "event head", kit: true, why: "it tests engines"},
 	"event/witness":   {own: "event gate head wire", other: "golang.org/x/mod/sumdb/note golang.org/x/mod/sumdb/tlog", tests: "event/disk", why: "a witness sees heads and proofs, never what is in a log"},
 
-	"event/witness/config": {own: "gate head", other: toml, why: "it reads a witness's configuration"},
+	"event/witness/config": {own: "gate head tomlfile", why: "it reads a witness's configuration"},
 
 	"gate":          {other: "", why: "a gate knows networks, and nothing of what passes through"},
 	"gate/admin":    {own: "gate", other: "github.com/prometheus/client_golang/prometheus/...", why: "it shows figures"},
@@ -70,16 +71,16 @@ var rows = map[string]row{
 	"wallet":            {own: "coin gate", other: rpc + " filippo.io/edwards25519 github.com/decred/dcrd/dcrec/secp256k1/v4", why: "a wallet knows coins and keys, and nothing of contracts, vaults or the market"},
 	"wallet/fake":       {own: "coin wallet", why: "it is a wallet like the others"},
 	"wallet/wallettest": {own: "coin wallet wallet/fake", kit: true, why: "it tests connectors"},
-	"wallet/btc":        {own: "coin gate wallet", other: "*", tests: "devnet/...", why: "a connector knows the common interface of wallets and no other part of the project"},
-	"wallet/eth":        {own: "coin gate wallet", other: "*", tests: "devnet/...", why: "a connector knows the common interface of wallets and no other part of the project"},
-	"rate":              {own: "coin", other: toml, why: "a rate is about coins and dollars"},
+	"wallet/btc":        {own: "coin gate tomlfile wallet", other: "*", tests: "devnet/...", why: "a connector knows the common interface of wallets and no other part of the project"},
+	"wallet/eth":        {own: "coin gate tomlfile wallet", other: "*", tests: "devnet/...", why: "a connector knows the common interface of wallets and no other part of the project"},
+	"rate":              {own: "coin tomlfile", tests: "github.com/pelletier/go-toml/v2", why: "a rate is about coins and dollars"},
 
-	"host":          {own: trusted + " vault/... attest/... event/... gate/...", other: toml, why: asShells},
+	"host":          {own: trusted + " vault/... attest/... event/... gate/... tomlfile", why: asShells},
 	"host/hosttest": {own: "head attest attest/policyfile attest/sim", kit: true, why: "it tests the commands of hosts"},
-	"escrow":        {own: trusted + " vault/... attest/... event/... gate host", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells + "; the escrow knows no wallet and no market"},
-	"switchboard":   {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/...", other: rpc + " " + toml, tests: "golang.org/x/mod/sumdb/...", why: asShells},
-	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... examples studio/figures studio/play", other: rpc + " " + toml, why: asShells},
-	"doctor":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... client", other: toml, why: "the doctor reads configurations and asks peers"},
+	"escrow":        {own: trusted + " vault/... attest/... event/... gate host", other: rpc, tests: "golang.org/x/mod/sumdb/...", why: asShells + "; the escrow knows no wallet and no market"},
+	"switchboard":   {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/...", other: rpc, tests: "golang.org/x/mod/sumdb/...", why: asShells},
+	"client":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... examples studio/figures studio/play", other: rpc, why: asShells},
+	"doctor":        {own: trusted + " vault/... attest/... event/... gate host market rate wallet escrow/... switchboard/... client tomlfile", why: "the doctor reads configurations and asks peers"},
 	"sim":           {own: trusted + " market rate vault/session escrow event wallet wallet/fake", other: "golang.org/x/mod/sumdb/...", why: "the simulation drives the machines themselves, in one process without network and disk"},
 
 	"rival": {tests: "contract github.com/ethereum/go-ethereum/... github.com/holiman/uint256 github.com/tetratelabs/wazero github.com/tetratelabs/wazero/...", why: "it measures the contract language beside other machines, in tests alone"},

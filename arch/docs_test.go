@@ -10,7 +10,7 @@ import (
 
 // documented are the packages in which every exported name has a doc comment:
 // what strangers read before they trust the program.
-const documented = "coin wire key head attest attest/platform attest/policyfile attest/sim contract contract/oracle settle vault vault/session vault/enclave vault/enclave/config market event"
+const documented = "coin wire key head attest attest/platform attest/policyfile attest/sim contract contract/oracle settle vault vault/session vault/enclave vault/enclave/config tomlfile market event"
 
 // presented are those that people build tools on.
 const presented = "studio/... examples feed actus"

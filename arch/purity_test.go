@@ -27,6 +27,7 @@ var pure = map[string]string{
 	"market":   "",
 
 	"contract/oracle": "",
+	"tomlfile":        "",
 }
 
 // closedStd is what no other trusted package imports: protocols that parse what

@@ -6,7 +6,6 @@ package doctor
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,7 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pelletier/go-toml/v2"
+	"latchkey/tomlfile"
 )
 
 // A Result is how one check ended.
@@ -135,15 +134,10 @@ func (e *exam) recognise(path string) bool {
 	raw, err := os.ReadFile(path)
 	var fields map[string]any
 	if err == nil {
-		err = toml.Unmarshal(raw, &fields)
+		err = tomlfile.Decode(raw, &fields)
 	}
 	if err != nil {
-		line := ""
-		if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
-			n, _ := at.Position()
-			line = fmt.Sprintf(", line %d", n)
-		}
-		e.fail("file", "mend the line; docs/config.md lists all fields", "%s%s: %v", path, line, err)
+		e.fail("file", "mend the line; docs/config.md lists all fields", "%s: %v", path, err)
 		return false
 	}
 	i := slices.IndexFunc(marks, func(m struct{ field, role string }) bool { _, has := fields[m.field]; return has })

@@ -1,15 +1,12 @@
 package host
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
-	"github.com/pelletier/go-toml/v2"
+	"latchkey/tomlfile"
 )
 
 // ReadConfig reads a TOML file into v. A field that v does not have is an error
@@ -19,25 +16,10 @@ func ReadConfig(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("configuration: %w", err)
 	}
-	d := toml.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	err = d.Decode(v)
-	var strict *toml.StrictMissingError
-	var syntax *toml.DecodeError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &strict) && len(strict.Errors) > 0:
-		line, _ := strict.Errors[0].Position()
-		return fmt.Errorf("configuration %s, line %d: unknown field %q", path, line, strings.Join(strict.Errors[0].Key(), "."))
-	case errors.As(err, &syntax):
-		line, _ := syntax.Position()
-		if k := syntax.Key(); len(k) > 0 {
-			return fmt.Errorf("configuration %s, line %d: field %q: %w", path, line, strings.Join(k, "."), err)
-		}
-		return fmt.Errorf("configuration %s, line %d: %w", path, line, err)
+	if err := tomlfile.Decode(b, v); err != nil {
+		return fmt.Errorf("configuration %s, %w", path, err)
 	}
-	return fmt.Errorf("configuration %s: %w", path, err)
+	return nil
 }
 
 // CheckURL returns an error that names field unless text is the URL of a server.

@@ -9,11 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"latchkey/coin"
+	"latchkey/tomlfile"
 )
 
 // pricesFile is the content of a source that is a file.
@@ -74,17 +72,7 @@ func parseFile(b []byte, ext string) (pricesFile, error) {
 			return pricesFile{}, errors.New("is not a file of prices: something follows the JSON value")
 		}
 	case ".toml":
-		d := toml.NewDecoder(bytes.NewReader(b))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&f); err != nil {
-			var strict *toml.StrictMissingError
-			if errors.As(err, &strict) && len(strict.Errors) > 0 {
-				return pricesFile{}, fmt.Errorf("is not a file of prices: unknown field %q", strings.Join(strict.Errors[0].Key(), "."))
-			}
-			if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
-				line, _ := at.Position()
-				err = fmt.Errorf("line %d: %w", line, err)
-			}
+		if err := tomlfile.Decode(b, &f); err != nil {
 			return pricesFile{}, fmt.Errorf("is not a file of prices: %w", err)
 		}
 	default:

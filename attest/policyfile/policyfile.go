@@ -5,17 +5,16 @@
 package policyfile
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
 	"latchkey/attest"
+	"latchkey/tomlfile"
 	"latchkey/wire"
 )
 
@@ -49,20 +48,8 @@ type build struct {
 
 // Parse reads a policy and checks it. The error names the rule and the field.
 func Parse(b []byte) (attest.Policy, error) {
-	d := toml.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
 	var f file
-	if err := d.Decode(&f); err != nil {
-		var strict *toml.StrictMissingError
-		var syntax *toml.DecodeError
-		switch {
-		case errors.As(err, &strict) && len(strict.Errors) > 0:
-			line, col := strict.Errors[0].Position()
-			return attest.Policy{}, fmt.Errorf("attestation policy: line %d, column %d: unknown field %q", line, col, strings.Join(strict.Errors[0].Key(), "."))
-		case errors.As(err, &syntax):
-			line, col := syntax.Position()
-			return attest.Policy{}, fmt.Errorf("attestation policy: line %d, column %d: %w", line, col, err)
-		}
+	if err := tomlfile.Decode(b, &f); err != nil {
 		return attest.Policy{}, fmt.Errorf("attestation policy: %w", err)
 	}
 	p := attest.Policy{InsecureAllowDebug: f.InsecureAllowDebug, InsecureAllowSimulated: f.InsecureAllowSimulated}

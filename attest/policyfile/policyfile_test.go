@@ -72,7 +72,7 @@ func TestRoundTrip(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	tests := []struct{ name, old, new, want string }{
 		{"empty", good, "", "no rule"},
-		{"unknown field", "max_age", "maximal_age", `line 8, column 1: unknown field "rule.maximal_age"`},
+		{"unknown field", "max_age", "maximal_age", `line 8: unknown field "rule.maximal_age"`},
 		{"unknown insecure switch", "insecure_allow_simulated", "allow_simulated", "unknown field"},
 		{"not TOML", "[[rule]]", "[[rule", "line 3"},
 		{"no class", `min_class = "isolated program"`, "", `min_class: "" is not one of ["key only" "measured system" "isolated program"]`},

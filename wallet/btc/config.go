@@ -1,7 +1,6 @@
 package btc
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,10 +12,10 @@ import (
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
-	"github.com/pelletier/go-toml/v2"
 
 	"latchkey/coin"
 	"latchkey/gate"
+	"latchkey/tomlfile"
 )
 
 // Config says what a connector serves and how. [ReadConfig] reads it from a
@@ -103,18 +102,7 @@ func ReadConfig(path string) (Config, error) {
 // paths in it are relative.
 func parseConfig(raw []byte, path string) (Config, error) {
 	f := file{Confirmations: DefaultConfirmations, MaxRate: DefaultMaxRate, Resend: DefaultResend.String()}
-	decoder := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
-	if err := decoder.Decode(&f); err != nil {
-		var strict *toml.StrictMissingError
-		if errors.As(err, &strict) && len(strict.Errors) > 0 {
-			row, _ := strict.Errors[0].Position()
-			return Config{}, fmt.Errorf("line %d: unknown field %q", row, strings.Join(strict.Errors[0].Key(), "."))
-		}
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
-			row, column := at.Position()
-			return Config{}, fmt.Errorf("line %d, column %d: %w", row, column, err)
-		}
+	if err := tomlfile.Decode(raw, &f); err != nil {
 		return Config{}, err
 	}
 	tables := gate.Tables{TLS: f.TLS, Limits: f.Limits}

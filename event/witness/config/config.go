@@ -2,17 +2,15 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"latchkey/gate"
 	"latchkey/head"
+	"latchkey/tomlfile"
 )
 
 // File is the configuration file; "witness example" documents it.
@@ -45,9 +43,12 @@ func Read(path string) (File, error) {
 		return File{}, &HintError{Err: fmt.Errorf("configuration: %w", err), Hint: "witness example > " + path}
 	}
 	var c File
-	decoder := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
-	if err := decoder.Decode(&c); err != nil {
-		return File{}, tomlError(path, err)
+	if err := tomlfile.Decode(raw, &c); err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+		if errors.Is(err, tomlfile.ErrUnknownField) {
+			err = &HintError{Err: err, Hint: `"witness example" prints all fields`}
+		}
+		return File{}, err
 	}
 	for _, field := range []struct{ name, value string }{{"name", c.Name}, {"listen", c.Listen}, {"data", c.Data}} {
 		if field.value == "" {
@@ -79,20 +80,4 @@ func Read(path string) (File, error) {
 		}
 	}
 	return c, nil
-}
-
-// tomlError puts the place in the file in front of a decoder's error.
-func tomlError(path string, err error) error {
-	var unknown *toml.StrictMissingError
-	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
-		first := unknown.Errors[0]
-		row, column := first.Position()
-		return &HintError{Err: fmt.Errorf("%s:%d:%d: unknown field %v", path, row, column, first.Key()), Hint: `"witness example" prints all fields`}
-	}
-	var wrong *toml.DecodeError
-	if errors.As(err, &wrong) {
-		row, column := wrong.Position()
-		return fmt.Errorf("%s:%d:%d: %w", path, row, column, err)
-	}
-	return fmt.Errorf("%s: %w", path, err)
 }

@@ -2,17 +2,13 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"github.com/pelletier/go-toml/v2"
 
 	"latchkey/attest/policyfile"
 	"latchkey/head"
+	"latchkey/tomlfile"
 	"latchkey/vault/enclave"
 )
 
@@ -58,22 +54,7 @@ func Read(path string) (Config, error) {
 // parse reads a configuration whose relative paths start in dir, and the policy it names.
 func parse(b []byte, dir string) (Config, error) {
 	var f File
-	d := toml.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
-		var strict *toml.StrictMissingError
-		if errors.As(err, &strict) && len(strict.Errors) > 0 {
-			line, _ := strict.Errors[0].Position()
-			return Config{}, fmt.Errorf("line %d: unknown field %q", line, strings.Join(strict.Errors[0].Key(), "."))
-		}
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
-			line, _ := at.Position()
-			if len(at.Key()) > 0 {
-				err = fmt.Errorf("field %q: %w", strings.Join(at.Key(), "."), err)
-			}
-			return Config{}, fmt.Errorf("line %d: %w", line, err)
-		}
+	if err := tomlfile.Decode(b, &f); err != nil {
 		return Config{}, err
 	}
 	for _, x := range []struct {
