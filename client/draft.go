@@ -353,109 +353,24 @@ func (h *Host) Propose(ctx context.Context, p Proposal) (string, error) {
 // propose drafts an agreement. chosen are the chunks of its only pot; nil: they
 // are picked here.
 func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkStatus, request draftID) (string, error) {
-	st, err := h.vaultStatus(ctx)
+	g, err := h.beginDraft(ctx, p, request)
 	if err != nil {
 		return "", err
 	}
-	program, err := contract.Compile(p.Source)
-	if err != nil {
-		return "", fmt.Errorf("contract: %w", err)
-	}
-	deal, err := program.Bind(p.Terms)
-	if err != nil {
-		return "", err
-	}
-	if program = deal.Program(); len(p.Parties) != len(program.Parties()) {
-		return "", fmt.Errorf("%d parties, contract %s has %d: %s", len(p.Parties), program.Name(), len(program.Parties()), strings.Join(program.Parties(), ", "))
-	}
-	self, err := h.escrowID(ctx)
-	if err != nil {
-		return "", err
-	}
-	if p.LockBy == 0 {
-		p.LockBy = st.Now + 600
-	}
-	role := slices.Index(p.Parties, h.id)
-	if role < 0 {
-		return "", errors.New("this client is no party of it")
-	}
-	o := draftBody{Request: request, Agreement: vault.Agreement{
-		Source: p.Source, Terms: p.Terms, Escrow: self, LockBy: p.LockBy,
-		Pots: make([][]vault.Stake, len(program.Pots())), Bounds: p.Bounds,
-	}, Asks: make([]draftAsk, len(program.Pots()))}
-	o.Agreement.Settle, o.Agreement.Pace = p.Manner.settled()
-	if p.Pots, err = nameIn(&o.Agreement, program, p); err != nil {
-		return "", err
-	}
-	for _, v := range p.Parties {
-		o.Agreement.Parties = append(o.Agreement.Parties, vault.Recipients{v})
-		if v == h.id {
-			continue
-		}
-		if _, err := h.peer(ctx, v); err != nil {
-			return "", err
-		}
-	}
-	bare := &sketch{body: o, deal: deal, parties: p.Parties, role: role, from: role}
-	until, err := h.permitted(bare)
-	if err != nil {
-		return "", err
-	}
-	d := Draft{From: h.id, Role: role, Contract: program.Name(), State: draftProposed, Filled: map[string]bool{}, Accepted: map[string][]byte{}, Mine: make([][]vault.Stake, len(program.Pots())), Known: make([]bool, len(program.Pots())), Began: time.Now().UnixMilli(), MaxLoss: p.Manner.MaxLoss}
 	h.dealing.Lock()
 	defer h.dealing.Unlock()
-	taken := h.reserved()
-	var own []wire.ChunkID
-	for i, pot := range program.Pots() {
-		units := deal.PotUnits(i)
-		if units == 0 || pot.Later {
-			continue
-		}
-		asset := p.Pots[pot.Name]
-		if chosen == nil && asset == "" {
-			return "", fmt.Errorf("pot %s: which coins is it to hold?", pot.Name)
-		}
-		if pot.From != role {
-			a, err := h.asset(ctx, asset)
-			if err != nil {
-				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
-			}
-			unit, err := h.unitOf(ctx, a, st)
-			if err != nil {
-				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
-			}
-			o.Asks[i] = draftAsk{a.ID, a.Chain, unit}
-			continue
-		}
-		list := chosen
-		if list == nil {
-			if list, err = bare.pick(usable(st, h.id, taken, h.fundedState, until), asset, coin.Amount{}, units); err != nil {
-				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
-			}
-		}
-		for _, c := range list {
-			o.Agreement.Pots[i] = append(o.Agreement.Pots[i], vault.Stake{Chunk: c.ID, Epoch: c.Chunk.Epoch, Weight: c.Chunk.Weight})
-			taken[c.ID] = true
-			own = append(own, c.ID)
-		}
-		d.Mine[i], d.Known[i] = o.Agreement.Pots[i], true
-	}
-	for i, pot := range program.Pots() { // these once the others are filled: they may be of the same coins
-		if units := deal.PotUnits(i); pot.Later && units > 0 {
-			if p.Pots[pot.Name] == "" {
-				return "", fmt.Errorf("pot %s: which coins is it to hold, once it is filled?", pot.Name)
-			}
-			free := usable(st, h.id, taken, h.fundedState, until)
-			if err := h.agreeLater(ctx, &o.Agreement, i, p.Pots[pot.Name], p.Weights[pot.Name], units, pot.From == role, st, free); err != nil {
-				return "", fmt.Errorf("pot %s: %w", pot.Name, err)
-			}
-			d.Known[i] = true
-		}
-	}
-	if o.Papers, err = h.papersOf(ctx, own); err != nil {
+	g.taken = h.reserved()
+	if err := h.fillPots(ctx, g, chosen); err != nil {
 		return "", err
 	}
-	s, err := sketchOf(o, h.id, h.id, self, st.Now)
+	if err := h.agreeLaterPots(ctx, g); err != nil {
+		return "", err
+	}
+	d := &g.draft
+	if g.body.Papers, err = h.papersOf(ctx, g.own); err != nil {
+		return "", err
+	}
+	s, err := sketchOf(g.body, h.id, h.id, g.body.Agreement.Escrow, g.st.Now)
 	if err != nil {
 		return "", err
 	}
@@ -468,15 +383,153 @@ func (h *Host) propose(ctx context.Context, p Proposal, chosen []enclave.ChunkSt
 	if request != (draftID{}) {
 		d.Request = request.String()
 	}
-	if err := d.set(o); err != nil {
+	if err := d.set(g.body); err != nil {
 		return "", err
 	}
-	if err := h.store.put(ctx, draftName(d.ID), d); err != nil {
+	if err := h.store.put(ctx, draftName(d.ID), *d); err != nil {
 		return "", err
 	}
 	h.store.journal(ctx, Event{Kind: "proposed", Deal: d.ID, With: short(others(p.Parties, h.id)), Text: fmt.Sprintf("proposed %s to %s: draft %.8s%s", d.Contract, named(others(p.Parties, h.id)), d.ID, s.turnsText(d.Risk))})
 	wake(h.work)
 	return d.ID, nil
+}
+
+// A drafting is a proposal in the making.
+type drafting struct {
+	pots    map[string]coin.AssetID // by the pot's name: which coins it is to hold
+	weights map[string][]uint32     // as in Proposal
+	st      enclave.Status
+	bare    *sketch // of body, before there are chunks in it
+	until   int64   // by when it would be settled, Unix seconds: chunks have to last so long
+	body    draftBody
+	draft   Draft
+	taken   map[wire.ChunkID]bool // chunks that are set aside, for other drafts or in this one
+	own     []wire.ChunkID        // those that this client puts in
+}
+
+// beginDraft checks what needs no chunks: contract and terms, who the parties are, which
+// coins each pot is to hold, and that this client's own limits permit it.
+func (h *Host) beginDraft(ctx context.Context, p Proposal, request draftID) (*drafting, error) {
+	st, err := h.vaultStatus(ctx)
+	if err != nil {
+		return nil, err
+	}
+	program, err := contract.Compile(p.Source)
+	if err != nil {
+		return nil, fmt.Errorf("contract: %w", err)
+	}
+	deal, err := program.Bind(p.Terms)
+	if err != nil {
+		return nil, err
+	}
+	if program = deal.Program(); len(p.Parties) != len(program.Parties()) {
+		return nil, fmt.Errorf("%d parties, contract %s has %d: %s", len(p.Parties), program.Name(), len(program.Parties()), strings.Join(program.Parties(), ", "))
+	}
+	escrow, err := h.escrowID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.LockBy == 0 {
+		p.LockBy = st.Now + 600
+	}
+	role := slices.Index(p.Parties, h.id)
+	if role < 0 {
+		return nil, errors.New("this client is no party of it")
+	}
+	pots := len(program.Pots())
+	g := &drafting{weights: p.Weights, st: st}
+	g.body = draftBody{Request: request, Agreement: vault.Agreement{
+		Source: p.Source, Terms: p.Terms, Escrow: escrow, LockBy: p.LockBy,
+		Pots: make([][]vault.Stake, pots), Bounds: p.Bounds,
+	}, Asks: make([]draftAsk, pots)}
+	g.body.Agreement.Settle, g.body.Agreement.Pace = p.Manner.settled()
+	if g.pots, err = nameIn(&g.body.Agreement, program, p); err != nil {
+		return nil, err
+	}
+	for _, v := range p.Parties {
+		g.body.Agreement.Parties = append(g.body.Agreement.Parties, vault.Recipients{v})
+		if v == h.id {
+			continue
+		}
+		if _, err := h.peer(ctx, v); err != nil {
+			return nil, err
+		}
+	}
+	g.bare = &sketch{body: g.body, deal: deal, parties: p.Parties, role: role, from: role}
+	if g.until, err = h.permitted(g.bare); err != nil {
+		return nil, err
+	}
+	g.draft = Draft{
+		From: h.id, Role: role, Contract: program.Name(), State: draftProposed, Filled: map[string]bool{}, Accepted: map[string][]byte{},
+		Mine: make([][]vault.Stake, pots), Known: make([]bool, pots), Began: time.Now().UnixMilli(), MaxLoss: p.Manner.MaxLoss,
+	}
+	return g, nil
+}
+
+// fillPots puts this client's chunks into the pots that it fills before the contract
+// opens, and asks the others for theirs.
+func (h *Host) fillPots(ctx context.Context, g *drafting, chosen []enclave.ChunkStatus) error {
+	for i, pot := range g.bare.deal.Program().Pots() {
+		units := g.bare.deal.PotUnits(i)
+		if units == 0 || pot.Later {
+			continue
+		}
+		asset := g.pots[pot.Name]
+		if chosen == nil && asset == "" {
+			return fmt.Errorf("pot %s: which coins is it to hold?", pot.Name)
+		}
+		if pot.From != g.draft.Role {
+			a, err := h.asset(ctx, asset)
+			if err != nil {
+				return fmt.Errorf("pot %s: %w", pot.Name, err)
+			}
+			unit, err := h.unitOf(ctx, a, g.st)
+			if err != nil {
+				return fmt.Errorf("pot %s: %w", pot.Name, err)
+			}
+			g.body.Asks[i] = draftAsk{a.ID, a.Chain, unit}
+			continue
+		}
+		list := chosen
+		if list == nil {
+			var err error
+			if list, err = g.bare.pick(g.free(h), asset, coin.Amount{}, units); err != nil {
+				return fmt.Errorf("pot %s: %w", pot.Name, err)
+			}
+		}
+		stakes := &g.body.Agreement.Pots[i]
+		for _, c := range list {
+			*stakes = append(*stakes, vault.Stake{Chunk: c.ID, Epoch: c.Chunk.Epoch, Weight: c.Chunk.Weight})
+			g.taken[c.ID] = true
+			g.own = append(g.own, c.ID)
+		}
+		g.draft.Mine[i], g.draft.Known[i] = *stakes, true
+	}
+	return nil
+}
+
+// agreeLaterPots says what the pots are to hold that are filled while the contract runs.
+// The others come first: both may be of the same coins.
+func (h *Host) agreeLaterPots(ctx context.Context, g *drafting) error {
+	for i, pot := range g.bare.deal.Program().Pots() {
+		units := g.bare.deal.PotUnits(i)
+		if units == 0 || !pot.Later {
+			continue
+		}
+		if g.pots[pot.Name] == "" {
+			return fmt.Errorf("pot %s: which coins is it to hold, once it is filled?", pot.Name)
+		}
+		if err := h.agreeLater(ctx, &g.body.Agreement, i, g.pots[pot.Name], g.weights[pot.Name], units, pot.From == g.draft.Role, g.st, g.free(h)); err != nil {
+			return fmt.Errorf("pot %s: %w", pot.Name, err)
+		}
+		g.draft.Known[i] = true
+	}
+	return nil
+}
+
+// free returns the chunks that can be put in.
+func (g *drafting) free(h *Host) []enclave.ChunkStatus {
+	return usable(g.st, h.id, g.taken, h.fundedState, g.until)
 }
 
 // nameIn sets the oracles and assets of an agreement, and returns which coins each
