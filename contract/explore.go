@@ -270,16 +270,22 @@ func (x *explorer) expand(i int) {
 	until := x.ends.eval(ph.until) // as the counters were when the phase began
 	before := span{1, min(until.hi-1, farAway)}
 	x.play(i, Event{Kind: Deadline}, span{}, x.moments(span{max(until.lo, 1), farAway}))
+	var ages [MaxClauses]int64 // that a clause takes, and those of an oracle's clauses at most: each computed once
+	var oldest [MaxOracles]int64
+	for j := range ph.clauses {
+		if c := &ph.clauses[j]; c.kind == onEach {
+			ages[j] = max(r.eval(c.time), -1)
+			oldest[c.oracle] = max(oldest[c.oracle], ages[j])
+		}
+	}
 	for j := range ph.clauses {
 		// A value for a time comes too late for `each`, and any other at a time that no clause waits for. One that is too
 		// old for a clause may fit another, and is played where it just does not fit.
 		switch c := &ph.clauses[j]; c.kind {
 		case onEach:
 			meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: farAway})
-			for k := range ph.clauses {
-				if b, age := &ph.clauses[k], r.eval(c.time); b.kind == onEach && b.oracle == c.oracle && r.eval(b.time) > max(age, -1) {
-					meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: farAway - max(age, -1) - 1})
-				}
+			if ages[j] < oldest[c.oracle] {
+				meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: farAway - ages[j] - 1})
 			}
 		case onFor:
 			meet(c, Event{Kind: Oracle, Oracle: c.oracle, At: farAway, Observed: r.eval(c.time)})

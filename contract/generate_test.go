@@ -79,7 +79,8 @@ func (w *writer) number(depth int) string {
 		return w.pick("leaf", leaves...)
 	}
 	a, b := w.number(depth-1), w.number(depth-1)
-	return w.pick("number", "max(-9, min(9, "+a+"))", "share("+a+", "+b+", max(1, "+a+"))", "share("+a+", min(9, max(-9, "+b+")), min(-1, "+b+"))", a+" / max(1, "+b+")", "("+a+" + "+b+")", "("+a+" - "+b+")", a+" * "+b, "max(1, "+a+")", a, b)
+	return w.pick("number", "max(-9, min(9, "+a+"))", "share("+a+", "+b+", max(1, "+a+"))", "share("+a+", min(9, max(-9, "+b+")), min(-1, "+b+"))", a+" / max(1, "+b+")", "("+a+" + "+b+")", "("+a+" - "+b+")", a+" * "+b, "max(1, "+a+")",
+		"min(9, max(-9, big + ("+a+") - big))", "min(9, max(-9, big / ("+a+") - big / ("+a+")))", a, b)
 }
 
 func (w *writer) condition(depth int) string {
@@ -88,7 +89,10 @@ func (w *writer) condition(depth int) string {
 		return w.pick("logic", a+" and "+b, "("+a+" or "+b+")", "not ("+a+")", a)
 	}
 	rel := w.pick("rel", " < ", " <= ", " > ", " >= ", " = ", " != ")
-	switch w.n("kind", 0, 11) {
+	switch w.n("kind", 0, 12) {
+	case 12: // what is known of a difference, whether its sides fit or not
+		a := w.pick("known", "big * ", "big + ") + "(" + w.number(0) + ")"
+		return w.pick("open", "", "c = 3 or ", "not sealed(z) and ") + a + rel + w.pick("as", a, "big")
 	case 0:
 		return "sealed(z)"
 	case 10:

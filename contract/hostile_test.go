@@ -282,6 +282,7 @@ when a says "down" if c > 0: set c = c - 1 when b says "y" if c = 0: give 1 of p
 		"words of all":           "contract X\nparties a\nrole m 15..15\nrole n 15..15\nrole o 15..15\nrole q 15..15\ncounter c = 0 in 0..1_000_000\n" + day + repeated(250, "when 1 of m, n, o, q say \"x{i}\": set c = 1\n"),
 		"deposits of all":        begin + "later pot p = 4_000 units from a\n" + day + repeated(250, "when each deposit p if left(p) > {i}: stay\n"),
 		"times of all":           begin + "term u : time\noracle o in 0..1_000_000\ncounter c = 0 in 0..1_000_000\n" + day + chain + "when oracle o for u + c * 1 seconds: stay",
+		"ages of all":            begin + "pot p = 4_000 units from a\noracle o in 0..9\ncounter c = 0 in 0..1_000_000\n" + day + chain + repeated(MaxClauses-2, "when oracle o each share(1 days, left(p)%s, 9) if c = 1: stay\n", strings.Repeat("+left(p)", 24)),
 		"voices of all":          begin + day + repeated(30, "when a and b say \"x{i}\": stay\n"),
 	} {
 		p, err := Compile([]byte(source))
@@ -298,7 +299,7 @@ when a says "down" if c > 0: set c = c - 1 when b says "y" if c = 0: give 1 of p
 		}
 		weights := make([][]int64, len(d.units()))
 		for i, units := range d.units() {
-			if weights[i] = []int64{units}; d.p.pots[i].Later {
+			if weights[i] = []int64{units}; d.p.pots[i].Later || name == "ages of all" {
 				weights[i] = repeat(int(units), 1)
 			}
 		}

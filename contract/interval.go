@@ -216,6 +216,7 @@ func (s span) end(i int) int64 {
 
 // difference returns what a - b may be, by their spans and by the facts about their order.
 func (e *env) difference(a, b int32) (span, bool) {
+	x, y := e.eval(a), e.eval(b) // whatever is known: either may leave 64 bits, or divide by zero
 	if e.same(a, b) {
 		return point(0), true
 	}
@@ -224,7 +225,6 @@ func (e *env) difference(a, b int32) (span, bool) {
 	} else if n.op == opAdd && e.same(n.b, b) {
 		return e.eval(n.a), true
 	}
-	x, y := e.eval(a), e.eval(b)
 	lo, ok1 := opSub.apply(x.lo, y.hi, 0)
 	hi, ok2 := opSub.apply(x.hi, y.lo, 0)
 	if x, y := &e.p.nodes[a], &e.p.nodes[b]; x.v == y.v && (x.op == opPot && (y.op == opFilled || y.op == opLeft) || x.op == opFilled && y.op == opLeft) {
