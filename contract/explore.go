@@ -251,7 +251,7 @@ func (t *trace) worst(line int32) int64 {
 // expand plays every event that a place may meet, over all values that a clause takes.
 func (x *explorer) expand(i int) {
 	if i == unopened {
-		x.play(i, Event{}, span{}, x.moments(span{1, farAway}))
+		x.play(i, Event{}, span{}, x.moments(span{0, farAway}))
 		return
 	}
 	var events []Event
@@ -268,8 +268,8 @@ func (x *explorer) expand(i int) {
 	s := &x.states[i].s
 	ph, r := &x.d.p.phases[s.phase], run{d: x.d, s: *s}
 	until := x.ends.eval(ph.until) // as the counters were when the phase began
-	before := span{1, min(until.hi-1, farAway)}
-	x.play(i, Event{Kind: Deadline}, span{}, x.moments(span{max(until.lo, 1), farAway}))
+	before := span{0, min(until.hi-1, farAway)}
+	x.play(i, Event{Kind: Deadline}, span{}, x.moments(span{max(until.lo, 0), farAway}))
 	var ages [MaxClauses]int64 // that a clause takes, and those of an oracle's clauses at most: each computed once
 	var oldest [MaxOracles]int64
 	for j := range ph.clauses {
@@ -308,7 +308,7 @@ func (x *explorer) expand(i int) {
 	for j, ev := range events {
 		now := before
 		if ev.Kind == Oracle {
-			now.lo = max(now.lo, min(ev.Observed, farAway-ev.Observed)) // a time, or an age
+			now.lo = max(now.lo, min(ev.Observed, farAway-ev.Observed+1)) // a time, or an age and the first time that is newer than none
 		}
 		if now = x.moments(now); now.lo <= now.hi {
 			x.play(i, ev, values[j], now)
@@ -463,7 +463,7 @@ func (x *explorer) way(i int, last Event) (opens int64, way []Event) {
 func (x *explorer) path(i int, last Event) string {
 	opens, way := x.way(i, last)
 	words := []string{"the contract opens"}
-	if opens > 1 {
+	if opens > 0 {
 		words[0] += fmt.Sprintf(" at %d", opens)
 	}
 	for j, ev := range way {

@@ -404,6 +404,32 @@ func TestRandomPlaysOfTheLibrary(t *testing.T) {
 	}
 }
 
+// TestFirstMoment opens at the earliest time that Open takes, where another branch is taken than ever after, and has a value there that
+// is not newer than none.
+func TestFirstMoment(t *testing.T) {
+	d := mustBind("contract First\nparties a, b\nterm t : time\npot p = 3 units from a\noracle o in 1..9\nat open: if now < t then give 1 of p to b end\nphase A until t + 2 days\n"+
+		"when oracle o each 1 days if now < t: give 2 of p to b close\nwhen a says \"x\" if now < t and left(p) = 2: give 1 of p to b\nat deadline: close\n", 1)
+	weights := [][]int64{{1, 1, 1}}
+	report, err := d.Admit(weights, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if most := report.Payouts[len(report.Payouts)-1].Most; most != 2 { // by the opening and the word
+		t.Errorf("at most %d", most)
+	}
+	s, o, err := d.Open(weights, 0)
+	if err != nil || len(o.Gives) != 1 {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	if _, _, err := d.Step(s, Event{Kind: Oracle, Value: 5}); !errors.Is(err, ErrEvent) {
+		t.Errorf("a value observed at 0 is taken: %v", err)
+	}
+	if s, o, err = d.Step(s, Event{Kind: Word, Word: "x"}); err != nil || len(o.Gives) != 1 || s.Closed() {
+		t.Errorf("%+v, %v", o, err)
+	}
+	reproduces(t, d, weights, Limits{})
+}
+
 // TestPathsLeadThere replays every path of the payout table and of the rounding on the machine.
 func TestPathsLeadThere(t *testing.T) {
 	for _, name := range slices.Concat(exampleNames, featureNames) {

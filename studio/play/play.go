@@ -357,7 +357,7 @@ func inChunks(weights []string) string {
 // depends. It begins with the opening where something depends on that.
 func Steps(p *contract.Program, opens int64, way []contract.Event) []string {
 	words := []string{}
-	if opens > 1 && opens <= contract.MaxTime { // an exploration opens at 1 where any moment will do
+	if opens > 0 && opens <= contract.MaxTime { // an exploration opens at 0 where any moment will do
 		words = append(words, "the contract opens at "+figures.Time(opens))
 	}
 	for _, ev := range way {
