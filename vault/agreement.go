@@ -66,8 +66,8 @@ type Agreement struct {
 // Bounds are how far the exploration of an agreement's outcomes may go. All
 // parties sign them, and every vault bears the work.
 type Bounds struct {
-	States uint32 `cbor:"1,keyasint"` // 1 to maxStates
-	Moves  uint32 `cbor:"2,keyasint"` // 1 to maxMoves
+	States uint32 `cbor:"1,keyasint"` // 1 to MaxStates
+	Moves  uint32 `cbor:"2,keyasint"` // 1 to MaxMoves
 }
 
 // Limits of one agreement. They bound what one message can make a vault do.
@@ -76,10 +76,10 @@ const (
 	maxStakes  = 1024
 	// maxLockWait is the longest time between an acceptance and its LockBy.
 	maxLockWait = 24 * 3600
-	// maxStates and maxMoves are what parties may raise the bounds to. The work
+	// MaxStates and MaxMoves are what parties may raise the bounds to. The work
 	// is the escrow's too, which serves others meanwhile.
-	maxStates = 200_000
-	maxMoves  = 1_000_000
+	MaxStates = 200_000
+	MaxMoves  = 1_000_000
 )
 
 func (a Agreement) names(id wire.ChunkID) bool {
@@ -125,7 +125,7 @@ func (d *deal) admit() (moves int, err error) {
 	}
 	r, err := d.Admit(d.weights, lim)
 	if err != nil {
-		return maxMoves, fmt.Errorf("%w: outcomes: %w", ErrAgreement, err)
+		return MaxMoves, fmt.Errorf("%w: outcomes: %w", ErrAgreement, err)
 	}
 	return r.Moves, nil
 }
@@ -236,8 +236,8 @@ func (a Agreement) CheckNamed(p *contract.Program) error {
 			return fmt.Errorf("asset %s, the contract says %s", a.Assets[i], x.Fixed)
 		}
 	}
-	if b := a.Bounds; b != nil && (b.States < 1 || b.States > maxStates || b.Moves < 1 || b.Moves > maxMoves) {
-		return fmt.Errorf("bounds of %d states and %d moves, want 1 to %d and 1 to %d", b.States, b.Moves, maxStates, maxMoves)
+	if b := a.Bounds; b != nil && (b.States < 1 || b.States > MaxStates || b.Moves < 1 || b.Moves > MaxMoves) {
+		return fmt.Errorf("bounds of %d states and %d moves, want 1 to %d and 1 to %d", b.States, b.Moves, MaxStates, MaxMoves)
 	}
 	return nil
 }

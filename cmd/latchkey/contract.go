@@ -57,7 +57,17 @@ func contractCommand(ctx context.Context, args []string, out, talk io.Writer) er
 	if f == nil {
 		return &hinted{fmt.Errorf("%w: contract: unknown command %q", errUsage, args[0]), "latchkey contract help lists the commands"}
 	}
-	return f(ctx, args[1:], out, talk)
+	if args[0] == "new" || args[0] == "fmt" { // which write into what the user has
+		return f(ctx, args[1:], out, talk)
+	}
+	done := make(chan error, 1) // the others compute, or wait for a line, and may be left where they are
+	go func() { done <- f(ctx, args[1:], out, talk) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // parseMixed parses flags that may stand before, between and behind arguments,

@@ -13,6 +13,7 @@ import (
 	"latchkey/contract"
 	"latchkey/studio/figures"
 	"latchkey/studio/play"
+	"latchkey/vault"
 )
 
 // finding is a contract.Finding in JSON.
@@ -91,8 +92,8 @@ func contractCheck(_ context.Context, args []string, out, _ io.Writer) error {
 func contractExplore(_ context.Context, args []string, out, talk io.Writer) error {
 	f := newFlags("contract explore", "latchkey contract explore FILE [TERM=VALUE...] plays everything that the parties, the oracles and the clock can do, and\nsays what each party ends up with at least and at most, with a shortest way there. A vault does the same before it signs.", out)
 	asJSON := f.Bool("json", false, "print JSON")
-	states := f.Int("states", 0, "give up at so many states (default 50000)")
-	moves := f.Int("moves", 0, "give up at so many moves (default 200000)")
+	states := f.Int("states", 0, "give up at so many states (default 50000; vaults take at most 200000)")
+	moves := f.Int("moves", 0, "give up at so many moves (default 200000; vaults take at most 1000000)")
 	terms := addTermFlags(f)
 	rest, err := parseMixed(f, args, 1, 1000)
 	if err != nil {
@@ -104,6 +105,9 @@ func contractExplore(_ context.Context, args []string, out, talk io.Writer) erro
 	b, err := bind(rest[0], rest[1:], terms, false, talk)
 	if err != nil {
 		return err
+	}
+	if *states > vault.MaxStates || *moves > vault.MaxMoves {
+		fmt.Fprintf(talk, "warning: no vault signs under such bounds: it takes at most %s states and %s moves\n", figures.Number(vault.MaxStates), figures.Number(vault.MaxMoves))
 	}
 	report, err := b.deal.Admit(b.weights, contract.Limits{States: *states, Moves: *moves})
 	var found *contract.Error
