@@ -72,6 +72,25 @@ func TestHostilePage(t *testing.T) {
 	}
 }
 
+// TestAgesAreComputedOnce holds what a state costs in which many clauses wait for values of many ages to what it costs with as many
+// that wait for a time each: it was the square of their number.
+func TestAgesAreComputedOnce(t *testing.T) {
+	took := func(when string) time.Duration {
+		const n = 60
+		d := mustBind("contract X\nparties a\nterm t : time\npot p = 64 units from a\noracle o in 0..9\ncounter c = 0 in 0..99\nphase A until t\nat deadline: close\nwhen a says \"x\" if c < 99: set c = c + 1\n"+
+			strings.Repeat("when oracle o "+when+"share(1 days, left(p) + left(p) + left(p) + left(p), 9) if c = 99: stay\n", n), noon)
+		least, _ := cost(3, func() {
+			if _, err := d.Admit([][]int64{repeat(64, 1)}, Limits{}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return least
+	}
+	if ages, times := took("each "), took("for t - 1 days - "); ages > 10*times {
+		t.Error(ages, times)
+	}
+}
+
 // cost returns the least time of a processor that f takes, and what it allocates.
 func cost(rounds int, f func()) (least time.Duration, memory uint64) {
 	used := func() time.Duration {
