@@ -55,7 +55,7 @@ func Contract(src []byte, p *contract.Program, s *play.Session, terms string, ex
 	t := &Text{Title: p.Name()}
 	between := names(f.Parties)
 	for _, r := range f.Roles {
-		between = append(between, strings.Replace(spread(r.Range), "..", "to", 1)+" parties that each are "+article(r.Name.Text))
+		between = append(between, count(r.Range)+" parties that each are "+article(r.Name.Text))
 	}
 	t.add("", item{text: "An agreement between " + figures.List(between, "and") + "."})
 	t.add("What is deposited", d.deposits()...)
@@ -167,6 +167,9 @@ func (d *doc) deposits() (items []item) {
 	if len(items) > 0 {
 		items = append(items, item{text: "What is not given to somebody else goes back to who deposited it."})
 	}
+	if d.gives(func(s *syntax.Stmt) bool { return s.Amount != nil }) {
+		items = append(items, item{text: "An amount is given in whole chunks, which may come to less; the rest stays in the pot. Quotients are rounded toward zero."})
+	}
 	if slices.ContainsFunc(d.pots(), func(pot *syntax.Decl) bool { return pot.Later }) {
 		items = append(items, item{text: "What is deposited while the agreement runs counts once all who may receive of it have found its coins and acknowledged them. Who stays silent keeps it from counting, and it goes back."})
 	}
@@ -176,7 +179,7 @@ func (d *doc) deposits() (items []item) {
 func (d *doc) terms() (items []item) {
 	terms := d.prog.Terms()
 	for _, r := range d.file.Roles {
-		items = append(items, item{text: r.Name.Text + ": how many parties are " + article(r.Name.Text) + ", and who, " + strings.Replace(spread(r.Range), "..", "to", 1)})
+		items = append(items, item{text: r.Name.Text + ": how many parties are " + article(r.Name.Text) + ", and who, " + count(r.Range)})
 	}
 	for _, decl := range d.file.Decls {
 		switch decl.Kind {
@@ -193,6 +196,15 @@ func (d *doc) terms() (items []item) {
 	return items
 }
 
+// count says how many parties may hold a role.
+func count(span string) string {
+	from, to, _ := strings.Cut(spread(span), " .. ")
+	if from == to {
+		return from
+	}
+	return from + " to " + to
+}
+
 // values tells what oracles report, what is counted or sealed, and the curves.
 func (d *doc) values() (items []item) {
 	for _, decl := range d.file.Decls {
@@ -207,7 +219,10 @@ func (d *doc) values() (items []item) {
 			if decl.Fixed.Kind == syntax.String {
 				text += ", which it signs as " + decl.Fixed.Text
 			}
-			items = append(items, item{text: text + "; its keys are agreed on first."})
+			if text += "; its keys are agreed on first"; d.anyAge(decl.Name.Text) {
+				text += ". Where any value of some age will do, it has to be newer than the one before"
+			}
+			items = append(items, item{text: text})
 		case "counter":
 			items = append(items, item{text: "‘" + decl.Name.Text + "’" + of + " is counted; it begins at " + grouped(decl.Start) + " and stays within " + span})
 		case "sealed":
@@ -218,6 +233,13 @@ func (d *doc) values() (items []item) {
 		}
 	}
 	return items
+}
+
+// anyAge tells that a clause takes values of an oracle by their age.
+func (d *doc) anyAge(oracle string) bool {
+	return slices.ContainsFunc(d.file.Phases, func(ph *syntax.Phase) bool {
+		return slices.ContainsFunc(ph.Clauses, func(c *syntax.Clause) bool { return c.Kind == "each" && c.Oracle.Text == oracle })
+	})
 }
 
 func (d *doc) termType(decl *syntax.Decl, terms []contract.Term) string {
@@ -325,17 +347,20 @@ func without(list []string, name string) (rest []string) {
 
 // receives tells that a party can get something.
 func (d *doc) receives(party string) bool {
+	return slices.ContainsFunc(d.pots(), func(pot *syntax.Decl) bool { return pot.From.Text == party }) ||
+		d.gives(func(s *syntax.Stmt) bool { return s.To.Text == party })
+}
+
+// gives tells that there is such a give.
+func (d *doc) gives(such func(*syntax.Stmt) bool) bool {
 	found := false
 	var look func(body []*syntax.Stmt)
 	look = func(body []*syntax.Stmt) {
 		for _, s := range body {
-			found = found || s.Kind == "give" && s.To.Text == party
+			found = found || s.Kind == "give" && such(s)
 			look(s.Then)
 			look(s.Else)
 		}
-	}
-	for _, pot := range d.pots() {
-		found = found || pot.From.Text == party
 	}
 	if d.file.Open != nil {
 		look(d.file.Open.Body)
@@ -365,7 +390,7 @@ func (d *doc) silentWay() (items []item) {
 	}
 	for seen := map[string]bool{}; at != nil && !seen[at.Name.Text]; {
 		seen[at.Name.Text] = true
-		var next *syntax.Phase
+		var next, asked *syntax.Phase
 		for _, c := range at.Clauses {
 			if c.Kind != "deadline" {
 				continue
@@ -377,7 +402,10 @@ func (d *doc) silentWay() (items []item) {
 			}
 			if c.If != nil {
 				when += ", if " + d.say(c.If)
+			} else if asked == at {
+				when += ", otherwise"
 			}
+			asked = at
 			if it.text == "" {
 				it.text = "as follows:"
 			}

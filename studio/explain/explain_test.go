@@ -176,6 +176,53 @@ func TestEveryContractIsExplained(t *testing.T) {
 
 // Gains are what the machine says: an escrow whose arbiter's fee goes back if it is
 // silent has an arbiter with no reason to be.
+// TestWhatALawyerAsks has what could be read in two ways: whether a way goes on after a branch that ends, or a second
+// deadline beside the first; how many hold a role of one size; what rounding does; which values of an oracle count.
+func TestWhatALawyerAsks(t *testing.T) {
+	src := `contract Lawyer
+parties a, b
+role c 3..3
+term t : time
+pot p = 9 units from a
+pot q = 9 units from b
+oracle o in 1..9
+counter n = 0 in 0..3
+phase A until t
+  when a says "x" if n < 3:
+    give n * 1 units of p to b
+    set n = n + 1
+    if n = 3 then close end
+    if n = 2 then stay end
+    next A
+  when oracle o each 1 days: stay
+  at deadline if n = 0:
+    close
+  at deadline:
+    close
+`
+	p, err := contract.Compile([]byte(src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := Contract([]byte(src), p, nil, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(strings.Fields(text.String()), " ")
+	for _, want := range []string{
+		"An agreement between a, b and 3 parties that each are a c.",
+		"c: how many parties are a c, and who, 3.",
+		"An amount is given in whole chunks, which may come to less; the rest stays in the pot. Quotients are rounded toward zero.",
+		"Where any value of some age will do, it has to be newer than the one before.",
+		"- if ‘n’ is 3: the agreement ends; what is then in the pots goes back, p to a and q to b. - otherwise, if ‘n’ is 2: the phase goes on. - then phase A begins anew.",
+		"- At ‘t’, if ‘n’ is 0: the agreement ends; what is then in the pots goes back, p to a and q to b. - At ‘t’, otherwise: the agreement ends",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+}
+
 func TestGains(t *testing.T) {
 	const src = `
 contract Toll

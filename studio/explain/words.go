@@ -282,7 +282,7 @@ func (d *doc) rest(given map[string]share) string {
 	case 1:
 		return "; what is then in " + figures.List(left, "and") + " goes back to " + back[0]
 	}
-	return "; what is then in them goes back, " + figures.List(each, "and")
+	return "; what is then in the pots goes back, " + figures.List(each, "and")
 }
 
 func (d *doc) depositor(pot string) string {
@@ -301,6 +301,7 @@ func (d *doc) depositor(pot string) string {
 func (d *doc) deeds(body []*syntax.Stmt, given map[string]share, here string) item {
 	var it item
 	var parts []string
+	then := "then " // where the way before may have ended
 	for _, s := range body {
 		switch {
 		case s.Kind == "for":
@@ -309,7 +310,8 @@ func (d *doc) deeds(body []*syntax.Stmt, given map[string]share, here string) it
 			it.items = append(it.items, sub)
 			continue
 		case s.Kind != "if" && len(it.items) > 0:
-			it.items = append(it.items, item{text: "then " + d.deed(s, given, here)})
+			it.items = append(it.items, item{text: then + d.deed(s, given, here)})
+			then = "then "
 			continue
 		case s.Kind != "if":
 			parts = append(parts, d.deed(s, given, here))
@@ -323,14 +325,26 @@ func (d *doc) deeds(body []*syntax.Stmt, given map[string]share, here string) it
 				continue
 			}
 			sub := d.deeds(side.body, clone(given), here)
+			if then == "otherwise " && side.head != "otherwise: " {
+				side.head = "otherwise, " + side.head
+			}
 			sub.text = strings.TrimSpace(side.head + sub.text)
 			it.items = append(it.items, sub)
+		}
+		if then = "then "; s.Else == nil && ends(s.Then) {
+			then = "otherwise "
 		}
 	}
 	if it.text = strings.Join(parts, ", "); len(parts) > 1 {
 		it.text = strings.Join(parts[:len(parts)-1], ", ") + ", and " + parts[len(parts)-1]
 	}
 	return it
+}
+
+// ends tells that nothing follows a body.
+func ends(body []*syntax.Stmt) bool {
+	last := body[len(body)-1]
+	return last.Kind == "next" || last.Kind == "close"
 }
 
 func clone(m map[string]share) map[string]share {
