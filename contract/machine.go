@@ -298,7 +298,7 @@ func (r *run) observe(ph *phase, ev *Event) (*clause, error) {
 		return c, nil
 	}
 	if !fresh {
-		return nil, fmt.Errorf("%w: oracle %s: no clause takes the value %d observed at %d", ErrEvent, p.oracles[ev.Oracle].Name, ev.Value, ev.Observed)
+		return nil, fmt.Errorf("%w: oracle %s: no clause takes the value %d observed at %d: it is too old, of another time, or not newer than the last of %d, or no condition holds", ErrEvent, p.oracles[ev.Oracle].Name, ev.Value, ev.Observed, last)
 	}
 	r.words()[newest] = ev.Observed
 	return nil, nil
