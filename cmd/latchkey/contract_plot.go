@@ -111,6 +111,9 @@ func newPayoff(b *bound, of string, before []string, from, to string) (*picture.
 		return nil, err
 	}
 	payoff.Terms = b.settings.String(b.program)
+	if len(before) > 0 { // what the picture would say something else without
+		payoff.Terms = "after " + strings.Join(before, ", ") + "; " + payoff.Terms
+	}
 	return payoff, nil
 }
 
