@@ -251,13 +251,13 @@ type order struct {
 	last int64
 }
 
-func (o *order) take(signed []byte) (bool, error) {
-	c, err := head.OpenCheckpoint(signed, o.log)
-	if err != nil || c.Size < o.last {
-		return false, err
+// take opens a head, and reports whether it may pass.
+func (o *order) take(signed []byte) (c head.Checkpoint, ok bool, err error) {
+	if c, err = head.OpenCheckpoint(signed, o.log); err != nil || c.Size < o.last {
+		return c, false, err
 	}
 	o.last = c.Size
-	return true, nil
+	return c, true, nil
 }
 
 // witness has heads countersigned, the newest each time, and does not wait for one
@@ -285,20 +285,19 @@ func (h *Host) witness(ctx context.Context, v *enclave.Client, log head.LogKey, 
 		case <-ctx.Done():
 			return nil
 		}
-		if ok, err := order.take(signed); err != nil {
+		c, ok, err := order.take(signed)
+		if err != nil {
 			return fmt.Errorf("a head of the vault's: %w", err)
-		} else if !ok {
+		}
+		if !ok {
 			<-flights
 			continue
 		}
 		began := time.Now()
-		wait, err := wc.Submit(signed)
-		if err != nil {
-			return fmt.Errorf("a head of the vault's: %w", err)
-		}
+		wait := wc.Submit(c, signed)
 		flying.Go(func() {
 			defer func() { <-flights }()
-			note, err := wait(ctx)
+			cosigned, err := wait(ctx)
 			if ctx.Err() != nil {
 				return
 			}
@@ -307,33 +306,29 @@ func (h *Host) witness(ctx context.Context, v *enclave.Client, log head.LogKey, 
 				return
 			}
 			h.cosign.Observe(time.Since(began))
-			h.publish(ctx, v, note, log)
+			h.publish(ctx, v, cosigned)
 		})
 	}
 }
 
 // publish brings a cosigned head to the vault, and then to all who wait for it. One
 // that was overtaken, or that two rounds ended with, says nothing new.
-func (h *Host) publish(ctx context.Context, v *enclave.Client, note []byte, log head.LogKey) {
+func (h *Host) publish(ctx context.Context, v *enclave.Client, c witness.Cosigned) {
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
-	c, err := head.OpenCheckpoint(note, log)
-	if err != nil {
-		return
-	}
 	h.mu.Lock()
-	old := c.Size < h.seen || bytes.Equal(note, h.note)
+	old := c.Size < h.seen || bytes.Equal(c.Note, h.note)
 	h.mu.Unlock()
 	if old {
 		return
 	}
-	if _, err := v.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: note}}); err != nil {
+	if _, err := v.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: c.Note}}); err != nil {
 		h.cfg.Logger.Warn("the vault takes no notice of a cosigned head", "err", err)
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.note, h.seen, h.entered = note, c.Size, time.Now()
+	h.note, h.seen, h.entered = c.Note, c.Size, time.Now()
 	close(h.changed)
 	h.changed = make(chan struct{})
 }

@@ -28,11 +28,11 @@ func TestOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := o.take(signed); got != c.want || err != nil {
+		if opened, got, err := o.take(signed); got != c.want || err != nil || opened.Size != c.size {
 			t.Errorf("a head of size %d: %t, %v, want %t", c.size, got, err, c.want)
 		}
 	}
-	if ok, err := o.take([]byte("noise")); ok || err == nil {
+	if _, ok, err := o.take([]byte("noise")); ok || err == nil {
 		t.Error("noise passes for a head")
 	}
 }

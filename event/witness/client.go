@@ -63,7 +63,7 @@ type Client struct {
 }
 
 // round is one head on its way. The fields from cosignatures on are guarded by
-// the client's mutex; note and err are set before done is closed.
+// the client's mutex; result and err are set before done is closed.
 type round struct {
 	number       uint64 // in the order of submission
 	checkpoint   head.Checkpoint
@@ -71,7 +71,7 @@ type round struct {
 	cosignatures []Cosignature
 	refusals     int
 	done         chan struct{}
-	note         []byte
+	result       Cosigned // of this head, or of a later one
 	err          error
 }
 
@@ -154,20 +154,24 @@ func (c *Client) Close() {
 // rolled back or forked, or they do not know it. The error names each witness
 // that is missing.
 func (c *Client) Cosign(ctx context.Context, signed []byte) ([]byte, error) {
-	wait, err := c.Submit(signed)
-	if err != nil {
-		return nil, err
-	}
-	return wait(ctx)
-}
-
-// Submit begins what Cosign does, and returns the rest. Heads are submitted in the
-// order of their sizes; several may be waited for at once.
-func (c *Client) Submit(signed []byte) (wait func(context.Context) ([]byte, error), err error) {
 	checkpoint, err := head.OpenCheckpoint(signed, c.config.Group.Log)
 	if err != nil {
 		return nil, fmt.Errorf("have a head cosigned: %w", err)
 	}
+	h, err := c.Submit(checkpoint, signed)(ctx)
+	return h.Note, err
+}
+
+// Cosigned is a head with the cosignatures of a quorum.
+type Cosigned struct {
+	head.Checkpoint
+	Note []byte
+}
+
+// Submit begins what Cosign does with a head that the caller has opened, and returns
+// the rest. Heads are submitted in the order of their sizes; several may be waited for
+// at once.
+func (c *Client) Submit(checkpoint head.Checkpoint, signed []byte) (wait func(context.Context) (Cosigned, error)) {
 	r := &round{checkpoint: checkpoint, signed: signed, done: make(chan struct{})}
 	c.mu.Lock()
 	c.rounds++
@@ -177,21 +181,21 @@ func (c *Client) Submit(signed []byte) (wait func(context.Context) ([]byte, erro
 	close(c.changed)
 	c.changed = make(chan struct{})
 	c.mu.Unlock()
-	return func(ctx context.Context) ([]byte, error) { return c.wait(ctx, r) }, nil
+	return func(ctx context.Context) (Cosigned, error) { return c.wait(ctx, r) }
 }
 
-func (c *Client) wait(ctx context.Context, r *round) ([]byte, error) {
+func (c *Client) wait(ctx context.Context, r *round) (Cosigned, error) {
 	select {
 	case <-r.done:
-		return r.note, r.err
+		return r.result, r.err
 	case <-ctx.Done():
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.open = slices.DeleteFunc(c.open, func(o *round) bool { return o == r })
-		if r.note != nil {
-			return r.note, nil
+		if r.result.Note != nil {
+			return r.result, nil
 		}
-		return nil, fmt.Errorf("%w: %w", context.Cause(ctx), c.missing(r))
+		return Cosigned{}, fmt.Errorf("%w: %w", context.Cause(ctx), c.missing(r))
 	}
 }
 
@@ -221,13 +225,13 @@ func (c *Client) missing(r *round) error {
 
 // finish gives a result to r and to every open round before it: a later head
 // contains theirs. c.mu is held.
-func (c *Client) finish(r *round, note []byte, err error) {
+func (c *Client) finish(r *round, result Cosigned, err error) {
 	i := slices.Index(c.open, r)
 	if i < 0 {
 		return
 	}
 	for _, o := range c.open[:i+1] {
-		o.note, o.err = note, err
+		o.result, o.err = result, err
 		close(o.done)
 	}
 	c.open = slices.Clone(c.open[i+1:])
@@ -243,7 +247,7 @@ func (c *Client) cosigned(r *round, f *feeder, co Cosignature) {
 	f.lastErr, f.done = nil, max(f.done, r.number)
 	r.cosignatures = append(r.cosignatures, co)
 	if len(r.cosignatures) == c.config.Group.K {
-		c.finish(r, Merge(r.signed, r.cosignatures...), nil)
+		c.finish(r, Cosigned{r.checkpoint, Merge(r.signed, r.cosignatures...)}, nil)
 	}
 }
 
@@ -261,7 +265,7 @@ func (c *Client) failed(r *round, f *feeder, err error, forGood bool) {
 		return
 	}
 	if r.refusals++; r.refusals > len(c.feeders)-c.config.Group.K {
-		c.finish(r, nil, c.missing(r))
+		c.finish(r, Cosigned{}, c.missing(r))
 	}
 }
 

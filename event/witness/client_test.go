@@ -328,19 +328,20 @@ func TestLaterHeadsCoverEarlierOnes(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	for _, signed := range heads {
-		wait, err := client.Submit(signed)
+		want, err := head.OpenCheckpoint(signed, c.Group.Log)
 		if err != nil {
 			t.Fatal(err)
 		}
+		wait := client.Submit(want, signed)
 		group.Go(func() {
-			note, err := wait(t.Context())
+			cosigned, err := wait(t.Context())
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			got, err := c.Group.Verify(note)
-			if want, _ := head.OpenCheckpoint(signed, c.Group.Log); err != nil || got.Size < want.Size {
-				t.Errorf("cosigned at size %d, want at least %d: %v", got.Size, want.Size, err)
+			got, err := c.Group.Verify(cosigned.Note)
+			if err != nil || got.Size < want.Size || got.Checkpoint != cosigned.Checkpoint {
+				t.Errorf("cosigned at size %d, said to be %d, want at least %d: %v", got.Size, cosigned.Size, want.Size, err)
 			}
 		})
 	}
