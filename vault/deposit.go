@@ -349,7 +349,7 @@ func (e *Escrow) handDeposit(from wire.VaultID, q HandAsk) (Answer, error) {
 	if d.depositor(pot) != role {
 		return Answer{}, fmt.Errorf("vault %s hands nothing over for the deposit of entry %d", from.Short(), int64(l.Entry)-1)
 	}
-	p := plan{entries: []Entry{{Hand: &Hand{Instance: q.Instance, Role: uint32(role), Prev: in.last, Deposit: l.Entry}}}}
+	p := plan{entries: []Entry{{Hand: &Hand{Instance: q.Instance, Role: uint32(role), Prev: in.last, Deposit: l.Entry}}}, mail: map[string]Mail{}}
 	rest := q.Mail
 	for to, v := range d.parties {
 		if !d.receives(pot, to) {
@@ -358,7 +358,7 @@ func (e *Escrow) handDeposit(from wire.VaultID, q HandAsk) (Answer, error) {
 		if err := checkMail(rest, from, v, l.Order.Chunks); err != nil {
 			return Answer{}, fmt.Errorf("shares for party %d: %w", to, err)
 		}
-		if p.rows, err = addMail(p.rows, mailRow(v, l.Entry), rest[0]); err != nil {
+		if p.rows, err = addMail(p.rows, p.mail, mailRow(v, l.Entry), rest[0]); err != nil {
 			return Answer{}, err
 		}
 		rest = rest[1:]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"latchkey/contract"
 	"latchkey/head"
@@ -134,6 +135,7 @@ type plan struct {
 	entries []Entry
 	rows    []Row
 	shares  map[wire.ChunkID]key.Share // new b of chunks
+	mail    map[string]Mail            // what new mail rows say
 	batch   *pendingBatch
 }
 
@@ -373,25 +375,10 @@ func (e *Escrow) commit(p plan) (Block, error) {
 		e.chunks.at(id).share = s
 	}
 	for _, r := range p.rows {
-		if err := e.setMail(r); err != nil {
-			panic(fmt.Sprintf("escrow reads its own mail row: %v", err))
+		if r.Value == nil {
+			delete(e.mail, r.Key)
 		}
 	}
+	maps.Copy(e.mail, p.mail)
 	return b, nil
-}
-
-func (e *Escrow) setMail(r Row) error {
-	if r.Key[0] != rowMail && r.Key[0] != rowHand {
-		return nil
-	}
-	if r.Value == nil {
-		delete(e.mail, r.Key)
-		return nil
-	}
-	var m Mail
-	if err := wire.Unmarshal(r.Value, &m); err != nil {
-		return err
-	}
-	e.mail[r.Key] = m
-	return nil
 }

@@ -301,9 +301,11 @@ func (e *Escrow) Load(rows []Row) error {
 			}
 			b.shares = s
 		case rowHand, rowMail:
-			if err := e.setMail(r); err != nil {
+			var m Mail
+			if err := wire.Unmarshal(r.Value, &m); err != nil {
 				return fmt.Errorf("load: %w", err)
 			}
+			e.mail[r.Key] = m
 		default:
 			return fmt.Errorf("load: row kind %q is unknown", r.Key[0])
 		}

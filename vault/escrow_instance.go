@@ -205,7 +205,7 @@ func (e *Escrow) hand(from wire.VaultID, q HandAsk) (Answer, error) {
 	if in.handed[role] || in.open {
 		return e.say(Reply{}, 0)
 	}
-	p := plan{entries: []Entry{{Hand: &Hand{Instance: q.Instance, Role: uint32(role), Prev: in.last}}}}
+	p := plan{entries: []Entry{{Hand: &Hand{Instance: q.Instance, Role: uint32(role), Prev: in.last}}}, mail: map[string]Mail{}}
 	rest := q.Mail
 	for to, v := range in.deal.parties {
 		want := in.deal.handedTo(role, to)
@@ -215,7 +215,7 @@ func (e *Escrow) hand(from wire.VaultID, q HandAsk) (Answer, error) {
 		if err := checkMail(rest, from, v, want); err != nil {
 			return Answer{}, fmt.Errorf("shares for party %d: %w", to, err)
 		}
-		if p.rows, err = addMail(p.rows, handRow(q.Instance, v, from), rest[0]); err != nil {
+		if p.rows, err = addMail(p.rows, p.mail, handRow(q.Instance, v, from), rest[0]); err != nil {
 			return Answer{}, err
 		}
 		rest = rest[1:]
@@ -251,8 +251,10 @@ func checkMail(mail []Mail, from, to wire.VaultID, want []ChunkEpoch) error {
 	return nil
 }
 
-func addMail(rows []Row, k string, m Mail) ([]Row, error) {
+// addMail adds a row, and what it says to all that rows say.
+func addMail(rows []Row, all map[string]Mail, k string, m Mail) ([]Row, error) {
 	v, err := wire.Marshal(m)
+	all[k] = m
 	return append(rows, Row{Key: k, Value: v}), err
 }
 
@@ -404,7 +406,7 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	r.Closed = ch.closed
 	step := Index(e.front.Size() + int64(len(p.entries)) + 1)
 	rows, shares := p.rows, map[wire.ChunkID]key.Share{} // p has all of the step in the end, or nothing
-	mail := map[wire.VaultID]*Mail{}
+	mail, mails := map[wire.VaultID]*Mail{}, map[string]Mail{}
 	given := map[wire.ChunkID]bool{}
 	var olds []key.Share
 	var points []key.Point
@@ -446,7 +448,7 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	}
 	for _, v := range in.deal.parties {
 		if mail[v] != nil {
-			if rows, err = addMail(rows, mailRow(v, step), *mail[v]); err != nil {
+			if rows, err = addMail(rows, mails, mailRow(v, step), *mail[v]); err != nil {
 				return err
 			}
 		}
@@ -473,9 +475,10 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 	}
 	p.entries, p.rows = append(p.entries, Entry{Run: r}), rows
 	if p.shares == nil {
-		p.shares = shares
+		p.shares, p.mail = shares, mails
 	}
 	maps.Copy(p.shares, shares)
+	maps.Copy(p.mail, mails)
 	return nil
 }
 
