@@ -46,9 +46,18 @@ func TestUnmarshalRefuses(t *testing.T) {
 		if v.N != 42 || v.B != nil {
 			t.Errorf("%s: changed the value to %v", test.name, v)
 		}
+		// Who trusts the bytes takes another encoding of a value, and nothing else.
+		if err := Trust(raw, &v); (err == nil) != (test.want == "deterministic") {
+			t.Errorf("%s: trusted, got error %v", test.name, err)
+		} else if err != nil && v.N != 42 {
+			t.Errorf("%s: trusted, changed the value to %v", test.name, v)
+		}
 	}
 	if err := Unmarshal(make([]byte, MaxSize+1), &sample{}); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("oversized: got %v", err)
+	}
+	if err := Trust(make([]byte, MaxSize+1), &sample{}); err == nil || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("oversized, trusted: got %v", err)
 	}
 }
 
