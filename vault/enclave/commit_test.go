@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 
+	"latchkey/attest"
+	"latchkey/attest/sim"
 	"latchkey/coin"
 	"latchkey/vault"
 	"latchkey/vault/enclave"
@@ -275,4 +277,41 @@ func TestOpeningAnswers(t *testing.T) {
 		talk(o, "stored")
 	}
 	w.run()
+}
+
+// counted counts how often evidence is verified, and with which time the last.
+type counted struct {
+	sim.Verifier
+	n    int
+	last int64
+}
+
+func (c *counted) Verify(ev attest.Evidence, now int64) (attest.Facts, error) {
+	c.n, c.last = c.n+1, now
+	return c.Verifier.Verify(ev, now)
+}
+
+// Heads of one second cost one look at the vault's own evidence, those of the next
+// another; a vault that has started again looks anew, be it in the same second.
+func TestOwnDigest(t *testing.T) {
+	w := newWorld(t, 0)
+	v := &counted{}
+	w.escrow.cfg.Verifiers = []attest.Verifier{v}
+	for i, x := range []struct {
+		start   bool
+		seconds int64
+		want    int
+	}{{true, 0, 1}, {false, 0, 0}, {false, 1, 1}, {false, 0, 0}, {true, 0, 1}} {
+		if x.start {
+			if err := w.escrow.start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.now += x.seconds
+		before := v.n
+		w.witness()
+		if got := v.n - before; got != x.want || v.last != w.now {
+			t.Errorf("head %d: the evidence is verified %d times, last at %d, want %d times, at %d", i, got, v.last, x.want, w.now)
+		}
+	}
 }

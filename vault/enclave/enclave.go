@@ -79,6 +79,7 @@ type Enclave struct {
 	turns    turns
 	asides   []*aside // in the order in which they came
 	worked   uint64   // units, for the commit in the making
+	shown    int64    // the time of which the escrow has the digest of its evidence
 
 	durable uint64
 	taken   []held // since the last commit

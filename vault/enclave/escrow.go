@@ -125,9 +125,14 @@ func (e *Enclave) cosigned(note []byte) error {
 	if err := e.escrow.Cosigned(note); err != nil {
 		return err
 	}
-	d, err := e.ownDigest(e.escrow.Now())
+	now := e.escrow.Now()
+	if now == e.shown { // of one second the facts are one
+		return nil
+	}
+	d, err := e.ownDigest(now)
 	if err == nil {
 		e.escrow.SetDigest(d)
+		e.shown = now
 	}
 	return err
 }
