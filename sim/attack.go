@@ -346,7 +346,7 @@ func (w *World) lie(c *Client, arg int) {
 // follows reports whether an entry is only about chunks and instances that the
 // vault still follows: what it forgot, it may learn again.
 func (c *Client) follows(at int64) bool {
-	e, err := vault.ParseEntry(c.peer.Disk.entries[at])
+	e, err := c.w.parse(c.peer.Disk.entries[at])
 	if err != nil {
 		return false
 	}

@@ -61,7 +61,7 @@ func (h *Host) Clone(name string, d *Disk) *Host {
 	n := h.w.newHost(name, d)
 	n.digests = maps.Clone(h.digests)
 	for i, raw := range d.entries {
-		if e, err := vault.ParseEntry(raw); err == nil {
+		if e, err := n.w.parse(raw); err == nil {
 			n.feed.Add(int64(i), e)
 		}
 	}
@@ -155,7 +155,7 @@ func (h *Host) decide(b vault.Block) {
 	}
 	d := decided{block: b}
 	for _, raw := range b.Entries {
-		e, err := vault.ParseEntry(raw)
+		e, err := h.w.parse(raw)
 		if err != nil {
 			h.w.fail("%s decided on an entry that does not parse: %w", h.Name, err)
 			return

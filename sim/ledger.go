@@ -84,11 +84,7 @@ func rule(format string, args ...any) error {
 }
 
 // take folds the next entry of the witnessed log.
-func (l *Ledger) take(raw []byte) error {
-	e, err := vault.ParseEntry(raw)
-	if err != nil {
-		return rule("%w", err)
-	}
+func (l *Ledger) take(e vault.Entry) error {
 	l.size++
 	at := vault.Index(l.size)
 	if e.At < l.time {

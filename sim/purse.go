@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"latchkey/coin"
+	"latchkey/key"
 	"latchkey/vault"
 	"latchkey/wallet"
 	"latchkey/wire"
@@ -97,7 +98,7 @@ func (c *Client) Sweep() {
 		if len(x.Whole) == 0 || x.Swept || x.Done {
 			continue
 		}
-		ok, err := c.sweep(id)
+		ok, err := c.sweep(id, x.P)
 		if err != nil {
 			c.w.say("%s cannot sweep chunk %s: %v", c.Name, id.Short(), err)
 		}
@@ -113,7 +114,7 @@ func (c *Client) Sweep() {
 	}
 }
 
-func (c *Client) sweep(id wire.ChunkID) (final bool, err error) {
+func (c *Client) sweep(id wire.ChunkID, p key.Point) (final bool, err error) {
 	d, err := c.m.Key(id)
 	if err != nil {
 		return false, err
@@ -125,7 +126,7 @@ func (c *Client) sweep(id wire.ChunkID) (final bool, err error) {
 	asset := cert.Denomination.Asset
 	r, err := c.wallets[asset.ID].Sweep(ctx, wallet.SweepRequest{
 		Asset: asset, ID: id.String(), MaxFee: coin.NewAmount(fee * 10),
-		Keys: []wallet.SweepKey{{Private: wallet.PrivateKey(d.Expose()), Public: d.Public().Bytes()}},
+		Keys: []wallet.SweepKey{{Private: wallet.PrivateKey(d.Expose()), Public: p.Bytes()}},
 	})
 	if err != nil {
 		return false, err

@@ -53,6 +53,7 @@ type World struct {
 	trueLog   *Disk // has what is witnessed
 	secrets   *Secrets
 	points    map[wire.ChunkID]key.Point
+	entries   map[string]vault.Entry // that were read, by their bytes
 	receipts  []receipt
 	err       error // the first broken invariant
 	log       func(string)
@@ -88,7 +89,7 @@ func New(cast *Cast, cfg Config) (*World, error) {
 	}
 	w := &World{
 		cfg: cfg, cast: cast, rnd: rand.NewChaCha8(seed), now: begin, chains: map[coin.AssetID]*fake.Chain{},
-		ledger: newLedger(cast), points: map[wire.ChunkID]key.Point{}, drained: map[wire.ChunkID]int64{}, escrowDigest: escrowDigester(), ownerDigest: ownerDigester(),
+		ledger: newLedger(cast), points: map[wire.ChunkID]key.Point{}, entries: map[string]vault.Entry{}, drained: map[wire.ChunkID]int64{}, escrowDigest: escrowDigester(), ownerDigest: ownerDigester(),
 	}
 	w.secrets = newSecrets(cast, w.mayHave)
 	for i := range cast.Witnesses {
@@ -171,11 +172,32 @@ func (w *World) truth(h *Host, size int64) {
 	}
 	w.trueLog = h.Disk
 	for l.size < size {
-		if err := l.take(h.Disk.entries[l.size]); err != nil {
+		e, err := w.parse(h.Disk.entries[l.size])
+		if err != nil {
+			err = rule("%w", err)
+		} else {
+			err = l.take(e)
+		}
+		if err != nil {
 			w.check(err)
 			return
 		}
 	}
+}
+
+// parse reads an entry for the world's own books and the hosts' feeds, which only
+// look at it, so that the same bytes are read once. The machines read for
+// themselves.
+func (w *World) parse(raw []byte) (vault.Entry, error) {
+	e, ok := w.entries[string(raw)]
+	if ok {
+		return e, nil
+	}
+	e, err := vault.ParseEntry(raw)
+	if err == nil {
+		w.entries[string(raw)] = e
+	}
+	return e, err
 }
 
 // mayHave is invariant 2: a key is whole only with its owner, after a witnessed
