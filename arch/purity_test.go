@@ -40,6 +40,9 @@ const closed = "attest/platform attest/policyfile attest/sim vault/session vault
 // purity holds the cores to computing, and the trusted shells to few means.
 func purity(t *tree) (findings []string) {
 	for _, f := range t.files {
+		if !f.test && f.dir != "sim" {
+			findings = append(findings, remembering(f)...)
+		}
 		extra, isPure := pure[f.dir]
 		if f.test || !isPure && !matches(f.dir, closed) {
 			continue
@@ -57,6 +60,17 @@ func purity(t *tree) (findings []string) {
 			findings = append(findings, impure(f)...)
 		}
 	}
+	return findings
+}
+
+// remembering finds who lets a group's keys remember signatures.
+func remembering(f *file) (findings []string) {
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Remembering" {
+			findings = append(findings, f.at(s.Sel.Pos())+" lets keys remember signatures: only the simulation plays so many parties that it needs to")
+		}
+		return true
+	})
 	return findings
 }
 

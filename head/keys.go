@@ -78,6 +78,7 @@ type identity struct {
 	alg    byte
 	name   string
 	public [ed25519.PublicKeySize]byte
+	known  *known // nil, but see Remembering
 }
 
 func newIdentity(alg byte, name string, public ed25519.PublicKey) (identity, error) {
@@ -90,7 +91,7 @@ func newIdentity(alg byte, name string, public ed25519.PublicKey) (identity, err
 	if weakPoint(public) {
 		return identity{}, fmt.Errorf("key of %s is not canonical or of small order", name)
 	}
-	return identity{alg, name, [ed25519.PublicKeySize]byte(public)}, nil
+	return identity{alg: alg, name: name, public: [ed25519.PublicKeySize]byte(public)}, nil
 }
 
 func parseIdentity(alg byte, vkey string) (identity, error) {
@@ -137,6 +138,8 @@ func (id identity) MarshalText() ([]byte, error) { return []byte(id.String()), n
 // for a witness its cosignature, of a note's text.
 func (id identity) Verify(text, sig []byte) bool {
 	switch {
+	case id.known != nil:
+		return id.known.verify(id, text, sig)
 	case id.alg == algLog && len(sig) == ed25519.SignatureSize:
 		return ed25519.Verify(id.public[:], text, sig)
 	case id.alg == algWitness && len(sig) == 8+ed25519.SignatureSize:

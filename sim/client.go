@@ -100,7 +100,7 @@ func (c *Client) Start() error {
 	c.boot = c.w.boots
 	m, err := vault.NewOwner(vault.OwnerConfig{
 		Identity: c.Identity, Sign: c.Sign, Digests: []wire.Hash{c.Digest}, Escrow: c.w.cast.Escrow.Identity,
-		EscrowDigest: c.w.cast.Escrow.Digest, EscrowVendor: c.w.cast.Escrow.Vendor, Group: c.w.cast.Group,
+		EscrowDigest: c.w.cast.Escrow.Digest, EscrowVendor: c.w.cast.Escrow.Vendor, Group: c.w.group,
 		Sealer: c.w.sealer(c.Member, c.boot),
 	})
 	if err != nil {

@@ -190,18 +190,18 @@ func writeInt(h *maphash.Hash, n int) {
 	h.Write(b[:])
 }
 
-// Escrow state that a restart need not bring back: configuration; what the
+// Escrow state that a restart need not bring back: what keys remember; configuration; what the
 // witnesses say anew; proofs made again; the order of the timer, which follows
 // from the instances; clock, which may be ahead of the last entry; what chunks
 // point to for an owner; how far snapshots go; and how much work was done.
 func escrowDigester() *digester {
-	return newDigester("Escrow.cfg", "Escrow.roots", "Escrow.witnessed", "Escrow.note", "Escrow.noteTime", "Escrow.clock",
+	return newDigester("identity.known", "Escrow.cfg", "Escrow.roots", "Escrow.witnessed", "Escrow.note", "Escrow.noteTime", "Escrow.clock",
 		"Escrow.due", "Escrow.owners", "Escrow.covered", "Escrow.work", "Escrow.since", "pendingBatch.half", "instance.deal", "escrowed.instance", "deal.Deal")
 }
 
-// Owner state that a restart need not bring back: configuration, what follows
+// Owner state that a restart need not bring back: what keys remember; configuration, what follows
 // from other fields, and shares that came before the log showed why.
 func ownerDigester() *digester {
-	return newDigester("Owner.cfg", "Owner.released", "Owner.ahead", "ownBatch.half", "ownBatch.shares", "ownBatch.mine", "ownCert.cert", "pledge.deal", "running.state",
+	return newDigester("identity.known", "Owner.cfg", "Owner.released", "Owner.ahead", "ownBatch.half", "ownBatch.shares", "ownBatch.mine", "ownCert.cert", "pledge.deal", "running.state",
 		"Cosigned.Stamps")
 }

@@ -84,7 +84,7 @@ func (h *Host) Start() {
 	w.boots++
 	h.boot = w.boots
 	m, err := vault.NewEscrow(vault.EscrowConfig{
-		Origin: origin, Identity: w.cast.Escrow.Identity, Sign: w.cast.Escrow.Sign, Group: w.cast.Group,
+		Origin: origin, Identity: w.cast.Escrow.Identity, Sign: w.cast.Escrow.Sign, Group: w.group,
 		Evidence: []byte("evidence of the escrow"), Digest: w.cast.Escrow.Digest, Sealer: w.sealer(&w.cast.Escrow, h.boot),
 	})
 	if err != nil {
@@ -337,10 +337,10 @@ func (h *Host) Forge(entries ...vault.Entry) error {
 		return err
 	}
 	note, lines := h.cosigned(signed, h.Disk.size(), 15, 0)
-	if lines < h.w.cast.Group.K {
+	if lines < h.w.group.K {
 		return errors.New("the witnesses do not follow")
 	}
-	c, err := h.w.cast.Group.Verify(note)
+	c, err := h.w.group.Verify(note)
 	if err == nil {
 		h.note, h.noted, h.time = note, c.Size, c.Time
 	}
@@ -363,7 +363,7 @@ func (h *Host) Round(reach, lose uint) {
 	}
 	size := h.m.Size()
 	note, lines := h.cosigned(signed, size, reach, lose)
-	if lines < h.w.cast.Group.K {
+	if lines < h.w.group.K {
 		return
 	}
 	h.w.check(h.Present(note, size))
@@ -377,7 +377,7 @@ func (h *Host) cosigned(signed []byte, size int64, reach, lose uint) (note []byt
 		if reach>>i&1 == 0 || x.seen.Size > size && !x.liar { // it would say so
 			continue
 		}
-		line, err := x.cosign(h.w.cast.Group, head.Request{Old: x.seen.Size, Proof: h.Disk.consistency(x.seen.Size, size), Signed: signed}, h.w.now, lose>>i&1 == 1)
+		line, err := x.cosign(h.w.group, head.Request{Old: x.seen.Size, Proof: h.Disk.consistency(x.seen.Size, size), Signed: signed}, h.w.now, lose>>i&1 == 1)
 		if err == nil && line != nil {
 			note = append(note, line...)
 			lines++
@@ -393,7 +393,7 @@ func (h *Host) Present(note []byte, size int64) error {
 		return fmt.Errorf("%s: %w", h.Name, err)
 	}
 	h.clock = max(h.clock, h.m.Now())
-	if ahead := h.clock - h.w.now; ahead > maxSkew && h.w.cfg.Liars <= h.w.cast.Group.F {
+	if ahead := h.clock - h.w.now; ahead > maxSkew && h.w.cfg.Liars <= h.w.group.F {
 		h.w.fail("the clock of %s is %d seconds ahead", h.Name, ahead)
 	}
 	h.note, h.noted, h.time = note, size, h.m.Now()

@@ -142,7 +142,7 @@ func (h *Host) continues() bool {
 		}
 	}
 	truth, err := h.w.trueLog.root(h.w.ledger.size)
-	return err == nil && willing >= h.w.cast.Group.K && has(h.w.ledger.size, truth)
+	return err == nil && willing >= h.w.group.K && has(h.w.ledger.size, truth)
 }
 
 // Settle heals the world and plays on until everything is over: every instance

@@ -18,7 +18,7 @@ func (w *World) restartWith(parts [][]byte, rows map[string][]byte) error {
 	h := w.hosts[0]
 	h.Crash(99)
 	m, err := vault.NewEscrow(vault.EscrowConfig{
-		Origin: origin, Identity: w.cast.Escrow.Identity, Sign: w.cast.Escrow.Sign, Group: w.cast.Group,
+		Origin: origin, Identity: w.cast.Escrow.Identity, Sign: w.cast.Escrow.Sign, Group: w.group,
 		Evidence: []byte("evidence of the escrow"), Digest: w.cast.Escrow.Digest, Sealer: w.sealer(&w.cast.Escrow, h.boot),
 	})
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 
 	"latchkey/coin"
+	"latchkey/head"
 	"latchkey/key"
 	"latchkey/vault"
 	"latchkey/vault/session"
@@ -38,6 +39,7 @@ type Config struct {
 type World struct {
 	cfg       Config
 	cast      *Cast
+	group     head.Group // of the cast; a head that many are shown is computed once
 	rnd       *rand.ChaCha8
 	now       int64 // true time, Unix seconds
 	boots     int
@@ -88,7 +90,7 @@ func New(cast *Cast, cfg Config) (*World, error) {
 		seed[i] = byte(cfg.Seed >> (8 * i))
 	}
 	w := &World{
-		cfg: cfg, cast: cast, rnd: rand.NewChaCha8(seed), now: begin, chains: map[coin.AssetID]*fake.Chain{},
+		cfg: cfg, cast: cast, group: cast.Group.Remembering(), rnd: rand.NewChaCha8(seed), now: begin, chains: map[coin.AssetID]*fake.Chain{},
 		ledger: newLedger(cast), points: map[wire.ChunkID]key.Point{}, entries: map[string]vault.Entry{}, drained: map[wire.ChunkID]int64{}, escrowDigest: escrowDigester(), ownerDigest: ownerDigester(),
 	}
 	w.secrets = newSecrets(cast, w.mayHave)
