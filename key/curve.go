@@ -248,7 +248,9 @@ func points(xs ...*element) (out []Point, err error) {
 			inv.Mul(&x.k.Z)
 		}
 	}
-	inv.Inverse()
+	if !inv.Normalize().IsOne() { // there is one of secp256k1
+		inv.Inverse()
+	}
 	for i, x := range slices.Backward(xs) {
 		switch {
 		case x.isIdentity():

@@ -212,18 +212,13 @@ func (p *proposal) lock(c *Client) (vault.Request, bool) {
 func (p *proposal) locked(w *World) bool { return p.course(w) != nil }
 
 func (p *proposal) course(w *World) *Course {
+	h, err := wire.HashOf("latchkey/agreement/v1", p.a)
 	for _, c := range w.ledger.courses {
-		if sameAgreement(c.Agreement, p.a) {
+		if err == nil && c.hash == h {
 			return c
 		}
 	}
 	return nil
-}
-
-func sameAgreement(a, b vault.Agreement) bool {
-	x, err1 := wire.HashOf("latchkey/agreement/v1", a)
-	y, err2 := wire.HashOf("latchkey/agreement/v1", b)
-	return err1 == nil && err2 == nil && x == y
 }
 
 // receipt is the escrow's promise about a word or a report.

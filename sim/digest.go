@@ -190,8 +190,8 @@ func writeInt(h *maphash.Hash, n int) {
 	h.Write(b[:])
 }
 
-// Escrow state that a restart need not bring back: what keys remember; configuration; what the
-// witnesses say anew; proofs made again; the order of the timer, which follows
+// Escrow state that a restart need not bring back: what keys remember;
+// configuration; what the witnesses say anew; proofs made again; the order of the timer, which follows
 // from the instances; clock, which may be ahead of the last entry; what chunks
 // point to for an owner; how far snapshots go; and how much work was done.
 func escrowDigester() *digester {
@@ -199,8 +199,9 @@ func escrowDigester() *digester {
 		"Escrow.due", "Escrow.owners", "Escrow.covered", "Escrow.work", "Escrow.since", "pendingBatch.half", "instance.deal", "escrowed.instance", "deal.Deal")
 }
 
-// Owner state that a restart need not bring back: what keys remember; configuration, what follows
-// from other fields, and shares that came before the log showed why.
+// Owner state that a restart need not bring back: what keys remember;
+// configuration; what follows from other fields; and shares that came before the
+// log showed why.
 func ownerDigester() *digester {
 	return newDigester("identity.known", "Owner.cfg", "Owner.released", "Owner.ahead", "ownBatch.half", "ownBatch.shares", "ownBatch.mine", "ownCert.cert", "pledge.deal", "running.state",
 		"Cosigned.Stamps")

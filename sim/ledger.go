@@ -51,6 +51,7 @@ type Moment struct {
 type Course struct {
 	ID        wire.InstanceID
 	Agreement vault.Agreement
+	hash      wire.Hash // of the agreement
 	Parties   []wire.VaultID
 	Locked    vault.Index
 	Last      vault.Index
@@ -210,6 +211,7 @@ func (l *Ledger) lock(e vault.Entry, at vault.Index) error {
 	if err != nil {
 		return rule("%w", err)
 	}
+	c.hash = hash
 	if a.Escrow != l.cast.Escrow.ID {
 		return rule("an agreement that names another escrow is locked")
 	}

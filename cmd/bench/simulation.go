@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ func simulation(ctx context.Context, o options) ([]figure, error) {
 	}
 	events := figure{name: "simulation", unit: "events/s", note: fmt.Sprintf("on %d cores, everybody's books compared after each event", runtime.GOMAXPROCS(0))}
 	seeds := figure{name: "a million seeds", unit: "hours", goal: "a night: 10"}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // a world is small and gone in a moment
 	next, used := uint64(1), cpu()
 	for range 5 {
 		n := uint64(o.few(160))
