@@ -191,9 +191,10 @@ func writeInt(h *maphash.Hash, n int) {
 }
 
 // Escrow state that a restart need not bring back: what keys remember;
-// configuration; what the witnesses say anew; proofs made again; the order of the timer, which follows
-// from the instances; clock, which may be ahead of the last entry; what chunks
-// point to for an owner; how far snapshots go; and how much work was done.
+// configuration; what the witnesses say anew; proofs made again; the order of the
+// timer, which follows from the instances; clock, which may be ahead of the last
+// entry; what chunks point to for an owner; how far snapshots go; and how much work
+// was done.
 func escrowDigester() *digester {
 	return newDigester("identity.known", "Escrow.cfg", "Escrow.roots", "Escrow.witnessed", "Escrow.note", "Escrow.noteTime", "Escrow.clock",
 		"Escrow.due", "Escrow.owners", "Escrow.covered", "Escrow.work", "Escrow.since", "pendingBatch.half", "instance.deal", "escrowed.instance", "deal.Deal")
