@@ -174,7 +174,8 @@ func (h *Host) heard(ctx context.Context, cursor uint64, entries []vault.Logged)
 	_ = h.store.putAll(ctx, rows) // the store keeps its failure
 }
 
-// inLog notes that a word of this client's, if a step is of one, is in the log.
+// inLog notes that a word of this client's, if a step is of one, is in the log. What its vault says of a
+// step by itself the host learns with the escrow's answer, or here: whichever is first.
 func (h *Host) inLog(ctx context.Context, r vault.Run, at vault.Index) {
 	var word wire.Hash
 	var err error
@@ -191,7 +192,11 @@ func (h *Host) inLog(ctx context.Context, r vault.Run, at vault.Index) {
 	}
 	h.wording.Lock()
 	var s Said
-	if h.store.get(saidName(word), &s) && s.Entry == 0 {
+	own := h.store.get(saidName(word), &s)
+	if !own && r.Step != nil && r.Step.Verify(h.status.Identity) == nil { // the log was quicker than the answer with the word
+		own, s = true, Said{Step: r.Step, At: time.Now().UnixMilli()}
+	}
+	if own && s.Entry == 0 {
 		s.Entry, s.Refused = at, ""
 		_ = h.store.put(ctx, saidName(word), s) // the store keeps its failure
 	}
