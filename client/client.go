@@ -34,7 +34,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +45,6 @@ import (
 	"latchkey/host"
 	"latchkey/rate"
 	"latchkey/switchboard"
-	"latchkey/vault"
 	"latchkey/vault/enclave"
 	"latchkey/wallet"
 	"latchkey/wire"
@@ -346,7 +344,7 @@ func (h *Host) speak(ctx context.Context, s enclave.Spoken) {
 	if err != nil && s.What == "report" && h.reportRefused(ctx, err) {
 		err = nil // whoever brought it is told
 	}
-	if err != nil && s.What == "begin" && strings.Contains(err.Error(), vault.ErrRefused.Error()) { // the vault has given the batch up
+	if err != nil && s.What == "begin" && r.Refused { // the vault has given the batch up
 		h.store.journal(ctx, Event{Kind: "refused", Text: "chunks are not made, nothing was paid: " + err.Error()})
 		err = nil
 	}

@@ -180,8 +180,9 @@ const PurposeHost = "latchkey/host/v1"
 type Result struct {
 	N         uint64                  `cbor:"1,keyasint"`
 	Error     string                  `cbor:"2,keyasint"`
-	NoSession bool                    `cbor:"3,keyasint"` // the error is that there is no session: say Hello
-	Bytes     []byte                  `cbor:"4,keyasint"` // a Hello, a Welcome, a frame, a batch id, a signature, a head
+	NoSession bool                    `cbor:"3,keyasint"`  // the error is that there is no session: say Hello
+	Refused   bool                    `cbor:"17,keyasint"` // of a Heard: the error is the escrow's refusal, and the vault has taken it
+	Bytes     []byte                  `cbor:"4,keyasint"`  // a Hello, a Welcome, a frame, a batch id, a signature, a head
 	Talk      []Spoken                `cbor:"5,keyasint,omitempty"`
 	Status    *Status                 `cbor:"6,keyasint,omitempty"`
 	Accepted  *vault.SignedAcceptance `cbor:"7,keyasint,omitempty"`

@@ -216,7 +216,7 @@ func (e *Enclave) took(x turn, r Result, size int64, err error) {
 
 func result(call uint64, r Result, err error) *Result {
 	if err != nil {
-		r = Result{Error: err.Error(), NoSession: errors.Is(err, errNoSession), Word: r.Word}
+		r = Result{Error: err.Error(), NoSession: errors.Is(err, errNoSession), Refused: errors.Is(err, vault.ErrRefused), Word: r.Word}
 	}
 	r.N = call
 	return &r
