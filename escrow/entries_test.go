@@ -11,6 +11,26 @@ import (
 	"latchkey/head"
 )
 
+// numbered returns a log of n entries that say which they are, with the rows of its tree.
+func numbered(t *testing.T, n int) event.Log {
+	t.Helper()
+	l, err := event.NewMemory().Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := event.OpenTree(t.Context(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		e := fmt.Append(nil, "entry ", i)
+		if err := l.Append(t.Context(), l.Next(), event.Block{Events: [][]byte{e}, Puts: tree.Append(e)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
 // Whoever follows the whole log page by page sees, after each page, that the
 // newest head continues what it has.
 func TestEntries(t *testing.T) {
@@ -20,20 +40,7 @@ func TestEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := event.NewMemory().Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tree, err := event.OpenTree(t.Context(), l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range size + unwitnessed {
-		e := fmt.Append(nil, "entry ", i)
-		if err := l.Append(t.Context(), l.Next(), event.Block{Events: [][]byte{e}, Puts: tree.Append(e)}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	l := numbered(t, size+unwitnessed)
 	h := &Host{cfg: HostConfig{Log: l}, prover: event.NewProver(l), changed: make(chan struct{})}
 	s := httptest.NewServer(Handler(h))
 	defer s.Close()

@@ -102,7 +102,7 @@ func NewHost(ctx context.Context, cfg HostConfig) (*Host, error) {
 		if err != nil {
 			return nil, fmt.Errorf("entry %d of the log: %w", h.added, err)
 		}
-		h.feed.Add(h.added, e)
+		h.learn(e)
 		h.added++
 	}
 	return h, nil
