@@ -20,7 +20,7 @@ var budgets = map[string]int{
 	"attest":   600,
 	"contract": 3800, // asked for: 2500; see RATIONALE.md
 	"settle":   120,
-	"vault":    5720, // asked for: 2500; see RATIONALE.md
+	"vault":    5800, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,
 	"tomlfile":             50,
@@ -28,7 +28,7 @@ var budgets = map[string]int{
 	"attest/policyfile":    200,
 	"attest/sim":           700,
 	"vault/session":        450,
-	"vault/enclave":        2220, // see RATIONALE.md
+	"vault/enclave":        2270, // see RATIONALE.md
 	"vault/enclave/config": 100,
 	"cmd/vault":            100,
 }

@@ -23,7 +23,7 @@ var pure = map[string]string{
 	"attest":   "",
 	"contract": "",
 	"settle":   "",
-	"vault":    "sync", // signatures are checked while a step is planned
+	"vault":    "sync", // signatures are checked while a step is planned, and words prepared before their turn
 	"market":   "",
 
 	"contract/oracle": "",

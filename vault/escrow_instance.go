@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"sync"
 
 	"latchkey/contract"
 	"latchkey/key"
@@ -327,73 +326,14 @@ func (e *Escrow) ack(from wire.VaultID, q AckAsk, rnd io.Reader) (Answer, error)
 	return a, nil
 }
 
-// word lets a party speak. The signature is the authority: any session may bring
-// it. The receipt leaves at once and promises the entry. The signatures, of the word
-// and under its receipt, are checked and made while the step that the word asks for
-// is planned; a plan changes nothing, and counts for nothing if a signature fails.
-func (e *Escrow) word(w SignedWord, rnd io.Reader) (Answer, error) {
-	in, err := e.instanceOf(w.Body.Instance)
-	if err != nil {
-		return Answer{}, err
-	}
-	if int64(w.Body.Role) >= int64(len(in.deal.parties)) {
-		return Answer{}, fmt.Errorf("instance %s has no party %d", in.id.Short(), w.Body.Role)
-	}
-	id, _ := e.identity(in.deal.parties[w.Body.Role])
-	h, err := w.Hash()
-	if err != nil {
-		return Answer{}, err
-	}
-	var p plan
-	var receipt Reply
-	var unsigned, refused error
-	var signatures sync.WaitGroup
-	signatures.Go(func() {
-		if unsigned = w.Verify(id); unsigned == nil {
-			receipt, unsigned = e.receipt(h)
-		}
-	})
-	said := w.Body.Seq <= in.seq[w.Body.Role]
-	if !said {
-		refused = e.hear(&p, in, w, rnd)
-	}
-	signatures.Wait()
-	switch {
-	case unsigned != nil:
-		return Answer{}, unsigned
-	case said && h != in.said[w.Body.Role]: // a receipt would promise what will not be
-		return Answer{}, fmt.Errorf("party %d has said word %d", w.Body.Role, in.seq[w.Body.Role])
-	case said:
-		return e.say(receipt, 0) // before
-	case refused != nil:
-		return Answer{}, refused
-	}
-	a, err := e.settle(p, receipt)
-	a.Hold = 0
-	return a, err
-}
-
-// hear plans the step of an instance that a word asks for.
-func (e *Escrow) hear(p *plan, in *instance, w SignedWord, rnd io.Reader) error {
-	if !in.open {
-		return fmt.Errorf("instance %s is not open: %w", in.id.Short(), ErrNotReady)
-	}
-	at, err := e.within(in)
-	if err != nil {
-		return err
-	}
-	return e.run(p, in, Run{Kind: RunWord, Word: &w, EventAt: at}, rnd)
-}
-
-// receipt promises that a word is in the log in time.
-func (e *Escrow) receipt(word wire.Hash) (Reply, error) {
-	r, err := Receipt{Word: word, By: e.clock + receiptTime}.sign(e.cfg.Sign)
-	return Reply{Receipt: &r}, err
-}
-
 // run plans one step of an instance, of which why says what moved it and when,
 // and the refresh of every chunk it moves.
 func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
+	return e.runPrepared(p, in, why, nil, rnd)
+}
+
+// runPrepared is run with refreshes that were done beside the machine, if it needs these.
+func (e *Escrow) runPrepared(p *plan, in *instance, why Run, x *Prepared, rnd io.Reader) error {
 	r := &why
 	r.Instance, r.Prev = in.id, in.last
 	if r.Kind.timed() {
@@ -419,9 +359,11 @@ func (e *Escrow) run(p *plan, in *instance, why Run, rnd io.Reader) error {
 		olds, points = append(olds, c.share), append(points, c.b)
 	}
 	e.work += uint64(len(olds))
-	refreshed, err := key.Refresh(olds, points, rnd) // it checks each b against the log
-	if err != nil {
-		return fmt.Errorf("instance %s: shares of the table: %w", in.id.Short(), err)
+	refreshed := x.of(points)
+	if refreshed == nil {
+		if refreshed, err = key.Refresh(olds, points, rnd); err != nil { // it checks each b against the log
+			return fmt.Errorf("instance %s: shares of the table: %w", in.id.Short(), err)
+		}
 	}
 	for i, m := range ch.moves {
 		c, n := e.chunks.at(m.chunk), refreshed[i]

@@ -93,17 +93,18 @@ type copyOf struct {
 // machine drives vaults with random requests, true and false ones, and compares
 // each step with the model. It only has to think of what may happen.
 type machine struct { // of alice, bob, and carol, whose TEE is broken
-	t       testing.TB
-	w       *world
-	m       *model
-	locks   []vault.LockAsk
-	said    []said
-	words   []said // those of said
-	copies  []copyOf
-	rolled  map[int]bool // owners that were restored from a copy: they may have burnt chunks
-	chunks  int
-	counts  map[string]int
-	refused map[string]int
+	t        testing.TB
+	w        *world
+	m        *model
+	locks    []vault.LockAsk
+	said     []said
+	words    []said // those of said
+	copies   []copyOf
+	prepared map[wire.Hash]*vault.Prepared // words, by their hash
+	rolled   map[int]bool                  // owners that were restored from a copy: they may have burnt chunks
+	chunks   int
+	counts   map[string]int
+	refused  map[string]int
 }
 
 // ask brings a request to the escrow. What it refuses changes nothing.
@@ -114,7 +115,12 @@ func (x *machine) ask(by int, q vault.Request) (vault.Answer, error) {
 		x.t.Fatal(err)
 	}
 	size, root, rows := x.w.escrow.Size(), x.w.escrow.Root(), len(x.w.rows)
-	a, err := x.w.owners[by].ask(q)
+	decide := x.w.owners[by].ask
+	if p := x.ahead(q); p != nil {
+		x.counts["prepared"]++
+		decide = func(vault.Request) (vault.Answer, error) { return x.w.escrow.Word(p, x.w.rnd) }
+	}
+	a, err := decide(q)
 	if err != nil {
 		x.counts["refused"]++
 		if x.w.escrow.Size() != size || x.w.escrow.Root() != root || len(x.w.rows) != rows {
@@ -128,6 +134,48 @@ func (x *machine) ask(by int, q vault.Request) (vault.Answer, error) {
 		x.words = append(x.words, said{by, raw})
 	}
 	return a, nil
+}
+
+// ahead returns a word as it was prepared some time ago; nil: it was not.
+func (x *machine) ahead(q vault.Request) *vault.Prepared {
+	if q.Word == nil {
+		return nil
+	}
+	h, err := q.Word.Hash()
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return x.prepared[h]
+}
+
+// prepare has the work done of all words that an owner has to say, and of one that was said.
+func (x *machine) prepare(t *rapid.T, by int) {
+	qs, err := x.w.owners[by].o.Pending(x.w.rnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(x.words) > 0 {
+		q, err := vault.ParseRequest(rapid.SampledFrom(x.words).Draw(t, "word").raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		qs = append(qs, q)
+	}
+	for _, q := range qs {
+		if q.Word == nil {
+			continue
+		}
+		h, err := q.Word.Hash()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := x.w.escrow.Prepare(*q.Word, x.w.rnd); err == nil {
+			if rapid.Bool().Draw(t, "done before its turn") {
+				p.Do()
+			}
+			x.prepared[h] = p
+		}
+	}
 }
 
 // owner runs something in an owner's vault. What it refuses changes nothing.
@@ -320,6 +368,9 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 				_, rows, err := c.o.Say(in.ID, word, 0, false)
 				return rows, err
 			})
+			if rapid.Bool().Draw(t, "prepared") {
+				x.prepare(t, by)
+			}
 		}
 	}
 	return map[string]func(*rapid.T){
@@ -369,6 +420,7 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 		},
 		"forge an order": x.forgeOrder, "forge a word": x.forgeWord, "forge an acknowledgement": x.forgeAck,
 		"say again": func(t *rapid.T) { x.again(t, false) }, "say another's": func(t *rapid.T) { x.again(t, true) },
+		"prepare": func(t *rapid.T) { x.prepare(t, who(t)) },
 		"snapshot": func(*rapid.T) {
 			s, err := x.w.escrow.Snapshot()
 			if err != nil {
@@ -379,6 +431,7 @@ func (x *machine) actions() map[string]func(*rapid.T) {
 		},
 		"restart": func(*rapid.T) { // from what is durable; replay equals live
 			x.w = x.w.restarted(x.t)
+			clear(x.prepared)
 			x.w.witness()
 		},
 		"copy": func(t *rapid.T) {
@@ -561,7 +614,7 @@ func TestMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	rapid.Check(t, func(r *rapid.T) {
-		x := &machine{t: drawing{t, r}, counts: counts, rolled: map[int]bool{broken: true}}
+		x := &machine{t: drawing{t, r}, counts: counts, rolled: map[int]bool{broken: true}, prepared: map[wire.Hash]*vault.Prepared{}}
 		x.w = newWorld(x.t, 3)
 		x.m = newModel(x.t, counts)
 		actions := x.actions()
@@ -582,7 +635,7 @@ func TestMachine(t *testing.T) {
 	})
 	kinds := []string{"accepted", "lock", "open", "claim", "forged", "refused", "refused by owner", "snapshot"}
 	if *machineRuns >= 200 { // what is too rare to be asked for in a few runs
-		kinds = append(kinds, "word", "deadline", "abort", "swept", "lost", "restored", "deposit", "a deposit counts", "a deposit goes back")
+		kinds = append(kinds, "word", "deadline", "abort", "swept", "lost", "restored", "deposit", "a deposit counts", "a deposit goes back", "prepared")
 	}
 	for _, kind := range kinds {
 		if counts[kind] == 0 && !testing.Short() {

@@ -82,7 +82,7 @@ func (e *Enclave) doEscrow(x turn) (Result, int64, error) {
 		b, err := e.greet(c.Greet.Bytes)
 		return Result{Bytes: b}, 0, err
 	case c.Frame != nil:
-		return e.frame(x.frame, x.bad)
+		return e.frame(x)
 	case c.Lock != nil:
 		a, err := e.escrow.LockAside(*c.Lock, x.ran, rand.Reader)
 		if err := e.add(a.Block, err); err != nil {
@@ -171,22 +171,37 @@ func (e *Enclave) greet(raw []byte) ([]byte, error) {
 	return w, nil
 }
 
-// frame opens a request of a session and decides it. The first that opens shows that its
-// vault holds this session's keys, which ends its older sessions.
-func (e *Enclave) frame(f session.Frame, err error) (Result, int64, error) {
-	if err != nil {
-		return Result{}, 0, err
+// open opens the frame of a call, and reports whether there is one and a session for it.
+func (e *Enclave) open(x *turn) bool {
+	if x.call.Frame == nil || x.bad != nil {
+		return false
 	}
-	s := e.sessions[f.Session]
+	s := e.sessions[x.frame.Session]
 	if s == nil {
+		return false
+	}
+	o := &opened{s: s, first: !s.Live()}
+	x.opened = o
+	var plain []byte
+	if plain, o.err = s.Open(x.frame); o.err == nil {
+		o.q, o.bad = vault.ParseRequest(plain)
+	}
+	return true
+}
+
+// frame decides a request of a session. The first that opens shows that its vault holds
+// this session's keys, which ends its older sessions, with what they still had to ask.
+func (e *Enclave) frame(x turn) (Result, int64, error) {
+	switch {
+	case x.bad != nil:
+		return Result{}, 0, x.bad
+	case e.sessions[x.frame.Session] == nil, x.opened == nil && !e.open(&x):
 		return Result{}, 0, errNoSession
+	case x.opened.err != nil:
+		return Result{}, 0, x.opened.err
 	}
-	was := s.Live()
-	plain, err := s.Open(f)
-	if err != nil {
-		return Result{}, 0, err
-	}
-	if !was {
+	s, q, err := x.opened.s, x.opened.q, x.opened.bad
+	if x.opened.first {
 		for _, id := range e.byPeer[s.Peer] {
 			if id != s.ID {
 				delete(e.sessions, id)
@@ -194,28 +209,38 @@ func (e *Enclave) frame(f session.Frame, err error) (Result, int64, error) {
 		}
 		e.byPeer[s.Peer] = [][16]byte{s.ID}
 	}
-	q, err := vault.ParseRequest(plain)
 	if err == nil && q.Lock != nil {
 		err = errors.New("a lock is brought to the escrow's host, not in a session: its outcomes are explored beside all else")
 	}
 	if err != nil {
-		return refuse(s, f.N, err)
+		return refuse(s, x.frame.N, err)
 	}
-	return e.request(s, f.N, q, len(e.parked) < maxParked)
+	if x.word != nil {
+		a, err := e.escrow.Word(x.word, rand.Reader)
+		return e.reply(s, x.frame.N, a, err)
+	}
+	return e.request(s, x.frame.N, q, len(e.parked) < maxParked)
 }
 
 // request decides a request of a session. One that comes too early waits, if it
 // may, for the entries that bring what it asks for, or for the next tick.
 func (e *Enclave) request(s *session.Session, n uint64, q vault.Request, wait bool) (Result, int64, error) {
 	a, err := e.escrow.Handle(s.Peer, q, rand.Reader)
+	if err == nil && a.Early && wait {
+		if err = e.add(a.Block, nil); err == nil {
+			return Result{}, 0, &earlyError{parked{s: s, n: n, q: q}}
+		}
+	}
+	return e.reply(s, n, a, err)
+}
+
+// reply takes what a request changed, and answers it.
+func (e *Enclave) reply(s *session.Session, n uint64, a vault.Answer, err error) (Result, int64, error) {
 	if err == nil {
 		err = e.add(a.Block, nil)
 	}
 	if err != nil {
 		return refuse(s, n, err)
-	}
-	if a.Early && wait {
-		return Result{}, 0, &earlyError{parked{s: s, n: n, q: q}}
 	}
 	return answer(s, n, a.Reply, a.Hold)
 }

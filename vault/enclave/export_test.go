@@ -38,6 +38,25 @@ func (e *Enclave) Beside() bool {
 	return a != nil
 }
 
+// Opened counts the calls that wait and whose frames were opened, and those of them whose
+// words are prepared.
+func (e *Enclave) Opened() (frames, words int) {
+	for _, a := range e.turns.waiting {
+		for _, x := range a.turns {
+			if x.opened != nil {
+				frames++
+			}
+			if x.word != nil {
+				words++
+			}
+		}
+	}
+	return frames, words
+}
+
+// AheadTurns is how many calls of each vault are opened before they are due.
+const AheadTurns = aheadTurns
+
 // Work returns how much was done by the escrow's machine.
 func (e *Enclave) Work() uint64 { return e.escrow.Work() }
 

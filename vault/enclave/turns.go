@@ -1,6 +1,7 @@
 package enclave
 
 import (
+	"crypto/rand"
 	"slices"
 
 	"latchkey/vault"
@@ -14,6 +15,18 @@ type turn struct {
 	frame session.Frame      // of a call with one
 	bad   error              // why that does not read
 	ran   *vault.Exploration // of a lock: that of its outcomes, which is over
+
+	opened *opened         // of a frame: what it holds, once that was looked at
+	word   *vault.Prepared // of a word that was opened before its turn
+}
+
+// opened is what a frame holds.
+type opened struct {
+	s     *session.Session
+	first bool // that opens in its session
+	q     vault.Request
+	err   error // why it does not open
+	bad   error // why it holds no request
 }
 
 // An account is that of one vault: what it waits for, in the order in which it came,
@@ -30,6 +43,9 @@ const (
 	sourceBytes = 256 // of a contract's text: it is compiled
 	greetWork   = 16  // evidence is appraised
 )
+
+// aheadTurns is how many turns of each vault are opened before they are due.
+const aheadTurns = 4
 
 // Accounts that are no vault's: what the host asks for itself goes first, always; who
 // greets, or sends frames of no session, shares one with all who do.
@@ -73,14 +89,15 @@ func (t *turns) most(of []wire.VaultID) *account {
 }
 
 // add puts a turn behind those of its vault; one of several belongs to that for which
-// the most was done.
-func (t *turns) add(x turn, of ...wire.VaultID) {
+// the most was done, whose account is returned.
+func (t *turns) add(x turn, of ...wire.VaultID) *account {
 	a := t.most(of)
 	if len(a.turns) == 0 {
 		t.waiting = append(t.waiting, a)
 	}
 	a.turns = append(a.turns, x)
 	t.n++
+	return a
 }
 
 // first is where in waiting the account is whose turn it is.
@@ -152,12 +169,31 @@ func (e *Enclave) come(c Call) {
 		clear(e.turns.of)
 		e.turns.least = 0
 	}
-	e.turns.add(x, e.whose(x)...)
+	if a := e.turns.add(x, e.whose(x)...); e.turns.n > 1 { // one alone is decided now
+		e.ahead(a)
+	}
+}
+
+// ahead opens the next turns of a vault and has the work of their words done beside the
+// machine, which decides others meanwhile. It is bounded by the vault's turns: who asks
+// for much has no more done ahead than anyone.
+func (e *Enclave) ahead(a *account) {
+	for i := range min(len(a.turns), aheadTurns) {
+		x := &a.turns[i]
+		if x.opened != nil || !e.open(x) || x.opened.q.Word == nil {
+			continue
+		}
+		if w, err := e.escrow.Prepare(*x.opened.q.Word, rand.Reader); err == nil { // else its turn will say why
+			x.word = w
+			go w.Do()
+		}
+	}
 }
 
 // turn decides the call whose turn it is, and puts what it cost on its account.
 func (e *Enclave) turn() {
 	x, a := e.turns.next()
+	e.ahead(a)
 	var before uint64
 	if e.escrow != nil {
 		before = e.escrow.Work()

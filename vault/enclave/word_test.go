@@ -108,3 +108,103 @@ func TestHostHearsOfWords(t *testing.T) {
 		t.Errorf("the log has it, and it is shown still: %+v", in)
 	}
 }
+
+// Words that wait while others are decided are opened and prepared before they are due.
+// They are decided in the order in which they came, each frame once, and an answer
+// leaves when its entry is durable, as of any other.
+func TestWordsPreparedAhead(t *testing.T) {
+	w := newWorld(t, 2)
+	alice, bob := w.owners[0], w.owners[1]
+	w.deposit(alice, denomination("btc", coin.Secp256k1), 2)
+	w.deposit(bob, denomination("xmr", coin.Ed25519), 2)
+	a := w.agreement()
+	a.Source, a.Terms = []byte(toss), append(a.Terms, w.now+3600)
+	q, err := w.accept(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.escrow.must(enclave.Call{Lock: &q})
+	w.run()
+	var calls []enclave.Call
+	var spoken []enclave.Spoken
+	for _, o := range w.owners {
+		in := o.must(enclave.Call{Status: &enclave.Nothing{}}).Status.Instances[0]
+		o.must(enclave.Call{Say: &enclave.Say{Instance: in.ID, Word: "mine"}})
+		said := o.must(enclave.Call{Talk: &enclave.Nothing{}}).Talk
+		if len(said) != 1 {
+			t.Fatalf("an owner has to say %+v", said)
+		}
+		w.escrow.n++
+		calls, spoken = append(calls, enclave.Call{N: w.escrow.n, Frame: &enclave.Raw{Bytes: said[0].Frame}}), append(spoken, said[0])
+	}
+	e := w.escrow.e
+	e.Come(calls...)
+	if frames, words := e.Opened(); frames != 1 || words != 1 {
+		t.Errorf("of two words that wait %d are opened, %d prepared; want that which is not due yet", frames, words)
+	}
+	w.escrow.hold = true
+	size := len(w.escrow.entries)
+	for i, waiting := 0, 1; waiting > 0; i++ {
+		var n uint64
+		var out []enclave.Message
+		if n, waiting, out = e.Turn(); n != calls[i].N {
+			t.Errorf("call %d is decided where %d is due", n, calls[i].N)
+		}
+		w.escrow.take(out)
+	}
+	for _, c := range calls {
+		if r, early := w.escrow.results[c.N]; early {
+			t.Errorf("before anything is durable leaves %+v", r)
+		}
+	}
+	w.escrow.hold = false
+	w.escrow.store()
+	if len(w.escrow.entries) != size+1 {
+		t.Errorf("two words, of which one closes, make %d entries", len(w.escrow.entries)-size)
+	}
+	heard := func(i int) (enclave.Result, error) {
+		return w.owners[i].call(enclave.Call{Heard: &enclave.Heard{N: spoken[i].N, Frame: w.escrow.results[calls[i].N].Bytes}})
+	}
+	if r, err := heard(0); err != nil || r.Receipt == nil {
+		t.Errorf("of alice's word: %+v, %v", r, err)
+	}
+	if r, err := heard(1); err == nil || r.Receipt != nil {
+		t.Errorf("of bob's, which came too late: %+v, %v", r, err)
+	}
+	for i := range calls {
+		w.escrow.n++
+		calls[i].N = w.escrow.n
+	}
+	e.Come(calls...)
+	for waiting := 1; waiting > 0; {
+		var out []enclave.Message
+		_, waiting, out = e.Turn()
+		w.escrow.take(out)
+	}
+	for _, c := range calls {
+		if r := w.escrow.results[c.N]; r.Error == "" {
+			t.Errorf("a frame that was brought before is answered: %+v", r)
+		}
+	}
+	w.run()
+	for _, o := range w.owners {
+		if in := o.must(enclave.Call{Status: &enclave.Nothing{}}).Status.Instances[0]; !in.Closed {
+			t.Errorf("an owner sees %+v", in)
+		}
+	}
+}
+
+// Of each vault no more than a few calls are opened before they are due, however many wait.
+func TestFewAreOpenedAhead(t *testing.T) {
+	w := newWorld(t, 2)
+	e := w.escrow.e
+	for _, o := range w.owners {
+		e.Come(w.frames(o, 8, 1)...)
+	}
+	for range 4 {
+		if frames, _ := e.Opened(); frames != 2*enclave.AheadTurns {
+			t.Fatalf("of 8 calls of each of two vaults %d are opened", frames)
+		}
+		e.Turn()
+	}
+}
