@@ -55,6 +55,7 @@ func (w *world) assigns(o options) (out []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, l.close()) }()
 	fmt.Fprintln(os.Stderr, l)
 	s := &stage{world: w, spec: vault.BatchSpec{Denomination: denomination("left", coin.Secp256k1), Weight: 5, Expiry: time.Now().Unix() + 80*86400}}
 	if s.bob, err = w.newNode(ctx); err != nil {
@@ -74,7 +75,7 @@ func (w *world) assigns(o options) (out []figure, err error) {
 		f := figure{
 			name: fmt.Sprintf("single assigns, %s at a time", short(float64(x.atOnce))), unit: "assigns/s", goal: "60%",
 		}
-		l.checks, l.refreshes = nil, nil
+		l.forget()
 		var waited, used []float64
 		n := max(payers, o.few(x.each))
 		for range x.rounds {
@@ -82,7 +83,7 @@ func (w *world) assigns(o options) (out []figure, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if err := l.again(o); err != nil {
+			if err := l.beside(w, o, x.atOnce); err != nil {
 				return nil, err
 			}
 			before := cpu()
@@ -95,21 +96,20 @@ func (w *world) assigns(o options) (out []figure, err error) {
 		}
 		mid, _, _ := quantiles(used)
 		f.limit = l.atMost(x.atOnce, 1)
-		f.note = note + fmt.Sprintf("each takes %.1f ms, p99 %.1f ms, and %.0f µs of CPU in all parties; beside the rounds an order is checked in %.0f µs and a chunk refreshed in %.0f µs",
-			percentile(waited, .5), percentile(waited, .99), 1e6*mid, 1e6*l.check, 1e6*l.refresh)
+		f.note = note + fmt.Sprintf("each takes %.1f ms, p99 %.1f ms, and %.0f µs of CPU in all parties; beside the rounds an order is checked in %.0f µs, a chunk refreshed in %.0f µs, a commit takes %.0f µs, a round of the witnesses %.0f µs",
+			percentile(waited, .5), percentile(waited, .99), 1e6*mid, 1e6*l.check, 1e6*l.refresh, 1e6*l.commit[x.atOnce], 1e6*l.witness)
 		note = ""
 		out = append(out, f)
 	}
 	gives := figure{name: "gives, one order moves 100 chunks", unit: "chunks/s", goal: "60%", note: "8 at a time; the limit is of one core, the vault spreads the refreshes of an entry over all"}
-	l.commit[8] = l.commit[64]
-	l.checks, l.refreshes = nil, nil
+	l.forget()
 	for range 3 {
 		n := max(payers, o.few(32))
 		orders, err := s.prepare(n, 100)
 		if err != nil {
 			return nil, err
 		}
-		if err := l.again(o); err != nil {
+		if err := l.beside(w, o, 8); err != nil {
 			return nil, err
 		}
 		took, _, err := s.send(orders, 8)
@@ -132,7 +132,6 @@ func (w *world) assigns(o options) (out []figure, err error) {
 		}
 		out = append(out, f)
 	}
-	out[0].note += "; " + l.String()
 	return out, nil
 }
 

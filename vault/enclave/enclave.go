@@ -347,7 +347,7 @@ func (e *Enclave) start() error {
 		if err := e.recall(rows); err != nil {
 			return err
 		}
-		e.durable = m.Number
+		e.durable, machine = m.Number, make([]vault.Row, 0, len(rows))
 		size, root = m.Size, m.Root
 		for name, v := range rows {
 			if k, ok := strings.CutPrefix(name, rowMachine); ok {

@@ -3,6 +3,7 @@ package enclave
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"latchkey/vault"
@@ -38,15 +39,13 @@ func partNames(cover []byte) (names []string, size int64, err error) {
 // setPartsAside takes the parts of snapshots out of what the host brought back.
 func (e *Enclave) setPartsAside() {
 	e.parts = map[string][]byte{}
-	var rest []StoredRow
-	for _, r := range e.loaded {
-		if strings.HasPrefix(string(r.Key), rowPart) {
+	e.loaded = slices.DeleteFunc(e.loaded, func(r StoredRow) bool {
+		part := strings.HasPrefix(string(r.Key), rowPart)
+		if part {
 			e.parts[string(r.Key)] = r.Value
-		} else {
-			rest = append(rest, r)
 		}
-	}
-	e.loaded = rest
+		return part
+	})
 }
 
 // restore brings a machine to where the entries begin that the host brought back.

@@ -241,7 +241,7 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 	fail := func(what string) (meta, map[string][]byte, error) {
 		return meta{}, nil, fmt.Errorf("%w: %s; bring back the whole data folder as it was, of one moment", errTable, what)
 	}
-	byName := map[string][]byte{}
+	byName := make(map[string][]byte, len(stored)) // there are millions
 	for _, r := range stored {
 		byName[string(r.Key)] = r.Value
 	}
@@ -276,7 +276,7 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 	}
 	t.gen, t.mac, t.number = m.Gen, m.Mac, m.Number
 	t.keyed = hmac.New(sha256.New, t.mac[:])
-	out := map[string][]byte{}
+	t.rows = make(map[tag]sealed, len(byName))
 	for name, v := range byName {
 		if len(v) < 12 {
 			return fail(fmt.Sprintf("row %.8q is cut", name))
@@ -285,7 +285,7 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 		if t.gens[g] == nil {
 			return fail(fmt.Sprintf("row %.8q is of another time", name))
 		}
-		if out[name], err = openFrom(t.gens[g], v[12:], bind(name, g, number)); err != nil {
+		if byName[name], err = openFrom(t.gens[g], v[12:], bind(name, g, number)); err != nil {
 			return fail(fmt.Sprintf("row %.8q is damaged", name))
 		}
 		t.rows[t.tag(name)] = sealedBy(number, g)
@@ -297,7 +297,7 @@ func (t *table) open(stored []StoredRow) (meta, map[string][]byte, error) {
 	if subtle.ConstantTimeCompare(t.sum[:], m.Sum[:]) != 1 {
 		return fail("rows are missing, or from different moments")
 	}
-	return m, out, nil
+	return m, byName, nil
 }
 
 // turn begins a new generation: from here on its key seals, and reseal brings
