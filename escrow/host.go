@@ -311,8 +311,10 @@ func (h *Host) witness(ctx context.Context, v *enclave.Client, log head.LogKey, 
 	}
 }
 
-// publish brings a cosigned head to the vault, and then to all who wait for it. One
-// that was overtaken, or that two rounds ended with, says nothing new.
+// publish brings a cosigned head to the vault, and to all who wait for it: what these
+// ask next comes to the vault after the head. Nobody relies on what the vault thinks of
+// it: who is shown a head checks the quorum. One that was overtaken, or that two rounds
+// ended with, says nothing new.
 func (h *Host) publish(ctx context.Context, v *enclave.Client, c witness.Cosigned) {
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
@@ -322,15 +324,15 @@ func (h *Host) publish(ctx context.Context, v *enclave.Client, c witness.Cosigne
 	if old {
 		return
 	}
-	if _, err := v.Call(ctx, enclave.Call{Cosigned: &enclave.Raw{Bytes: c.Note}}); err != nil {
-		h.cfg.Logger.Warn("the vault takes no notice of a cosigned head", "err", err)
-		return
-	}
+	answer := v.Ask(enclave.Call{Cosigned: &enclave.Raw{Bytes: c.Note}})
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.note, h.seen, h.entered = c.Note, c.Size, time.Now()
 	close(h.changed)
 	h.changed = make(chan struct{})
+	h.mu.Unlock()
+	if _, err := answer(ctx); err != nil {
+		h.cfg.Logger.Warn("the vault takes no notice of a cosigned head", "err", err)
+	}
 }
 
 func (h *Host) tick(ctx context.Context, v *enclave.Client, heads chan []byte) error {

@@ -142,10 +142,20 @@ func (c *Client) Durable(number uint64) error { return c.send(Call{Durable: &Dur
 // rests on is durable, and witnessed where need be. An error of the vault comes
 // back as an error; ErrNoSession is wrapped where that is the reason.
 func (c *Client) Call(ctx context.Context, call Call) (Result, error) {
+	return c.Ask(call)(ctx)
+}
+
+// Ask is Call in two parts: when it returns, the vault will hear this call before any that
+// is made later; what it returns waits for the Result.
+func (c *Client) Ask(call Call) func(context.Context) (Result, error) {
 	ch := make(chan Result, 1)
 	if err := c.send(call, ch); err != nil {
-		return Result{}, err
+		return func(context.Context) (Result, error) { return Result{}, err }
 	}
+	return func(ctx context.Context) (Result, error) { return c.answer(ctx, ch) }
+}
+
+func (c *Client) answer(ctx context.Context, ch chan Result) (Result, error) {
 	select {
 	case r, ok := <-ch:
 		switch {
