@@ -39,6 +39,7 @@ func off(file, old string) edit {
 const (
 	fClaim    = "vault/escrow_claim.go"
 	fInstance = "vault/escrow_instance.go"
+	fWord     = "vault/escrow_word.go"
 	fAgree    = "vault/agreement.go"
 	fAccept   = "vault/owner_accept.go"
 	fOwner    = "vault/owner_claim.go"
@@ -115,9 +116,9 @@ var allMutations = []mutation{
 	}},
 
 	// The escrow and words.
-	{"escrow: signature of a word", "another party's word", "did not say", []edit{{fInstance, "if unsigned = w.Verify(id); unsigned == nil {", "if _ = id; true {"}}},
-	{"escrow: number of a word", "a word a second time", "after word 2", []edit{{fInstance, "said := w.Body.Seq <= in.seq[w.Body.Role]", "said := false"}}},
-	{"escrow: receipt of a word", "a receipt for another word", "the cheat works", []edit{off(fInstance, "case said && h != in.said[w.Body.Role]:")}},
+	{"escrow: signature of a word", "another party's word", "did not say", []edit{{fWord, "if x.unsigned = w.Verify(id); x.unsigned == nil {", "if _ = id; true {"}}},
+	{"escrow: number of a word", "a word a second time", "after word 2", []edit{{fWord, "said := seq <= in.seq[role]", "said := seq == 0"}}},
+	{"escrow: receipt of a word", "a receipt for another word", "the cheat works", []edit{off(fWord, "case said && x.hash != in.said[role]:")}},
 	{"escrow: word in time", "a word after the grace", "hears a word of", []edit{off(fReport, "case e.clock >= deadline+grace:")}},
 
 	// The escrow and oracles.

@@ -81,7 +81,7 @@ func (e *Escrow) prepare(w SignedWord) (*instance, *Prepared, error) {
 	if x.hash, err = w.Hash(); err != nil {
 		return nil, nil, err
 	}
-	sign, receipt := e.cfg.Sign, Receipt{Word: x.hash, By: e.clock + receiptTime}
+	sign, receipt := e.cfg.Sign, e.promise(x.hash)
 	x.do = func() {
 		if x.unsigned = w.Verify(id); x.unsigned == nil {
 			receipt, x.unsigned = receipt.sign(sign)
@@ -154,8 +154,13 @@ func (e *Escrow) heard(in *instance, w SignedWord) (Run, error) {
 	return Run{Kind: RunWord, Word: &w, EventAt: at}, err
 }
 
-// receipt promises that a word is in the log in time.
+// promise is a receipt that is not signed yet: a word is in the log in time.
+func (e *Escrow) promise(word wire.Hash) Receipt {
+	return Receipt{Word: word, By: e.clock + receiptTime}
+}
+
+// receipt is a promise, signed.
 func (e *Escrow) receipt(word wire.Hash) (Reply, error) {
-	r, err := Receipt{Word: word, By: e.clock + receiptTime}.sign(e.cfg.Sign)
+	r, err := e.promise(word).sign(e.cfg.Sign)
 	return Reply{Receipt: &r}, err
 }

@@ -30,7 +30,7 @@ const (
 	wentThrough = "the cheat went through"
 	fOrders     = "vault/escrow_claim.go"
 	fEscrow     = "vault/escrow.go"
-	fWords      = "vault/escrow_instance.go"
+	fWords      = "vault/escrow_word.go"
 	fWitness    = "head/witness.go"
 )
 
