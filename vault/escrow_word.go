@@ -155,7 +155,9 @@ func (e *Escrow) heard(in *instance, w SignedWord) (Run, error) {
 }
 
 // promise is a receipt that is not signed yet: a word is in the log in time.
-func (e *Escrow) promise(word wire.Hash) Receipt { return Receipt{Word: word, By: e.clock + receiptTime} }
+func (e *Escrow) promise(word wire.Hash) Receipt {
+	return Receipt{Word: word, By: e.clock + receiptTime}
+}
 
 // receipt is a promise, signed.
 func (e *Escrow) receipt(word wire.Hash) (Reply, error) {
