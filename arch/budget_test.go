@@ -20,7 +20,7 @@ var budgets = map[string]int{
 	"attest":   600,
 	"contract": 3800, // asked for: 2500; see RATIONALE.md
 	"settle":   120,
-	"vault":    5800, // asked for: 2500; see RATIONALE.md
+	"vault":    5810, // asked for: 2500; see RATIONALE.md
 
 	"contract/oracle":      200,
 	"tomlfile":             50,
